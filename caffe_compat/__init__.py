@@ -1,0 +1,1 @@
+"""Read, run, train, shrink and write Caffe models in PyTorch, with Caffe's own numbers."""

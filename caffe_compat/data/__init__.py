@@ -1,0 +1,1 @@
+"""Stored bytes -> arrays (no torch)."""

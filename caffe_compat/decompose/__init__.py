@@ -1,0 +1,1 @@
+"""A Model's filters -> fewer basis filters."""

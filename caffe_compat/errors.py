@@ -1,0 +1,55 @@
+"""Every exception that caffe_compat raises on purpose.
+
+    CaffeCompatError                                  the path or the layer is always in the message
+      ParseError(ValueError)                          path:line:column and what was expected there
+      GraphError(ValueError)                          layer and blob
+      UnsupportedLayerError(NotImplementedError)      layer, type, nearest known type
+      UnsupportedParameterError(NotImplementedError)  layer, field, value
+      ShapeError(ValueError)                          layer, which blob, wanted and found
+      WeightsError(ValueError)                        layer, blob index, both shapes and the remedy
+      SolverError(ValueError)                         field, value, allowed values
+      RankError(ValueError)                           layer, rank, largest possible
+      DataError(ValueError)                           source, record, what is wrong
+
+A message is one line that says where, what was found, what was wanted, and the way out.
+"""
+
+
+class CaffeCompatError(Exception):
+    """Base of all errors below; catch this one to catch them all."""
+
+
+class ParseError(CaffeCompatError, ValueError):
+    """A file that is not what its format asks for."""
+
+
+class GraphError(CaffeCompatError, ValueError):
+    """Layers whose bottoms, tops or shared parameters do not fit together."""
+
+
+class UnsupportedLayerError(CaffeCompatError, NotImplementedError):
+    """A layer type that caffe_compat does not know."""
+
+
+class UnsupportedParameterError(CaffeCompatError, NotImplementedError):
+    """A known layer with a field or value that caffe_compat does not implement."""
+
+
+class ShapeError(CaffeCompatError, ValueError):
+    """A blob whose shape a layer cannot take."""
+
+
+class WeightsError(CaffeCompatError, ValueError):
+    """Weights that do not fit the layer they are meant for."""
+
+
+class SolverError(CaffeCompatError, ValueError):
+    """A solver field with a missing, unknown or impossible value."""
+
+
+class RankError(CaffeCompatError, ValueError):
+    """A rank outside what a layer allows."""
+
+
+class DataError(CaffeCompatError, ValueError):
+    """A data source that is missing, empty or damaged."""

@@ -1,0 +1,1 @@
+"""Message -> resolved graph (no torch)."""

@@ -1,0 +1,98 @@
+"""What every Caffe layer has in common: the counts of bottoms and tops, the blobs, the shapes, the forward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from caffe_compat.errors import ShapeError
+from caffe_compat.layers.fillers import fill
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many bottoms or tops a layer takes; `most` None means any number from `least` up."""
+
+    least: int
+    most: int | None = None
+
+    def __contains__(self, number: int) -> bool:
+        return self.least <= number and (self.most is None or number <= self.most)
+
+    def __str__(self) -> str:
+        if self.most is None:
+            return f"{self.least} or more"
+        return str(self.least) if self.least == self.most else f"{self.least} to {self.most}"
+
+
+def exactly(number: int) -> Count:
+    return Count(number, number)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a layer may know of the net that holds it.
+
+    phase: "TRAIN" or "TEST". compat: "bvlc" (Caffe 1.0) or "wen2017" (the paper's fork).
+    """
+
+    phase: str = "TEST"
+    compat: str = "bvlc"
+
+
+class Layer(nn.Module):
+    """One Caffe layer: `param` is its LayerParameter, its fields are read once, in `__init__`.
+
+    A subclass gives `top_shapes` and `forward`; one with learnable blobs calls `add_blob` in `setup`.
+    """
+
+    bottoms: ClassVar[Count] = exactly(1)
+    tops: ClassVar[Count] = exactly(1)
+    default_loss_weight: ClassVar[float] = 0.0  # of the first top, when the prototxt gives none; 1 for losses
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__()
+        self.param = param
+        self.name: str = param.name
+        self.context = context
+        self.blobs = nn.ParameterList()
+        self.blob_shapes: list[Shape] = []  # as this layer sees them; a PERMISSIVE owner may keep another shape
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        """Make the learnable blobs; called once, before `top_shapes`. Caffe's LayerSetUp."""
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        """The shape of every top for these bottoms; ShapeError where a bottom cannot be taken. Caffe's Reshape."""
+        raise NotImplementedError
+
+    def forward(self, *bottoms: Tensor) -> Any:
+        """The top, or a tuple of tops when the layer has more (or fewer) than one. Caffe's Forward."""
+        raise NotImplementedError
+
+    def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
+        """Multiply-adds of one forward pass; 0 for layers that only move or rescale values."""
+        return 0
+
+    def add_blob(self, shape: Shape, filler: Any) -> None:
+        """Append a float32 learnable blob of `shape`, filled as the FillerParameter `filler` says."""
+        index = len(self.blobs)
+        if any(size < 0 for size in shape):
+            raise ShapeError(f"layer '{self.name}': blob {index} would have shape {shape}; no axis may be negative")
+        self.blobs.append(nn.Parameter(fill(torch.empty(shape), filler)))
+        self.blob_shapes.append(tuple(shape))
+
+    def blob(self, index: int) -> Tensor:
+        """Blob `index` in this layer's own shape (a PERMISSIVE shared blob is stored in its owner's)."""
+        blob: Tensor = self.blobs[index]
+        return blob if blob.shape == self.blob_shapes[index] else blob.view(self.blob_shapes[index])
+
+    def canonical_axis(self, axis: int, shape: Shape, field: str = "axis") -> int:
+        """`axis` counted from the front; a negative one counts from the end. Caffe's CanonicalAxisIndex."""
+        if not -len(shape) <= axis < len(shape):
+            raise ShapeError(f"layer '{self.name}': {field} {axis} is out of range for a bottom of shape {shape}")
+        return axis % len(shape)

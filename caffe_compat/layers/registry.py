@@ -1,0 +1,48 @@
+"""Caffe's layer registry: type name -> class."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from caffe_compat.errors import UnsupportedLayerError
+from caffe_compat.layers.base import Context, Layer
+
+LayerClass = TypeVar("LayerClass", bound=type[Layer])
+
+_classes: dict[str, type[Layer]] = {}
+
+
+def register(type_name: str) -> Callable[[LayerClass], LayerClass]:
+    """Class decorator: make the class the layer of Caffe type `type_name`."""
+
+    def add(layer_class: LayerClass) -> LayerClass:
+        if type_name in _classes:
+            raise ValueError(f"layer type '{type_name}' is registered twice")
+        _classes[type_name] = layer_class
+        return layer_class
+
+    return add
+
+
+def known_types() -> list[str]:
+    """Every registered Caffe type name, sorted."""
+    return sorted(_classes)
+
+
+def layer_class(param: Any) -> type[Layer]:
+    """The class for a LayerParameter; UnsupportedLayerError names the nearest known type."""
+    found = _classes.get(param.type)
+    if found is None:
+        near = difflib.get_close_matches(param.type, _classes, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise UnsupportedLayerError(
+            f"layer '{param.name}' has type '{param.type}', which is not known{hint} known: {', '.join(known_types())}"
+        )
+    return found
+
+
+def create_layer(param: Any, context: Context) -> Layer:
+    """The layer of a LayerParameter, not yet set up."""
+    return layer_class(param)(param, context)

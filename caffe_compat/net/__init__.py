@@ -1,0 +1,1 @@
+"""The torch module, its parameters and its weights."""

@@ -1,0 +1,1 @@
+"""Solver, decomposition and export together."""

@@ -1,0 +1,1 @@
+"""What a solver adds to the gradient."""
