@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -39,10 +40,12 @@ class Context:
     """What a layer may know of the net that holds it.
 
     phase: "TRAIN" or "TEST". compat: "bvlc" (Caffe 1.0) or "wen2017" (the paper's fork).
+    folder: where the net's own file lies; files that it names and the working directory lacks are sought there.
     """
 
     phase: str = "TEST"
     compat: str = "bvlc"
+    folder: Path | None = None
 
 
 class Layer(nn.Module):
