@@ -86,7 +86,8 @@ class Layer(nn.Module):
         index = len(self.blobs)
         if any(size < 0 for size in shape):
             raise ShapeError(f"layer '{self.name}': blob {index} would have shape {shape}; no axis may be negative")
-        self.blobs.append(nn.Parameter(fill(torch.empty(shape), filler)))
+        values = fill(torch.empty(shape), filler, self.context.compat, f"layer '{self.name}': blob {index}")
+        self.blobs.append(nn.Parameter(values))
         self.blob_shapes.append(tuple(shape))
 
     def blob(self, index: int) -> Tensor:
