@@ -1,1 +1,106 @@
-"""The verbs of the command line."""
+"""caffe-compat VERB: one module a verb, imported only when its verb is called."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from caffe_compat import CaffeCompatError, __version__
+from caffe_compat.commands.gflags import translate
+
+BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # exit statuses; the last two as a shell reports the signals
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb's module in this package, with its `add_arguments` and `run`, and its line in the help."""
+
+    module: str
+    summary: str
+
+
+VERBS = {
+    "solve": Verb("solve", "train a net as its solver prototxt says, with or without force"),
+    "train": Verb("solve", "the same as solve, by Caffe's name"),
+    "test": Verb("test", "score a net on its own test data"),
+    "time": Verb("time", "measure each layer, forward and backward"),
+    "show": Verb("show", "print a net as a table: layer, type, tops, shape, parameters, multiply-adds"),
+    "decompose": Verb("decompose", "replace layers by chains of low rank"),
+    "data": Verb("data", "make the databases that nets read, and mean images"),
+    "upgrade": Verb("upgrade", "rewrite an old net, solver or caffemodel in the current format"),
+}
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaint is one line, and the exit status that of any other bad input."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"caffe-compat: {message}; see {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb that `argv` (default: the command line) names; the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit stays quiet too
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (CaffeCompatError, OSError) as error:
+        sys.stdout.flush()
+        print(f"caffe-compat: {one_line(error)}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _dispatch(words: list[str]) -> int:
+    top = _top_parser()
+    if not words:
+        top.print_help()
+        return 0
+    if words[0].startswith("-"):
+        top.parse_args(words[:1])  # prints the help or the version and exits, or refuses the word
+    if words[0] not in VERBS:
+        near = difflib.get_close_matches(words[0], VERBS, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ";"
+        top.error(f"no verb '{words[0]}'{hint} known: {', '.join(VERBS)}")
+    name, verb = words[0], VERBS[words[0]]
+    module = importlib.import_module(f"{__name__}.{verb.module}")
+    parser = OneLineParser(
+        prog=f"caffe-compat {name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    status: int = module.run(parser.parse_args(translate(words[1:], parser)))
+    sys.stdout.flush()
+    return status
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    width = max(map(len, VERBS))
+    parser = OneLineParser(
+        prog="caffe-compat",
+        description="Read, run, train, shrink and write Caffe models in PyTorch, with Caffe's own numbers.",
+        epilog="verbs:\n" + "\n".join(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"caffe-compat {__version__}")
+    parser.add_argument("verb", metavar="VERB", help="caffe-compat VERB --help says more")
+    return parser
+
+
+def one_line(error: Exception) -> str:
+    """`error` as one line: an OSError as path and reason, any other as its message."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,8 @@
+"""python -m caffe_compat.solve SOLVER: the same as `caffe-compat solve SOLVER`."""
+
+import sys
+
+from caffe_compat.commands import main
+
+if __name__ == "__main__":
+    sys.exit(main(["solve", *sys.argv[1:]]))
