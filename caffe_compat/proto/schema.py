@@ -1,7 +1,8 @@
 """Caffe's message classes, made from a compiled descriptor set in a private descriptor pool.
 
 A private pool lets the package live beside an installed pycaffe, which registers the same message names in the
-default pool, and works with any protobuf runtime from version 4 up. `caffe.binpb` is compiled from `protos/caffe.proto`.
+default pool, and works with any protobuf runtime from version 4 up. `caffe.binpb` is compiled from
+`protos/caffe.proto`.
 """
 
 from importlib import resources
@@ -13,7 +14,7 @@ _pool = descriptor_pool.DescriptorPool()
 for _file in descriptor_pb2.FileDescriptorSet.FromString(
     resources.files(__package__).joinpath("caffe.binpb").read_bytes()
 ).file:
-    _pool.Add(_file)  # type: ignore[attr-defined]
+    _pool.Add(_file)
 
 
 def message_class(name: str) -> Any:
@@ -22,6 +23,18 @@ def message_class(name: str) -> Any:
     if hasattr(message_factory, "GetMessageClass"):
         return message_factory.GetMessageClass(descriptor)
     return message_factory.MessageFactory(_pool).GetPrototype(descriptor)
+
+
+def is_repeated(field: Any) -> bool:
+    """Whether a field descriptor is repeated, in the words of any protobuf release."""
+    known = getattr(field, "is_repeated", None)
+    return bool(field.label == field.LABEL_REPEATED) if known is None else bool(known)
+
+
+def is_required(field: Any) -> bool:
+    """Whether a field descriptor is required, in the words of any protobuf release."""
+    known = getattr(field, "is_required", None)
+    return bool(field.label == field.LABEL_REQUIRED) if known is None else bool(known)
 
 
 NetParameter: Any = message_class("NetParameter")
