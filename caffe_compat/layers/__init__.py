@@ -1,1 +1,10 @@
-"""Caffe's layer types, one module a family."""
+"""Caffe's layer types, one module a family; importing the package registers all of them."""
+
+from caffe_compat.layers import activation as activation
+from caffe_compat.layers import arithmetic as arithmetic
+from caffe_compat.layers import cross_entropy as cross_entropy
+from caffe_compat.layers import dropout as dropout
+from caffe_compat.layers import metric as metric
+from caffe_compat.layers import routing as routing
+from caffe_compat.layers import softmax as softmax
+from caffe_compat.layers import source as source

@@ -1,0 +1,114 @@
+"""Losses of probabilities: SoftmaxWithLoss and the ways to normalise a loss (softmax_loss_layer.cpp of Caffe 1.0)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from caffe_compat.errors import ShapeError
+from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
+from caffe_compat.layers.fields import enum_name, given
+from caffe_compat.layers.labels import check_label_count, class_labels
+from caffe_compat.layers.registry import register
+
+FLT_MIN = 2.0**-126  # the smallest normal float32: the least probability whose logarithm a SoftmaxWithLoss takes
+
+
+class LossLayer(Layer):
+    """A layer whose first top is a scalar loss, with loss_weight 1 unless the prototxt says otherwise."""
+
+    bottoms = exactly(2)
+    default_loss_weight = 1.0
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        if bottom_shapes[0][:1] != bottom_shapes[1][:1]:
+            raise ShapeError(
+                f"layer '{self.name}': bottoms '{self.param.bottom[0]}' {bottom_shapes[0]} and "
+                f"'{self.param.bottom[1]}' {bottom_shapes[1]} must agree in the first axis"
+            )
+        return [()]
+
+
+def normalization(loss_param: Any, default: str) -> str:
+    """FULL, VALID, BATCH_SIZE or NONE; the deprecated `normalize` speaks only where `normalization` does not."""
+    if loss_param.HasField("normalization"):
+        return enum_name(loss_param, "normalization")
+    if loss_param.HasField("normalize"):
+        return "VALID" if loss_param.normalize else "BATCH_SIZE"
+    return default
+
+
+def normalizer(rule: str, outer: int, inner: int, counts: Tensor | None) -> Tensor | float:
+    """What a loss over outer * inner places is divided by: at least 1, so that an all-ignored batch gives 0.
+
+    counts: where labels are not ignored, or None when none is.
+    """
+    if rule == "VALID" and counts is not None:
+        return counts.sum().clamp(min=1)
+    return max(1, {"FULL": outer * inner, "VALID": outer * inner, "BATCH_SIZE": outer, "NONE": 1}[rule])
+
+
+class _SoftmaxLoss(torch.autograd.Function):
+    """The loss with its probability clamped from below, the gradient p - 1 as if it were not."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, scores: Tensor, index: Tensor, counts: Tensor | None, divisor: Tensor | float, axis: int
+    ) -> tuple[Tensor, Tensor]:
+        probability = functional.softmax(scores, axis)
+        index = index.unsqueeze(axis)
+        losses = probability.gather(axis, index).clamp(min=FLT_MIN).log()
+        if counts is not None:
+            counts = counts.unsqueeze(axis)
+            losses = torch.where(counts, losses, 0)
+        ctx.axis, ctx.divisor = axis, divisor
+        ctx.save_for_backward(probability, index, counts)
+        ctx.mark_non_differentiable(probability)
+        return -losses.sum() / divisor, probability
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        probability, index, counts = ctx.saved_tensors
+        gradient = probability.clone()
+        gradient.scatter_add_(ctx.axis, index, gradient.new_full((), -1.0).expand(index.shape))
+        if counts is not None:
+            gradient = torch.where(counts, gradient, 0)
+        return gradient.mul_(gradients[0] / ctx.divisor), None, None, None, None
+
+
+@register("SoftmaxWithLoss")
+class SoftmaxWithLoss(LossLayer):
+    """Minus the mean log of the softmax probability of each label: -sum(log(max(p, FLT_MIN))) / normalizer.
+
+    Bottoms: scores with classes along softmax_param.axis, and one label for each other place. Tops: the loss, and if
+    asked for the probabilities (no gradient flows through them). One place adds at most 87.3365; its gradient stays
+    p - 1. A batch of ignored labels gives 0.
+    """
+
+    tops = Count(1, 2)
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        self.axis: int = param.softmax_param.axis
+        self.ignore_label: int | None = given(param.loss_param, "ignore_label")
+        self.normalization = normalization(param.loss_param, "VALID")
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        super().top_shapes(bottom_shapes)
+        scores, label = bottom_shapes
+        axis = self.canonical_axis(self.axis, scores, "softmax_param.axis")
+        check_label_count(self, label, scores[:axis] + scores[axis + 1 :])
+        return [(), scores][: len(self.param.top)]
+
+    def forward(self, *bottoms: Tensor) -> Any:
+        scores, label = bottoms
+        axis = self.axis % scores.dim()
+        shape = tuple(scores.shape)
+        index, counts = class_labels(self, label, shape[:axis] + shape[axis + 1 :], shape[axis], self.ignore_label)
+        divisor = normalizer(self.normalization, math.prod(shape[:axis]), math.prod(shape[axis + 1 :]), counts)
+        loss, probability = _SoftmaxLoss.apply(scores, index, counts, divisor, axis)  # type: ignore[no-untyped-call]
+        return (loss, probability) if len(self.param.top) > 1 else loss
