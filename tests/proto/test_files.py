@@ -1,0 +1,45 @@
+"""Files are written whole or not at all, and found where Caffe finds them."""
+
+import pytest
+
+from caffe_compat.errors import DataError
+from caffe_compat.proto.files import find_file, write_atomically
+
+
+def test_file_appears_whole_with_the_usual_permissions(tmp_path):
+    path, plain = tmp_path / "a.bin", tmp_path / "plain"
+    plain.write_text("")
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode == plain.stat().st_mode
+    assert sorted(tmp_path.iterdir()) == [path, plain]
+
+
+def test_failure_while_writing_leaves_the_old_file_and_no_rest(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match="no space"), write_atomically(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise OSError("no space left on device")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_working_directory_comes_before_the_folder_of_the_naming_file(tmp_path, monkeypatch):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "net.prototxt").write_text("")
+    (there / "mean.binaryproto").write_text("")
+    monkeypatch.chdir(here)
+    assert find_file("net.prototxt", there / "solver.prototxt").absolute() == here / "net.prototxt"
+    assert find_file("mean.binaryproto", there / "solver.prototxt") == there / "mean.binaryproto"
+
+
+def test_missing_file_is_named_with_every_place_looked_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        find_file("net.prototxt", tmp_path / "sub" / "solver.prototxt")
+    assert f"solver.prototxt: 'net.prototxt' is not at {tmp_path}/net.prototxt and {tmp_path}/sub/net.prototxt" in str(caught.value)
