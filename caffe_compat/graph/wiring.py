@@ -1,0 +1,111 @@
+"""Which top every bottom is: blobs by name and version, in the order of the layers (net.cpp, AppendTop, AppendBottom)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from caffe_compat.errors import GraphError
+
+AUTOMATIC = "(automatic)"
+LOSS_TYPES = frozenset(
+    {
+        "ContrastiveLoss",
+        "EuclideanLoss",
+        "HingeLoss",
+        "InfogainLoss",
+        "MultinomialLogisticLoss",
+        "SigmoidCrossEntropyLoss",
+        "SoftmaxWithLoss",
+    }
+)
+"""The layers that make a top of their own where the prototxt names none (layer.hpp, AutoTopBlobs)."""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One value in the net. An in-place layer makes version 1 of a name whose version 0 it reads, and so on."""
+
+    name: str
+    version: int = 0
+
+
+@dataclass(frozen=True)
+class Node:
+    """One layer, wired. `propagate_down` says for each bottom whether a gradient may flow into it."""
+
+    param: Any
+    bottoms: tuple[Blob, ...]
+    tops: tuple[Blob, ...]
+    propagate_down: tuple[bool, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.param.name)
+
+
+def wire(layers: Sequence[Any], left_out: Sequence[Any] = ()) -> tuple[tuple[Node, ...], tuple[str, ...]]:
+    """The nodes of `layers`, and the names of the tops that no layer consumes, in alphabetical order.
+
+    `left_out` are the layers that the rules keep out; they only serve the message of an error.
+    GraphError for a bottom that no layer above makes, and for a top made twice other than in place.
+    """
+    made: dict[str, Blob] = {}
+    makers: dict[str, str] = {}
+    available: set[str] = set()
+    automatic = 0
+    nodes = []
+    for layer in layers:
+        bottoms = []
+        for index, name in enumerate(layer.bottom):
+            if name not in available:
+                raise GraphError(_unknown_bottom(layer, index, layers, left_out, makers))
+            available.remove(name)
+            bottoms.append(made[name])
+        tops = []
+        for index, name in enumerate(layer.top):
+            in_place = index < len(bottoms) and layer.bottom[index] == name
+            if name in made and not in_place:
+                raise GraphError(_made_twice(layer, name, makers[name]))
+            made[name] = Blob(name, made[name].version + 1 if in_place else 0)
+            makers[name] = layer.name
+            available.add(name)
+            tops.append(made[name])
+        if not tops and layer.type in LOSS_TYPES:
+            tops.append(Blob(AUTOMATIC, automatic))
+            automatic += 1
+        nodes.append(Node(layer, tuple(bottoms), tuple(tops), _propagate_down(layer)))
+    return tuple(nodes), tuple(sorted(available))
+
+
+def _propagate_down(layer: Any) -> tuple[bool, ...]:
+    given, wanted = len(layer.propagate_down), len(layer.bottom)
+    if given not in (0, wanted):
+        raise GraphError(
+            f"layer '{layer.name}': propagate_down is given {given} times; wanted none, or {wanted} as it has bottoms"
+        )
+    return tuple(layer.propagate_down) if given else (True,) * wanted
+
+
+def _unknown_bottom(
+    layer: Any, index: int, layers: Iterable[Any], left_out: Iterable[Any], makers: dict[str, str]
+) -> str:
+    name = layer.bottom[index]
+    start = f"layer '{layer.name}': bottom {index} is '{name}', which no layer above makes"
+    for other in layers:
+        if name in other.top:
+            return f"{start}; layer '{other.name}' makes it, but stands further down"
+    for other in left_out:
+        if name in other.top:
+            return f"{start}; layer '{other.name}' does, but its include or exclude rules leave it out here"
+    near = difflib.get_close_matches(name, makers, n=1)
+    return start + (f"; did you mean '{near[0]}'?" if near else f"; there are: {', '.join(makers) or 'none'}")
+
+
+def _made_twice(layer: Any, name: str, maker: str) -> str:
+    return (
+        f"layer '{layer.name}': top '{name}' is made by layer '{maker}' already; give it another name "
+        "(to work in place, a layer must name it as its bottom at the same position, and no other layer may read it)"
+    )

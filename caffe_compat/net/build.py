@@ -1,0 +1,113 @@
+"""Graph -> torch.fx.GraphModule: one call_module a Caffe layer, one value a blob version."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from torch import fx
+
+from caffe_compat.errors import GraphError
+from caffe_compat.graph.graph import Blob, Graph, Node
+from caffe_compat.layers.base import Layer
+from caffe_compat.layers.source import SourceLayer
+
+
+def loss_weights(node: Node, layer: Layer) -> tuple[float, ...]:
+    """The loss weight of every top: as given, else the default of the layer for its first top (layer.hpp)."""
+    given = tuple(node.param.loss_weight)
+    if given and len(given) != len(node.tops):
+        raise GraphError(
+            f"layer '{node.name}': loss_weight is given {len(given)} times; wanted none, or {len(node.tops)}, one a top"
+        )
+    return given or tuple(0.0 if index else layer.default_loss_weight for index in range(len(node.tops)))
+
+
+def module_names(layers: Sequence[Layer]) -> list[str]:
+    """An attribute name for every layer: its own with _ for what Python does not allow; unique, shadowing nothing."""
+    names: dict[str, None] = {}
+    for layer in layers:
+        stem = re.sub(r"\W", "_", layer.name, flags=re.ASCII) or "_"
+        if stem[0].isdigit() or hasattr(fx.GraphModule, stem) or stem == "training":
+            stem = f"_{stem}"
+        name, number = stem, 1
+        while name in names:
+            name, number = f"{stem}_{number}", number + 1
+        names[name] = None
+    return list(names)
+
+
+class Program:
+    """The fx graph of those layers that can run once the blobs `fed` are given.
+
+    `values` has the fx value of every blob version that it computes.
+    """
+
+    def __init__(self, graph: Graph, layers: Sequence[Layer], fed: Collection[str], force_backward: bool) -> None:
+        self.graph = graph
+        self.force_backward = force_backward
+        self.modules = dict(zip(module_names(layers), layers, strict=True))
+        self.fx_graph = fx.Graph()
+        self.values: dict[Blob, fx.Node] = {}
+        self.loss: Any = 0.0
+        nodes = dict(zip(self.modules, graph.nodes, strict=True))
+        sources = {name: node for name, node in nodes.items() if isinstance(self.modules[name], SourceLayer)}
+        for top in (top for node in sources.values() for top in node.tops if top.name in fed):
+            self.values[top] = self._add("placeholder", _identifier(top.name), (), top.name)
+        for name, node in nodes.items():
+            needed = node.tops if name in sources else node.bottoms
+            if all(blob in self.values for blob in needed):
+                self._call(name, node, needed)
+
+    def module(self, outputs: Iterable[str]) -> fx.GraphModule:
+        """The program as a module that gives ({name: last version of that blob}, total loss)."""
+        last = {blob.name: value for blob, value in self.values.items()}
+        self.fx_graph.output(({name: last[name] for name in outputs}, self.loss))
+        return fx.GraphModule(dict(self.modules), self.fx_graph, class_name=_identifier(self.graph.name or "Net"))
+
+    def _call(self, name: str, node: Node, inputs: tuple[Blob, ...]) -> None:
+        flows = node.propagate_down or (True,) * len(inputs)
+        args = tuple(self._input(blob, flow) for blob, flow in zip(inputs, flows, strict=True))
+        names = [top.name if top.version == 0 else node.name for top in node.tops]
+        if len(node.tops) == 1:
+            tops = [self._add("call_module", name, args, names[0])]
+        else:
+            value = self._add("call_module", name, args, node.name)
+            tops = [self._add("call_function", operator.getitem, (value, i), top) for i, top in enumerate(names)]
+        for top, value, weight in zip(node.tops, tops, loss_weights(node, self.modules[name]), strict=True):
+            self.values[top] = value
+            if weight:
+                self._add_loss(value, weight)
+
+    def _input(self, blob: Blob, flow: bool) -> fx.Node:
+        value = self.values[blob]
+        if flow or self.force_backward:
+            return value
+        return self._add("call_method", "detach", (value,), f"{value.name}_detached")
+
+    def _add_loss(self, top: fx.Node, weight: float) -> None:
+        total = self._add("call_method", "sum", (top,), f"{top.name}_sum")
+        weighted = total if weight == 1 else self._add("call_function", operator.mul, (total, weight), f"{top.name}_loss")
+        self.loss = weighted if self.loss == 0.0 else self._add("call_function", operator.add, (self.loss, weighted), "loss")
+
+    def _add(self, kind: str, target: Any, args: tuple[Any, ...], name: str) -> fx.Node:
+        return self.fx_graph.create_node(kind, target, args, name=_identifier(name))
+
+
+def partial_outputs(graph: Graph, computed: Collection[Blob]) -> list[str]:
+    """The outputs of a run that computes only some blobs: those of the net, and what nothing that ran has consumed.
+
+    A Split that nothing consumes counts as the blob that it copies.
+    """
+    ran = [node for node in graph.nodes if all(blob in computed for blob in (*node.bottoms, *node.tops))]
+    used = {bottom for node in ran for bottom in node.bottoms if node.param.type != "Split"}
+    used |= {node.bottoms[0] for node in ran if node.param.type == "Split" and used & set(node.tops)}
+    splits = {top for node in ran if node.param.type == "Split" for top in node.tops}
+    last = {blob.name: blob for blob in computed}
+    return sorted(name for name, blob in last.items() if blob not in used and blob not in splits)
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"\W", "_", name, flags=re.ASCII) or "_"

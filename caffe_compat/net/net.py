@@ -1,0 +1,159 @@
+"""Net: a Caffe model as an nn.Module; inputs, outputs and blobs by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from caffe_compat.errors import GraphError
+from caffe_compat.graph.graph import Graph, build_graph
+from caffe_compat.layers.base import Context, Layer, Shape
+from caffe_compat.layers.source import SourceLayer
+from caffe_compat.net.build import Program, partial_outputs
+from caffe_compat.net.params import LearnableParam, learnable_params, rebound
+from caffe_compat.net.shapes import Shapes, infer_shapes, set_up_layers
+from caffe_compat.net.weights import LoadReport, arrays_of, copy_weights, share_blobs
+
+COMPAT = ("bvlc", "wen2017")
+
+
+class Net(nn.Module):
+    """What one phase, level and set of stages of a Caffe model computes.
+
+    model: a Model, whose weights are loaded, or a NetParameter. phase: "TRAIN" or "TEST". compat: "bvlc" (Caffe 1.0) or
+    "wen2017" (the paper's fork). input_shapes: {blob: shape} in place of the shapes that inputs and data layers declare.
+    folder: where files that the net names are sought if the working directory lacks them.
+
+    graph: the resolved layers. graph_module: the PyTorch program they became. layers: by name. learnable_params: what
+    a solver updates, in Caffe's order. input_names: what `forward` takes. output_names: what it gives, in Caffe's order.
+    shapes: of every blob, as built.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        phase: str = "TEST",
+        level: int = 0,
+        stages: Iterable[str] = (),
+        compat: str = "bvlc",
+        input_shapes: Mapping[str, Shape] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        super().__init__()
+        if compat not in COMPAT:
+            raise GraphError(f"compat is '{compat}'; allowed: {', '.join(COMPAT)}")
+        param = getattr(model, "net", model)
+        self.param = param
+        self.graph: Graph = build_graph(param, phase, level, stages)
+        self.context = Context(phase=phase, compat=compat, folder=folder)
+        self._sequence, shapes = set_up_layers(self.graph, self.context, dict(input_shapes or {}))
+        self._shapes: Shapes = shapes
+        self.layers: dict[str, Layer] = _by_name(self._sequence)
+        self.learnable_params: list[LearnableParam] = learnable_params(self._sequence, param.force_backward)
+        self.input_names = tuple(t.name for node, _ in self._sources() for t in node.tops)
+        self.output_names = self.graph.outputs
+        self._checked_shapes: dict[str, Shape] = {}
+        self._programs: dict[tuple[frozenset[str], bool], fx.GraphModule] = {}
+        self.graph_module = self._program(frozenset(self.input_names), every_blob=False)
+        self.register_buffer("_place", torch.zeros(()), persistent=False)  # follows .to() and .double()
+        weights = getattr(model, "weights", None)
+        self.load_report = self.load_weights(weights) if weights else LoadReport((), (), ())
+
+    @property
+    def params(self) -> dict[str, list[nn.Parameter]]:
+        """The blobs of every layer that has any; a shared blob is the same Parameter in each of its layers."""
+        return {name: list(layer.blobs) for name, layer in self.layers.items() if len(layer.blobs)}
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """The shape of every blob, of its last version, as built."""
+        return {blob.name: shape for blob, shape in self._shapes.items()}
+
+    def forward(self, /, **inputs: Any) -> dict[str, Tensor]:
+        """The outputs by name, for `inputs` by blob name: arrays or tensors, taken as floating point numbers.
+
+        What is not given comes from the data layers. A data layer of which only some tops are given is not asked, and
+        layers that need what is missing do not run; the outputs are then the last blobs that could be computed.
+        GraphError for an unknown name, ShapeError (naming the layer) for a shape that the net cannot take.
+        """
+        return self._run(inputs, every_blob=False)[0]
+
+    def forward_with_loss(self, /, **inputs: Any) -> tuple[dict[str, Tensor], Tensor]:
+        """The outputs, and the total loss: the sum over all tops of loss_weight * sum(top), a scalar (Net::Forward)."""
+        return self._run(inputs, every_blob=False)
+
+    def blobs(self, /, **inputs: Any) -> dict[str, Tensor]:
+        """Every blob by name, as its last layer left it; the inputs too."""
+        return self._run(inputs, every_blob=True)[0]
+
+    def load_weights(self, weights: Mapping[str, Any]) -> LoadReport:
+        """Copy blobs in by layer name, as Caffe's CopyTrainedLayersFrom; WeightsError where a layer's do not fit."""
+        return copy_weights(self.layers, weights)
+
+    def weights(self) -> dict[str, tuple[Any, ...]]:
+        """Copies of all blobs by layer name, float32; shared ones in each of their layers, as in a caffemodel."""
+        return {name: arrays_of(layer) for name, layer in self.layers.items() if len(layer.blobs)}
+
+    def share_weights_with(self, other: Net) -> None:
+        """Use the Parameters of the layers of the same names in `other` from now on (ShareTrainedLayersWith)."""
+        share_blobs(self.layers, other.layers)
+        self.learnable_params = rebound(self.learnable_params, self.layers)
+
+    def _sources(self) -> list[tuple[Any, SourceLayer]]:
+        pairs = zip(self.graph.nodes, self._sequence, strict=True)
+        return [(node, layer) for node, layer in pairs if isinstance(layer, SourceLayer)]
+
+    def _run(self, inputs: Mapping[str, Any], every_blob: bool) -> tuple[dict[str, Tensor], Tensor]:
+        values = self._fed(inputs)
+        program = self._program(frozenset(values), every_blob)
+        outputs, loss = program(*(values[name] for name in self.input_names if name in values))
+        return outputs, loss if isinstance(loss, Tensor) else torch.zeros_like(self._place)
+
+    def _fed(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The value of every source top that is known: given, or from a data layer of which none was given."""
+        for name in inputs:
+            if name not in self.input_names:
+                raise GraphError(f"net '{self.graph.name}' has no input '{name}'; it has: {', '.join(self.input_names)}")
+        values = {
+            name: torch.as_tensor(value).to(device=self._place.device, dtype=self._place.dtype)
+            for name, value in inputs.items()
+        }
+        for node, layer in self._sources():
+            names = [top.name for top in node.tops]
+            if not layer.fed and not any(name in values for name in names):
+                values.update(zip(names, layer.next_batch(), strict=True))
+        if not values and self.input_names:
+            raise GraphError(f"net '{self.graph.name}' was given no input; it needs: {', '.join(self.input_names)}")
+        self._check_shapes(values)
+        return values
+
+    def _check_shapes(self, values: Mapping[str, Tensor]) -> None:
+        shapes = {name: tuple(value.shape) for name, value in values.items()}
+        if shapes != self._checked_shapes:
+            infer_shapes(self.graph, self._sequence, shapes)
+            self._checked_shapes = shapes
+
+    def _program(self, fed: frozenset[str], every_blob: bool) -> fx.GraphModule:
+        if (fed, every_blob) not in self._programs:
+            program = Program(self.graph, self._sequence, fed, self.param.force_backward)
+            outputs: Iterable[str] = partial_outputs(self.graph, program.values)
+            if every_blob:
+                outputs = dict.fromkeys(blob.name for blob in program.values)
+            elif len(fed) == len(self.input_names):
+                outputs = self.output_names
+            self._programs[fed, every_blob] = program.module(outputs)
+        return self._programs[fed, every_blob]
+
+
+def _by_name(layers: Iterable[Layer]) -> dict[str, Layer]:
+    """The first layer of every name, as Caffe finds it; GraphError where two of one name hold blobs."""
+    named: dict[str, Layer] = {}
+    for layer in layers:
+        first = named.setdefault(layer.name, layer)
+        if first is not layer and len(layer.blobs):
+            raise GraphError(f"two layers are named '{layer.name}'; blobs are kept by layer name, so rename one of them")
+    return named

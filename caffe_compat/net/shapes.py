@@ -1,0 +1,75 @@
+"""The layers of a graph, set up in order, and the shape of every blob (net.cpp, Init; layer.hpp, SetUp)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from caffe_compat.errors import GraphError, ShapeError
+from caffe_compat.graph.graph import Blob, Graph, Node
+from caffe_compat.layers.base import Context, Layer, Shape
+from caffe_compat.layers.registry import create_layer
+from caffe_compat.layers.source import SourceLayer
+
+Shapes = dict[Blob, Shape]
+
+
+def set_up_layers(graph: Graph, context: Context, input_shapes: Mapping[str, Shape]) -> tuple[list[Layer], Shapes]:
+    """The layers of `graph`, ready to run, and the shape of every blob.
+
+    `input_shapes` replaces the shapes that sources declare; a source that then has nothing to say is not opened.
+    GraphError where a layer takes another number of bottoms or tops, ShapeError where it cannot take a shape.
+    """
+    layers: list[Layer] = []
+
+    def shapes_of(node: Node, bottom_shapes: list[Shape]) -> list[Shape]:
+        layer = create_layer(node.param, context)
+        _check_counts(node, layer)
+        layers.append(layer)
+        layer.setup(bottom_shapes)
+        if not isinstance(layer, SourceLayer):
+            return _top_shapes(node, layer, bottom_shapes)
+        given = [input_shapes.get(top.name) for top in node.tops]
+        declared = given if None not in given else _top_shapes(node, layer, bottom_shapes)
+        return [first or second for first, second in zip(given, declared, strict=True) if first or second is not None]
+
+    return layers, _walk(graph.nodes, shapes_of)
+
+
+def infer_shapes(graph: Graph, layers: Sequence[Layer], fed: Mapping[str, Shape]) -> Shapes:
+    """The shape of every blob that follows from sources with the shapes `fed`; ShapeError names the layer."""
+    layer_of = {id(node): layer for node, layer in zip(graph.nodes, layers, strict=True)}
+
+    def shapes_of(node: Node, bottom_shapes: list[Shape]) -> Sequence[Shape | None]:
+        layer = layer_of[id(node)]
+        if isinstance(layer, SourceLayer):
+            return [fed.get(top.name) for top in node.tops]
+        return _top_shapes(node, layer, bottom_shapes)
+
+    return _walk(graph.nodes, shapes_of)
+
+
+def _walk(nodes: Sequence[Node], shapes_of: Callable[[Node, list[Shape]], Sequence[Shape | None]]) -> Shapes:
+    shapes: Shapes = {}
+    for node in nodes:
+        if all(bottom in shapes for bottom in node.bottoms):
+            tops = shapes_of(node, [shapes[bottom] for bottom in node.bottoms])
+            shapes.update((top, shape) for top, shape in zip(node.tops, tops, strict=True) if shape is not None)
+    return shapes
+
+
+def _top_shapes(node: Node, layer: Layer, bottom_shapes: list[Shape]) -> list[Shape]:
+    shapes = [tuple(int(size) for size in shape) for shape in layer.top_shapes(bottom_shapes)]
+    if len(shapes) != len(node.tops):
+        raise GraphError(f"layer '{node.name}' makes {len(shapes)} tops, but names {len(node.tops)}")
+    if any(size < 0 for shape in shapes for size in shape):
+        raise ShapeError(f"layer '{node.name}': bottoms of {bottom_shapes} would give tops of {shapes}")
+    return shapes
+
+
+def _check_counts(node: Node, layer: Layer) -> None:
+    for word, blobs, count in (("bottoms", node.bottoms, layer.bottoms), ("tops", node.tops, layer.tops)):
+        if len(blobs) not in count:
+            found = ", ".join(f"'{blob.name}'" for blob in blobs) or "none"
+            raise GraphError(
+                f"layer '{node.name}': type {node.param.type} takes {count} {word}, found {len(blobs)}: {found}"
+            )
