@@ -88,7 +88,7 @@ def _msra(blob: Tensor, filler: Any, compat: str) -> Tensor:
 
 
 def _bilinear(blob: Tensor, filler: Any, compat: str) -> Tensor:
-    """The kernel of bilinear upsampling by f = ceil(width / 2) in every channel pair: (1 - |x/f - c|)(1 - |y/f - c|)."""
+    """The kernel of upsampling by f = ceil(width / 2), in every channel pair: (1 - |x/f - c|)(1 - |y/f - c|)."""
     _check_dense(filler)
     if blob.dim() != 4 or blob.shape[2] != blob.shape[3]:
         raise _FillerError(f"needs a blob of 4 axes with a square kernel, not {tuple(blob.shape)}")

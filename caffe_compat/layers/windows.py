@@ -99,7 +99,7 @@ def _per_axis(layer: str, param: Any, field: str, stem: str | None, axes: int, d
         return tuple(given) * axes
     if not given or len(given) != axes:
         raise UnsupportedParameterError(
-            f"layer '{layer}': {field} is given {len(given)} times for {axes} spatial axes; give it once, or {axes} times"
+            f"layer '{layer}': {field} is given {len(given)} times for {axes} spatial axes; give it 1 or {axes} times"
         )
     return tuple(given)
 
@@ -111,7 +111,7 @@ def pooling_windows(layer: str, param: Any, size: Sizes) -> Windows:
     if param.global_pooling:
         if any(param.HasField(field) for field in ("kernel_size", "kernel_h", "kernel_w")):
             raise UnsupportedParameterError(
-                f"layer '{layer}': global_pooling takes its kernel from the bottom; remove kernel_size, kernel_h, kernel_w"
+                f"layer '{layer}': global_pooling takes its kernel from the bottom; remove kernel_size, kernel_h/w"
             )
         if stride != (1, 1) or pad != (0, 0):
             raise UnsupportedParameterError(f"layer '{layer}': global_pooling needs pad 0 and stride 1")

@@ -1,0 +1,196 @@
+"""Convolution, Deconvolution and Im2col over one, two or three spatial axes (base_conv_layer.cpp and its heirs)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from caffe_compat.errors import ShapeError, UnsupportedParameterError
+from caffe_compat.layers.base import Count, Layer, Shape
+from caffe_compat.layers.registry import register
+from caffe_compat.layers.windows import (
+    Sizes,
+    Windows,
+    check_output,
+    convolution_windows,
+    convolved_size,
+    deconvolved_size,
+    overhang,
+)
+
+_CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_DECONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+class _FilterBank(Layer):
+    """What Convolution and Deconvolution share: a weight (rows, columns / group, *kernel) and a bias (num_output,).
+
+    Axes before `axis` are batch axes, `axis` (1) holds the channels, those behind it are spatial. Several bottoms of
+    one shape go through the same weights to as many tops.
+    """
+
+    bottoms = Count(1)
+    tops = Count(1)
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        param = self.param.convolution_param
+        shape = bottom_shapes[0]
+        self.axis = self.canonical_axis(param.axis, shape)
+        spatial = len(shape) - self.axis - 1
+        if not 1 <= spatial <= 3:
+            raise UnsupportedParameterError(
+                f"layer '{self.name}': bottom {shape} has {spatial} axes behind axis {self.axis}; 1 to 3 work"
+            )
+        self.windows: Windows = convolution_windows(self.name, param, spatial)
+        self.channels, self.outputs, self.group = shape[self.axis], param.num_output, param.group
+        self._check_channels()
+        rows, columns = self.matrix_size()
+        self.add_blob((rows, columns // self.group, *self.windows.kernel), param.weight_filler)
+        if param.bias_term:
+            self.add_blob((self.outputs,), param.bias_filler)
+
+    def _check_channels(self) -> None:
+        if self.outputs < 1 or self.group < 1:
+            raise UnsupportedParameterError(
+                f"layer '{self.name}': num_output is {self.outputs} and group {self.group}; both must be 1 or more"
+            )
+        for field, number in (("the bottom's channels", self.channels), ("num_output", self.outputs)):
+            if number % self.group:
+                raise ShapeError(
+                    f"layer '{self.name}': {field}, {number}, cannot be divided into group {self.group} equal parts"
+                )
+
+    def matrix_size(self) -> tuple[int, int]:
+        """First and second axis of the weight for group 1."""
+        raise NotImplementedError
+
+    def output_size(self, size: Sizes) -> Sizes:
+        """Spatial size of a top for the spatial size of a bottom."""
+        raise NotImplementedError
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        first = bottom_shapes[0]
+        if len(self.param.top) not in (0, len(bottom_shapes)):
+            raise ShapeError(
+                f"layer '{self.name}': {len(bottom_shapes)} bottoms need as many tops, there are {len(self.param.top)}"
+            )
+        for index, shape in enumerate(bottom_shapes):
+            if shape != first:
+                raise ShapeError(f"layer '{self.name}': bottom {index} is {shape}, bottom 0 {first}; make them equal")
+        if first[self.axis] != self.channels:
+            raise ShapeError(
+                f"layer '{self.name}': bottom {first} has {first[self.axis]} channels, the weights {self.channels}"
+            )
+        size = first[self.axis + 1 :]
+        output = self.output_size(size)
+        check_output(self.name, size, output, self.windows)
+        return [(*first[: self.axis], self.outputs, *output)] * len(bottom_shapes)
+
+    def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
+        tops = tuple(self._filter(bottom) for bottom in bottoms)
+        return tops[0] if len(tops) == 1 else tops
+
+    def _filter(self, bottom: Tensor) -> Tensor:
+        if self.axis == 1:
+            return self.filter(_dense_channels(bottom), self.blob(0))
+        batch = bottom.shape[: self.axis]
+        top = self.filter(bottom.reshape(-1, *bottom.shape[self.axis :]), self.blob(0))
+        return top.reshape(*batch, *top.shape[1:])
+
+    def filter(self, bottom: Tensor, weight: Tensor) -> Tensor:
+        """(batch, channels, *size) to (batch, num_output, *output size)."""
+        raise NotImplementedError
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.blob(1) if len(self.blobs) > 1 else None
+
+
+def _dense_channels(bottom: Tensor) -> Tensor:
+    """A plane's activations with the channels innermost, where CPU convolution, pooling and LRN run fastest."""
+    if bottom.dim() != 4 or bottom.device.type != "cpu":
+        return bottom
+    return bottom.contiguous(memory_format=torch.channels_last)
+
+
+@register("Convolution")
+class Convolution(_FilterBank):
+    """Correlates each bottom with num_output kernels; weight (num_output, channels / group, *kernel)."""
+
+    def matrix_size(self) -> tuple[int, int]:
+        return self.outputs, self.channels
+
+    def output_size(self, size: Sizes) -> Sizes:
+        return convolved_size(size, self.windows)
+
+    def filter(self, bottom: Tensor, weight: Tensor) -> Tensor:
+        windows = self.windows
+        return _CONVOLVE[len(windows.kernel)](
+            _reached(bottom, windows), weight, self.bias, windows.stride, windows.pad, windows.dilation, self.group
+        )
+
+    def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
+        return math.prod(self.blob_shapes[0][1:]) * sum(math.prod(shape) for shape in top_shapes)
+
+
+@register("Deconvolution")
+class Deconvolution(_FilterBank):
+    """The transpose of Convolution; weight (channels, num_output / group, *kernel)."""
+
+    def matrix_size(self) -> tuple[int, int]:
+        return self.channels, self.outputs
+
+    def output_size(self, size: Sizes) -> Sizes:
+        return deconvolved_size(size, self.windows)
+
+    def filter(self, bottom: Tensor, weight: Tensor) -> Tensor:
+        windows = self.windows
+        return _DECONVOLVE[len(windows.kernel)](
+            bottom, weight, self.bias, windows.stride, windows.pad, 0, self.group, windows.dilation
+        )
+
+    def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
+        return math.prod(self.blob_shapes[0][1:]) * sum(math.prod(shape) for shape in bottom_shapes)
+
+
+@register("Im2col")
+class Im2col(Layer):
+    """A window as a column: (.., channels, *size) to (.., channels * taps, *output size); taps in row-major order."""
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        param = self.param.convolution_param
+        self.axis = self.canonical_axis(param.axis, bottom_shapes[0])
+        self.windows: Windows = convolution_windows(self.name, param, len(bottom_shapes[0]) - self.axis - 1)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        shape = bottom_shapes[0]
+        size = shape[self.axis + 1 :]
+        output = convolved_size(size, self.windows)
+        check_output(self.name, size, output, self.windows)
+        return [(*shape[: self.axis], shape[self.axis] * math.prod(self.windows.kernel), *output)]
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        windows, spatial = self.windows, len(self.windows.kernel)
+        padded = F.pad(_reached(bottoms[0], windows), [p for pad in reversed(windows.pad) for p in (pad, pad)])
+        for axis, (extent, stride) in enumerate(zip(windows.extent, windows.stride, strict=True)):
+            padded = padded.unfold(self.axis + 1 + axis, extent, stride)
+        steps: tuple[Any, ...] = (..., *(slice(None, None, step) for step in windows.dilation))
+        taps = padded[steps]
+        # axes now: batch, channel, one an output axis, one a kernel axis; the kernel's go behind the channel
+        columns = taps.movedim(tuple(range(-spatial, 0)), tuple(range(self.axis + 1, self.axis + 1 + spatial)))
+        return columns.flatten(self.axis, self.axis + spatial)
+
+
+def _reached(bottom: Tensor, windows: Windows) -> Tensor:
+    """`bottom` with zeros after its end, where C++ truncation lets the only window reach beyond the pad."""
+    size = tuple(bottom.shape[-len(windows.kernel) :])
+    beyond = overhang(size, convolved_size(size, windows), windows)
+    if not any(over > pad for over, pad in zip(beyond, windows.pad, strict=True)):
+        return bottom
+    reach = [max(0, over - pad) for over, pad in zip(beyond, windows.pad, strict=True)]
+    return F.pad(bottom, [side for over in reversed(reach) for side in (0, over)])

@@ -1,0 +1,80 @@
+"""InnerProduct and Embed (inner_product_layer.cpp, embed_layer.cpp)."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
+from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.layers.registry import register
+
+
+@register("InnerProduct")
+class InnerProduct(Layer):
+    """All axes from `axis` (1) as one vector times the weight, plus the bias.
+
+    Weight (num_output, inputs), or (inputs, num_output) with `transpose`; bias (num_output,).
+    """
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        param = self.param.inner_product_param
+        self.axis = self.canonical_axis(param.axis, bottom_shapes[0])
+        self.inputs, self.outputs = math.prod(bottom_shapes[0][self.axis :]), param.num_output
+        self.transpose: bool = param.transpose
+        if self.outputs < 1:
+            raise UnsupportedParameterError(f"layer '{self.name}': num_output is {self.outputs}; give 1 or more")
+        shape = (self.inputs, self.outputs) if self.transpose else (self.outputs, self.inputs)
+        self.add_blob(shape, param.weight_filler)
+        if param.bias_term:
+            self.add_blob((self.outputs,), param.bias_filler)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        shape = bottom_shapes[0]
+        inputs = math.prod(shape[self.axis :])
+        if inputs != self.inputs:
+            raise ShapeError(
+                f"layer '{self.name}': bottom {shape} has {inputs} values from axis {self.axis} on, "
+                f"the weight takes {self.inputs}; feed the size that the net was built with"
+            )
+        return [(*shape[: self.axis], self.outputs)]
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        weight = self.blob(0).t() if self.transpose else self.blob(0)
+        return F.linear(bottoms[0].flatten(self.axis), weight, self.blob(1) if len(self.blobs) > 1 else None)
+
+    def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
+        return self.inputs * math.prod(top_shapes[0])
+
+
+@register("Embed")
+class Embed(Layer):
+    """Row `bottom` of the weight (input_dim, num_output) for every entry, plus the bias (num_output,)."""
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        param = self.param.embed_param
+        self.rows, self.outputs = param.input_dim, param.num_output
+        if self.rows < 1 or self.outputs < 1:
+            raise UnsupportedParameterError(
+                f"layer '{self.name}': input_dim is {self.rows} and num_output {self.outputs}; both must be 1 or more"
+            )
+        self.add_blob((self.rows, self.outputs), param.weight_filler)
+        if param.bias_term:
+            self.add_blob((self.outputs,), param.bias_filler)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        return [(*bottom_shapes[0], self.outputs)]
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        index = bottoms[0].long()
+        if index.device.type == "cpu" and index.numel():  # elsewhere the look would wait for the device
+            least, most = index.aminmax()
+            if least < 0 or most >= self.rows:
+                raise DataError(
+                    f"layer '{self.name}': an index of {int(least if least < 0 else most)}; "
+                    f"input_dim {self.rows} allows 0 to {self.rows - 1}"
+                )
+        rows = F.embedding(index, self.blob(0))
+        return rows + self.blob(1) if len(self.blobs) > 1 else rows

@@ -1,0 +1,237 @@
+"""Pooling (MAX, AVE, STOCHASTIC) and SPP (pooling_layer.cpp, spp_layer.cpp)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from caffe_compat.errors import ShapeError, UnsupportedParameterError
+from caffe_compat.layers.base import Count, Layer, Shape
+from caffe_compat.layers.registry import register
+from caffe_compat.layers.windows import Sizes, Windows, check_output, overhang, pooled_size, pooling_windows
+from caffe_compat.proto.schema import message_class
+
+_PoolingParameter = message_class("PoolingParameter")
+_LEAST = float(torch.finfo(torch.float32).min)  # -FLT_MAX, where Caffe's search for a maximum begins
+_SMALLEST = float(torch.finfo(torch.float32).tiny)  # FLT_MIN, what STOCHASTIC adds to the sum of a window
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one plane size is pooled.
+
+    ceil_mode: the value with which torch's own pooling places the same windows, None where neither does.
+    after: rows and columns that the last window reaches beyond size + pad.
+    """
+
+    size: Sizes
+    output: Sizes
+    windows: Windows
+    ceil_mode: bool | None
+
+    @property
+    def after(self) -> Sizes:
+        return overhang(self.size, self.output, self.windows)
+
+
+@lru_cache(maxsize=1024)
+def make_plan(layer: str, size: Sizes, windows: Windows, ceil: bool) -> Plan:
+    """The plan for planes of `size` (height, width); ShapeError where an output would have no window to look at."""
+    output = pooled_size(size, windows, ceil)
+    check_output(layer, size, output, windows)
+    for axis, out, n, stride, pad in zip("hw", output, size, windows.stride, windows.pad, strict=True):
+        if (out - 1) * stride >= n + pad:
+            raise ShapeError(
+                f"layer '{layer}': the last window on {axis} starts at {(out - 1) * stride}; the bottom ends at {n}: "
+                "Caffe gives -FLT_MAX or NaN there; set round_mode: FLOOR or another stride"
+            )
+    return Plan(size, output, windows, _torch_mode(size, output, windows))
+
+
+def _torch_mode(size: Sizes, output: Sizes, windows: Windows) -> bool | None:
+    """The ceil_mode with which torch's pooling has Caffe's windows; it refuses pads beyond half the kernel."""
+    if any(2 * p > k for p, k in zip(windows.pad, windows.kernel, strict=True)):
+        return None
+    for ceil in (False, True):
+        terms = zip(size, windows.kernel, windows.stride, windows.pad, strict=True)
+        rounded = [((n + 2 * p - k + (s - 1 if ceil else 0)) // s + 1, n, s, p) for n, k, s, p in terms]
+        if output == tuple(out - 1 if ceil and (out - 1) * s >= n + p else out for out, n, s, p in rounded):
+            return ceil
+    return None
+
+
+def max_pool(bottom: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+    """The maximum of every window and its index h * width + w in the plane (int64); the first of equal ones.
+
+    As in Caffe a NaN never wins, and a window without a value above -FLT_MAX gives -FLT_MAX (index -1).
+    """
+    top, index = _max_of_numbers(bottom, plan)
+    # the sum of the tops is finite unless one of them is not, or they are so large that the slow way does no harm;
+    # on other devices a look at it would wait for the device, so there NaN wins, as in torch
+    if top.device.type != "cpu" or math.isfinite(top.detach().sum().item()):
+        return top, index
+    numbers = torch.where(bottom > _LEAST, bottom, bottom.new_full((), _LEAST))
+    top, index = _max_of_numbers(numbers, plan)
+    return top, index.masked_fill(top == _LEAST, -1)
+
+
+def _max_of_numbers(bottom: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+    windows = plan.windows
+    if plan.ceil_mode is not None:
+        pair: tuple[Tensor, Tensor] = F.max_pool2d(
+            bottom, windows.kernel, windows.stride, windows.pad, 1, plan.ceil_mode, return_indices=True
+        )
+        return pair
+    padded = _surrounded(bottom, plan, _LEAST)
+    top, index = F.max_pool2d(padded, windows.kernel, windows.stride, return_indices=True)
+    row = index.div(padded.shape[3], rounding_mode="floor") - windows.pad[0]
+    column = index.remainder(padded.shape[3]) - windows.pad[1]
+    return top, row * plan.size[1] + column
+
+
+def average_pool(bottom: Tensor, plan: Plan) -> Tensor:
+    """The sum of every window divided by its area, the right and lower pad included, what lies beyond that not."""
+    windows = plan.windows
+    if plan.ceil_mode is not None:
+        return F.avg_pool2d(bottom, windows.kernel, windows.stride, windows.pad, plan.ceil_mode, True)
+    padded = _surrounded(bottom, plan, 0)
+    sums = F.avg_pool2d(padded, windows.kernel, windows.stride, divisor_override=1)
+    rows, columns = (_lengths(plan, axis) for axis in (0, 1))
+    return sums / torch.outer(rows, columns).to(bottom)
+
+
+def _lengths(plan: Plan, axis: int) -> Tensor:
+    """Length of each window along `axis`, cut off at size + pad."""
+    n, out = plan.size[axis], plan.output[axis]
+    windows = plan.windows
+    start = torch.arange(out) * windows.stride[axis] - windows.pad[axis]
+    return (start + windows.kernel[axis]).clamp(max=n + windows.pad[axis]) - start
+
+
+def _surrounded(bottom: Tensor, plan: Plan, value: float) -> Tensor:
+    """`bottom` with `value` around it as far as the windows reach, so that no pad is left to do."""
+    (top, left), (below, right) = plan.windows.pad, plan.after
+    return F.pad(bottom, (left, right, top, below), value=value)
+
+
+def stochastic_pool(bottom: Tensor, plan: Plan, training: bool) -> Tensor:
+    """STOCHASTIC pooling of a bottom that is 0 or more (Zeiler and Fergus 2013; pooling_layer.cu).
+
+    In TRAIN one value of each window, drawn with a probability in proportion to it; in TEST the expected value of
+    that draw, sum(x^2) / sum(x), 0 for a window of zeros.
+    """
+    padded = _surrounded(bottom, plan, 0)
+    windows = plan.windows
+    taps = padded.unfold(2, windows.kernel[0], windows.stride[0]).unfold(3, windows.kernel[1], windows.stride[1])
+    values = taps.flatten(-2)
+    if not training:
+        return values.square().sum(-1) / (values.sum(-1) + _SMALLEST)
+    reached = values.detach().cumsum(-1)
+    threshold = torch.rand_like(reached[..., :1]) * reached[..., -1:]
+    # the first value at which the sum reaches the threshold
+    return values.gather(-1, (reached >= threshold).byte().argmax(-1, keepdim=True)).squeeze(-1)
+
+
+@register("Pooling")
+class Pooling(Layer):
+    """(batch, channels, height, width) to the same with every plane pooled; a second top of MAX holds the indices."""
+
+    tops = Count(1, 2)
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        param = self.param.pooling_param
+        self.pool: str = _PoolingParameter.PoolMethod.Name(param.pool)
+        self.ceil: bool = param.round_mode == _PoolingParameter.CEIL
+        self.mask = len(self.param.top) > 1
+        if self.mask and self.pool != "MAX":
+            raise UnsupportedParameterError(
+                f"layer '{self.name}': pool {self.pool} has one top; a second, the mask, is for MAX"
+            )
+        windows = pooling_windows(self.name, param, self._plane(bottom_shapes[0]))
+        if self.pool == "STOCHASTIC" and any(windows.pad):
+            raise UnsupportedParameterError(f"layer '{self.name}': pad is for MAX and AVE; STOCHASTIC takes none")
+        self.windows: Windows | None = None if param.global_pooling else windows
+
+    def _plane(self, shape: Shape) -> Sizes:
+        if len(shape) != 4:
+            raise ShapeError(f"layer '{self.name}': bottom {shape} must have 4 axes (batch, channels, height, width)")
+        return shape[2], shape[3]
+
+    def plan(self, shape: Shape) -> Plan:
+        """How a bottom of `shape` is pooled; global pooling has a window of each plane's own size."""
+        size = self._plane(shape)
+        windows = self.windows or Windows(size, (1, 1), (0, 0), (1, 1))
+        return make_plan(self.name, size, windows, self.ceil)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        shape = bottom_shapes[0]
+        return [(*shape[:2], *self.plan(shape).output)] * max(1, len(self.param.top))
+
+    def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        (bottom,) = bottoms
+        plan = self.plan(bottom.shape)
+        if self.pool == "MAX":
+            top, index = max_pool(bottom, plan)
+            return (top, index.to(top.dtype)) if self.mask else top
+        if self.pool == "AVE":
+            return average_pool(bottom, plan)
+        return stochastic_pool(bottom, plan, self.context.phase == "TRAIN")
+
+
+@register("SPP")
+class SPP(Layer):
+    """Spatial pyramid pooling (He et al. 2014): level i pools each plane into 2^i by 2^i bins.
+
+    (batch, channels, height, width) to (batch, channels * bins of all levels); with pyramid_height 1 to
+    (batch, channels, 1, 1), as Caffe leaves the only level unflattened.
+    """
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        param = self.param.spp_param
+        self.levels: int = param.pyramid_height
+        self.pool: str = type(param).PoolMethod.Name(param.pool)
+        if self.levels < 1:
+            raise UnsupportedParameterError(f"layer '{self.name}': pyramid_height is {self.levels}; give 1 or more")
+
+    def plans(self, shape: Shape) -> list[Plan]:
+        """One plan a level; the bins are as large as needed, and padded at both ends by half of what they exceed."""
+        if len(shape) != 4:
+            raise ShapeError(f"layer '{self.name}': bottom {shape} must have 4 axes (batch, channels, height, width)")
+        plans = []
+        for level in range(self.levels):
+            bins = 2**level
+            kernel = tuple(-(-n // bins) for n in shape[2:])
+            pad = tuple((k * bins - n + 1) // 2 for k, n in zip(kernel, shape[2:], strict=True))
+            if any(p >= k for p, k in zip(pad, kernel, strict=True)):
+                raise ShapeError(
+                    f"layer '{self.name}': a plane of {shape[2]}x{shape[3]} is too small for {bins}x{bins} bins; "
+                    f"use pyramid_height {level}"
+                )
+            plans.append(make_plan(self.name, tuple(shape[2:]), Windows(kernel, kernel, pad, (1, 1)), True))
+        return plans
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        batch, channels = bottom_shapes[0][:2]
+        outputs = [plan.output for plan in self.plans(bottom_shapes[0])]
+        if self.levels == 1:
+            return [(batch, channels, *outputs[0])]
+        return [(batch, channels * sum(math.prod(output) for output in outputs))]
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        pooled = [self._pooled(bottoms[0], plan) for plan in self.plans(bottoms[0].shape)]
+        return pooled[0] if self.levels == 1 else torch.cat([level.flatten(1) for level in pooled], dim=1)
+
+    def _pooled(self, bottom: Tensor, plan: Plan) -> Tensor:
+        ways: dict[str, Callable[[], Any]] = {
+            "MAX": lambda: max_pool(bottom, plan)[0],
+            "AVE": lambda: average_pool(bottom, plan),
+            "STOCHASTIC": lambda: stochastic_pool(bottom, plan, self.context.phase == "TRAIN"),
+        }
+        return ways[self.pool]()  # type: ignore[no-any-return]
