@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffe_compat.errors import GraphError
-from caffe_compat.graph.rules import PHASES, net_state, partition
+from caffe_compat.graph.rules import net_state, partition, phase_name
 from caffe_compat.graph.splits import insert_splits
 from caffe_compat.graph.wiring import Blob, Node, wire
 
@@ -26,7 +26,7 @@ class Graph:
     @property
     def phase(self) -> str:
         """ "TRAIN" or "TEST"."""
-        return next(word for word, number in PHASES.items() if number == self.state.phase)
+        return phase_name(self.state.phase)
 
     def last_versions(self) -> dict[str, Blob]:
         """Every blob name with its final version, in the order in which the names first appear."""

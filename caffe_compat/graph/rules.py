@@ -14,6 +14,11 @@ logger = logging.getLogger(__name__)
 PHASES = {"TRAIN": TRAIN, "TEST": TEST}
 
 
+def phase_name(phase: int) -> str:
+    """ "TRAIN" or "TEST" for the number that a message has."""
+    return "TRAIN" if phase == TRAIN else "TEST"
+
+
 def net_state(net: Any, phase: str, level: int = 0, stages: Iterable[str] = ()) -> Any:
     """The NetState of `net` in `phase`: its own level unless `level` says otherwise, its own stages and `stages`."""
     if phase not in PHASES:

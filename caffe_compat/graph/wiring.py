@@ -1,4 +1,4 @@
-"""Which top every bottom is: blobs by name and version, in the order of the layers (net.cpp, AppendTop, AppendBottom)."""
+"""Which top every bottom is: blobs by name and version, layer by layer (net.cpp, AppendTop and AppendBottom)."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from caffe_compat.errors import GraphError
 from caffe_compat.graph.graph import Blob, Graph, Node
 from caffe_compat.layers.base import Layer
 from caffe_compat.layers.source import SourceLayer
+from caffe_compat.net.shapes import Shapes
 
 
 def loss_weights(node: Node, layer: Layer) -> tuple[float, ...]:
@@ -45,13 +46,16 @@ class Program:
     `values` has the fx value of every blob version that it computes.
     """
 
-    def __init__(self, graph: Graph, layers: Sequence[Layer], fed: Collection[str], force_backward: bool) -> None:
+    def __init__(
+        self, graph: Graph, layers: Sequence[Layer], shapes: Shapes, fed: Collection[str], force_backward: bool
+    ) -> None:
         self.graph = graph
+        self.shapes = shapes
         self.force_backward = force_backward
         self.modules = dict(zip(module_names(layers), layers, strict=True))
         self.fx_graph = fx.Graph()
         self.values: dict[Blob, fx.Node] = {}
-        self.loss: Any = 0.0
+        self.loss: fx.Node | None = None
         nodes = dict(zip(self.modules, graph.nodes, strict=True))
         sources = {name: node for name, node in nodes.items() if isinstance(self.modules[name], SourceLayer)}
         for top in (top for node in sources.values() for top in node.tops if top.name in fed):
@@ -62,7 +66,7 @@ class Program:
                 self._call(name, node, needed)
 
     def module(self, outputs: Iterable[str]) -> fx.GraphModule:
-        """The program as a module that gives ({name: last version of that blob}, total loss)."""
+        """The program as a module that gives ({name: last version of that blob}, total loss or None)."""
         last = {blob.name: value for blob, value in self.values.items()}
         self.fx_graph.output(({name: last[name] for name in outputs}, self.loss))
         return fx.GraphModule(dict(self.modules), self.fx_graph, class_name=_identifier(self.graph.name or "Net"))
@@ -79,7 +83,7 @@ class Program:
         for top, value, weight in zip(node.tops, tops, loss_weights(node, self.modules[name]), strict=True):
             self.values[top] = value
             if weight:
-                self._add_loss(value, weight)
+                self._add_loss(top, weight)
 
     def _input(self, blob: Blob, flow: bool) -> fx.Node:
         value = self.values[blob]
@@ -87,10 +91,15 @@ class Program:
             return value
         return self._add("call_method", "detach", (value,), f"{value.name}_detached")
 
-    def _add_loss(self, top: fx.Node, weight: float) -> None:
-        total = self._add("call_method", "sum", (top,), f"{top.name}_sum")
-        weighted = total if weight == 1 else self._add("call_function", operator.mul, (total, weight), f"{top.name}_loss")
-        self.loss = weighted if self.loss == 0.0 else self._add("call_function", operator.add, (self.loss, weighted), "loss")
+    def _add_loss(self, top: Blob, weight: float) -> None:
+        term = self.values[top]
+        if self.shapes[top] != ():
+            term = self._add("call_method", "sum", (term,), f"{top.name}_sum")
+        if weight != 1:
+            term = self._add("call_function", operator.mul, (term, weight), f"{top.name}_weighted")
+        if self.loss is not None:
+            term = self._add("call_function", operator.add, (self.loss, term), "total_loss")
+        self.loss = term
 
     def _add(self, kind: str, target: Any, args: tuple[Any, ...], name: str) -> fx.Node:
         return self.fx_graph.create_node(kind, target, args, name=_identifier(name))

@@ -15,8 +15,11 @@ from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.build import Program, partial_outputs
 from caffe_compat.net.params import LearnableParam, learnable_params, rebound
-from caffe_compat.net.shapes import Shapes, infer_shapes, set_up_layers
-from caffe_compat.net.weights import LoadReport, arrays_of, copy_weights, share_blobs
+from caffe_compat.net.shapes import infer_shapes, set_up_layers
+from caffe_compat.net.table import table
+from caffe_compat.net.weights import LoadReport, arrays_of, copy_weights, share_blobs, written_net
+from caffe_compat.proto.model import Model
+from caffe_compat.proto.schema import NetParameter
 
 COMPAT = ("bvlc", "wen2017")
 
@@ -24,14 +27,16 @@ COMPAT = ("bvlc", "wen2017")
 class Net(nn.Module):
     """What one phase, level and set of stages of a Caffe model computes.
 
-    model: a Model, whose weights are loaded, or a NetParameter. phase: "TRAIN" or "TEST". compat: "bvlc" (Caffe 1.0) or
-    "wen2017" (the paper's fork). input_shapes: {blob: shape} in place of the shapes that inputs and data layers declare.
-    folder: where files that the net names are sought if the working directory lacks them.
+    model: a Model, whose weights are loaded, or a NetParameter. phase: "TRAIN" or "TEST". compat: "bvlc" (Caffe 1.0)
+    or "wen2017" (the paper's fork). input_shapes: {blob: shape} in place of the shapes that inputs and data layers
+    declare. folder: where files that the net names are sought if the working directory lacks them.
 
     graph: the resolved layers. graph_module: the PyTorch program they became. layers: by name. learnable_params: what
-    a solver updates, in Caffe's order. input_names: what `forward` takes. output_names: what it gives, in Caffe's order.
-    shapes: of every blob, as built.
+    a solver updates, in Caffe's order. input_names: what `forward` takes. output_names: what it gives, in Caffe's
+    order. load_report: what became of the model's weights.
     """
+
+    _place: Tensor
 
     def __init__(
         self,
@@ -46,22 +51,21 @@ class Net(nn.Module):
         super().__init__()
         if compat not in COMPAT:
             raise GraphError(f"compat is '{compat}'; allowed: {', '.join(COMPAT)}")
-        param = getattr(model, "net", model)
-        self.param = param
-        self.graph: Graph = build_graph(param, phase, level, stages)
-        self.context = Context(phase=phase, compat=compat, folder=folder)
-        self._sequence, shapes = set_up_layers(self.graph, self.context, dict(input_shapes or {}))
-        self._shapes: Shapes = shapes
+        self.param = model.net if isinstance(model, Model) else model
+        self.graph: Graph = build_graph(self.param, phase, level, stages)
+        given_shapes = dict(input_shapes or {})
+        self._options = {"compat": compat, "input_shapes": given_shapes, "folder": folder}
+        context = Context(phase=phase, compat=compat, folder=folder)
+        self._sequence, self._shapes = set_up_layers(self.graph, context, given_shapes)
         self.layers: dict[str, Layer] = _by_name(self._sequence)
-        self.learnable_params: list[LearnableParam] = learnable_params(self._sequence, param.force_backward)
-        self.input_names = tuple(t.name for node, _ in self._sources() for t in node.tops)
+        self.learnable_params: list[LearnableParam] = learnable_params(self._sequence, self.param.force_backward)
+        self.input_names = tuple(top.name for node, _ in self._sources() for top in node.tops)
         self.output_names = self.graph.outputs
         self._checked_shapes: dict[str, Shape] = {}
         self._programs: dict[tuple[frozenset[str], bool], fx.GraphModule] = {}
         self.graph_module = self._program(frozenset(self.input_names), every_blob=False)
         self.register_buffer("_place", torch.zeros(()), persistent=False)  # follows .to() and .double()
-        weights = getattr(model, "weights", None)
-        self.load_report = self.load_weights(weights) if weights else LoadReport((), (), ())
+        self.load_report = self.load_weights(model.weights) if isinstance(model, Model) else LoadReport((), (), ())
 
     @property
     def params(self) -> dict[str, list[nn.Parameter]]:
@@ -98,10 +102,28 @@ class Net(nn.Module):
         """Copies of all blobs by layer name, float32; shared ones in each of their layers, as in a caffemodel."""
         return {name: arrays_of(layer) for name, layer in self.layers.items() if len(layer.blobs)}
 
+    def model(self) -> Model:
+        """The instantiated layers, Splits included, and their blobs: what Caffe writes into a caffemodel.
+
+        The net as it was given, for other phases and further rewriting, is `param`.
+        """
+        return Model(written_net(self.graph.name, self._sequence), self.weights())
+
     def share_weights_with(self, other: Net) -> None:
         """Use the Parameters of the layers of the same names in `other` from now on (ShareTrainedLayersWith)."""
         share_blobs(self.layers, other.layers)
         self.learnable_params = rebound(self.learnable_params, self.layers)
+
+    def __repr__(self) -> str:
+        return table(self.graph, self._sequence, self._shapes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied as its message and values; messages and fx graphs do not survive that by themselves."""
+        state = self.graph.state
+        values = {name: [blob.detach() for blob in layer.blobs] for name, layer in self.layers.items()}
+        cursors = {node.name: layer.cursor for node, layer in self._sources()}
+        settings = {"phase": self.graph.phase, "level": state.level, "stages": list(state.stage), **self._options}
+        return _restored, (type(self), self.param.SerializeToString(), settings, values, cursors, self._place)
 
     def _sources(self) -> list[tuple[Any, SourceLayer]]:
         pairs = zip(self.graph.nodes, self._sequence, strict=True)
@@ -111,13 +133,14 @@ class Net(nn.Module):
         values = self._fed(inputs)
         program = self._program(frozenset(values), every_blob)
         outputs, loss = program(*(values[name] for name in self.input_names if name in values))
-        return outputs, loss if isinstance(loss, Tensor) else torch.zeros_like(self._place)
+        return outputs, torch.zeros_like(self._place) if loss is None else loss
 
     def _fed(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
         """The value of every source top that is known: given, or from a data layer of which none was given."""
+        known = ", ".join(self.input_names) or "none"
         for name in inputs:
             if name not in self.input_names:
-                raise GraphError(f"net '{self.graph.name}' has no input '{name}'; it has: {', '.join(self.input_names)}")
+                raise GraphError(f"net '{self.graph.name}' has no input '{name}'; its inputs: {known}")
         values = {
             name: torch.as_tensor(value).to(device=self._place.device, dtype=self._place.dtype)
             for name, value in inputs.items()
@@ -127,7 +150,7 @@ class Net(nn.Module):
             if not layer.fed and not any(name in values for name in names):
                 values.update(zip(names, layer.next_batch(), strict=True))
         if not values and self.input_names:
-            raise GraphError(f"net '{self.graph.name}' was given no input; it needs: {', '.join(self.input_names)}")
+            raise GraphError(f"net '{self.graph.name}' was given no input; its inputs: {known}")
         self._check_shapes(values)
         return values
 
@@ -139,7 +162,7 @@ class Net(nn.Module):
 
     def _program(self, fed: frozenset[str], every_blob: bool) -> fx.GraphModule:
         if (fed, every_blob) not in self._programs:
-            program = Program(self.graph, self._sequence, fed, self.param.force_backward)
+            program = Program(self.graph, self._sequence, self._shapes, fed, self.param.force_backward)
             outputs: Iterable[str] = partial_outputs(self.graph, program.values)
             if every_blob:
                 outputs = dict.fromkeys(blob.name for blob in program.values)
@@ -150,10 +173,27 @@ class Net(nn.Module):
 
 
 def _by_name(layers: Iterable[Layer]) -> dict[str, Layer]:
-    """The first layer of every name, as Caffe finds it; GraphError where two of one name hold blobs."""
+    """The first layer of every name, as Caffe finds it; GraphError where the blobs of two would have one name."""
     named: dict[str, Layer] = {}
     for layer in layers:
-        first = named.setdefault(layer.name, layer)
-        if first is not layer and len(layer.blobs):
-            raise GraphError(f"two layers are named '{layer.name}'; blobs are kept by layer name, so rename one of them")
+        if named.setdefault(layer.name, layer) is not layer and len(layer.blobs):
+            raise GraphError(f"two layers are named '{layer.name}'; blobs are kept by layer name, so rename one")
     return named
+
+
+def _restored(
+    kind: type[Net],
+    message: bytes,
+    settings: dict[str, Any],
+    values: dict[str, list[Tensor]],
+    cursors: dict[str, int],
+    place: Tensor,
+) -> Net:
+    net = kind(NetParameter.FromString(message), **settings).to(device=place.device, dtype=place.dtype)
+    with torch.no_grad():
+        for name, blobs in values.items():
+            for blob, value in zip(net.layers[name].blobs, blobs, strict=True):
+                blob.copy_(value)
+    for node, layer in net._sources():
+        layer.seek(cursors[node.name])
+    return net

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ from torch import nn
 from caffe_compat.errors import GraphError, ShapeError
 from caffe_compat.layers.base import Layer
 from caffe_compat.proto.schema import ParamSpec
+
+logger = logging.getLogger(__name__)
 
 MULTIPLIERS = ("lr_mult", "decay_mult", "force_mult")
 
@@ -60,6 +63,9 @@ def learnable_params(layers: Sequence[Layer], force_backward: bool = False) -> l
                 layer.blobs[index].requires_grad_(force_backward or spec.lr_mult != 0)
                 continue
             _check_sharing(params[owner], layer, index, spec)
+            logger.info(
+                "Sharing parameters '%s' owned by layer '%s', param index %d", spec.name, *params[owner].users[0]
+            )
             params[owner] = _joined(params[owner], user, spec, explicit[owner])
             explicit[owner] |= given
             layer.blobs[index] = params[owner].tensor
@@ -103,7 +109,7 @@ def _check_sharing(owner: LearnableParam, layer: Layer, index: int, spec: Any) -
     permissive = spec.share_mode == ParamSpec.PERMISSIVE
     if found == wanted or (permissive and math.prod(found) == math.prod(wanted)):
         return
-    way_out = "make the counts equal" if permissive else "make the shapes equal, or the counts with share_mode: PERMISSIVE"
+    way_out = "give it as many values" if permissive else "make the shapes equal, or set share_mode: PERMISSIVE"
     raise ShapeError(
         f"layer '{layer.name}': blob {index} of shape {found} cannot share '{spec.name}', "
         f"which layer '{owner.layer}' owns with shape {wanted}; {way_out}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from caffe_compat.errors import GraphError, ShapeError
 from caffe_compat.graph.graph import Blob, Graph, Node
+from caffe_compat.graph.rules import phase_name
 from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.registry import create_layer
 from caffe_compat.layers.source import SourceLayer
@@ -22,15 +24,17 @@ def set_up_layers(graph: Graph, context: Context, input_shapes: Mapping[str, Sha
     layers: list[Layer] = []
 
     def shapes_of(node: Node, bottom_shapes: list[Shape]) -> list[Shape]:
-        layer = create_layer(node.param, context)
+        layer = create_layer(node.param, replace(context, phase=phase_name(node.param.phase)))
         _check_counts(node, layer)
         layers.append(layer)
         layer.setup(bottom_shapes)
         if not isinstance(layer, SourceLayer):
             return _top_shapes(node, layer, bottom_shapes)
-        given = [input_shapes.get(top.name) for top in node.tops]
-        declared = given if None not in given else _top_shapes(node, layer, bottom_shapes)
-        return [first or second for first, second in zip(given, declared, strict=True) if first or second is not None]
+        given = {top.name: tuple(input_shapes[top.name]) for top in node.tops if top.name in input_shapes}
+        if len(given) == len(node.tops):
+            return list(given.values())
+        declared = _top_shapes(node, layer, bottom_shapes)
+        return [given.get(top.name, shape) for top, shape in zip(node.tops, declared, strict=True)]
 
     return layers, _walk(graph.nodes, shapes_of)
 

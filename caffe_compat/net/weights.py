@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,10 @@ from torch import Tensor
 
 from caffe_compat.errors import WeightsError
 from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.net.params import has_fixed_statistics, param_specs
+from caffe_compat.proto.schema import NetParameter
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,36 @@ def copy_weights(layers: Mapping[str, Layer], weights: Mapping[str, Sequence[Any
     arrays = {name: [np.asarray(blob) for blob in blobs] for name, blobs in weights.items() if name in layers}
     for name, blobs in arrays.items():
         _check(layers[name], blobs)
+    ignored = tuple(name for name in weights if name not in layers)
+    for name in ignored:
+        logger.info("Ignoring source layer %s", name)
     with torch.no_grad():
         for name, blobs in arrays.items():
             for index, blob in enumerate(blobs):
                 _copy(layers[name].blob(index), blob)
     return LoadReport(
         copied=tuple(arrays),
-        ignored=tuple(name for name in weights if name not in layers),
+        ignored=ignored,
         missing=tuple(name for name, layer in layers.items() if len(layer.blobs) and name not in arrays),
     )
+
+
+def written_net(name: str, layers: Sequence[Layer]) -> Any:
+    """The NetParameter that Caffe writes: every layer as it was instantiated, with phase and Splits, without blobs.
+
+    What Caffe's layers add to their own messages is added: the default loss_weight of a loss (loss_layer.cpp), and in
+    Caffe 1.0 the lr_mult 0 of BatchNorm's blobs (batch_norm_layer.cpp).
+    """
+    net = NetParameter(name=name)
+    for layer in layers:
+        param = net.layer.add()
+        param.CopyFrom(layer.param)
+        if layer.default_loss_weight and not param.loss_weight:
+            param.loss_weight.append(layer.default_loss_weight)
+        if has_fixed_statistics(layer):
+            del param.param[:]
+            param.param.extend(param_specs(layer))
+    return net
 
 
 def arrays_of(layer: Layer) -> tuple[np.ndarray, ...]:
@@ -73,16 +99,17 @@ def _legacy_fit(found: Shape, wanted: Shape) -> Shape:
 
 
 def _check_shapes(layer: Layer, found: Sequence[Shape]) -> None:
-    if len(found) != len(layer.blob_shapes):
+    wanted = layer.blob_shapes
+    way_out = "rename the layer to learn it from scratch"
+    if len(found) != len(wanted):
         raise WeightsError(
-            f"cannot copy layer '{layer.name}': source has {len(found)} blobs, target has {len(layer.blob_shapes)}; "
-            "rename the layer to learn it from scratch"
+            f"cannot copy layer '{layer.name}': source has {len(found)} blobs, target has {len(wanted)}; {way_out}"
         )
-    for index, (shape, wanted) in enumerate(zip(found, layer.blob_shapes, strict=True)):
-        if tuple(shape) != tuple(wanted):
+    for index, shapes in enumerate(zip(found, wanted, strict=True)):
+        source, target = (tuple(shape) for shape in shapes)
+        if source != target:
             raise WeightsError(
-                f"cannot copy blob {index} of layer '{layer.name}': source is {tuple(shape)}, target is {tuple(wanted)}; "
-                "rename the layer to learn it from scratch"
+                f"cannot copy blob {index} of layer '{layer.name}': source is {source}, target is {target}; {way_out}"
             )
 
 

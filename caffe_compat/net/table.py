@@ -1,0 +1,48 @@
+"""print(net): one line a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from caffe_compat.graph.graph import Graph, Node
+from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.net.shapes import Shapes
+
+HEADER = ("layer", "type", "tops", "shape", "parameters", "multiply-adds")
+LEFT_ALIGNED = 4  # the columns of text; the others are numbers
+
+
+def table(graph: Graph, layers: Sequence[Layer], shapes: Shapes) -> str:
+    """The layers of a net, aligned: name, type, tops, their shapes, learnable values, multiply-adds of one forward.
+
+    Splits, which only pass values on, are only counted, in the first line. A shared blob counts with its owner.
+    """
+    rows: list[tuple[str, ...]] = []
+    seen: set[int] = set()
+    parameters = multiply_adds = splits = 0
+    for node, layer in zip(graph.nodes, layers, strict=True):
+        if node.param.type == "Split":
+            splits += 1
+            continue
+        owned = sum(blob.numel() for blob in layer.blobs if id(blob) not in seen)
+        seen.update(id(blob) for blob in layer.blobs)
+        cost = layer.multiply_adds([shapes[b] for b in node.bottoms], [shapes[t] for t in node.tops])
+        parameters += owned
+        multiply_adds += cost
+        rows.append(_row(node, [shapes[top] for top in node.tops], owned, cost))
+    total = ("total", f"{len(rows)} layers", "", "", f"{parameters:,}", f"{multiply_adds:,}")
+    title = f"{graph.name or 'net'} ({graph.phase})" + (f", {splits} Splits not shown" if splits else "")
+    return "\n".join([title, *_aligned([HEADER, *rows, total])])
+
+
+def _row(node: Node, shapes: Sequence[Shape], parameters: int, multiply_adds: int) -> tuple[str, ...]:
+    tops = ", ".join(top.name for top in node.tops)
+    sizes = ", ".join("x".join(map(str, shape)) or "()" for shape in shapes)
+    return node.name, node.param.type, tops, sizes, *(f"{n:,}" if n else "" for n in (parameters, multiply_adds))
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        yield "  ".join(c.ljust(w) if i < LEFT_ALIGNED else c.rjust(w) for i, (c, w) in enumerate(cells)).rstrip()
