@@ -1,4 +1,4 @@
-"""Activations without learnable blobs: each element of the top from the same element of the bottom.
+"""Activations: each element of the top from the same element of the bottom.
 
 Source: the neuron layers of Caffe 1.0 (src/caffe/layers, one file a type). Every class takes one bottom of any shape
 and gives one top of the same shape; in-place use is a matter of the graph, `forward` never writes on its bottom.
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from caffe_compat.errors import UnsupportedParameterError
+from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.registry import register
+from caffe_compat.proto.schema import FillerParameter
 
 
 class Elementwise(Layer):
@@ -42,6 +43,34 @@ class ReLU(Elementwise):
         if self.negative_slope == 0:
             return functional.relu(bottoms[0], inplace=self.inplace)
         return functional.leaky_relu(bottoms[0], self.negative_slope)
+
+
+@register("ReLU6")
+class ReLU6(Elementwise):
+    """min(max(x, 0), 6), as the MobileNet forks have it; the gradient is 0 at both ends."""
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        return functional.relu6(bottoms[0])
+
+
+@register("PReLU")
+class PReLU(Elementwise):
+    """x where x > 0, else slope * x; blob 0 holds one slope a channel (axis 1), or one in all, 0.25 by default."""
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        self.channel_shared: bool = param.prelu_param.channel_shared
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        shape = bottom_shapes[0]
+        if len(shape) < 2:
+            raise ShapeError(f"layer '{self.name}': a bottom of shape {shape} has no axis 1 for the channels of PReLU")
+        field = self.param.prelu_param
+        filler = field.filler if field.HasField("filler") else FillerParameter(type="constant", value=0.25)
+        self.add_blob(() if self.channel_shared else (shape[1],), filler)
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        return functional.prelu(bottoms[0], self.blob(0).view(-1))
 
 
 @register("ELU")

@@ -1,4 +1,7 @@
-"""Losses of probabilities: SoftmaxWithLoss and the ways to normalise a loss (softmax_loss_layer.cpp of Caffe 1.0)."""
+"""Losses of probabilities: SoftmaxWithLoss, SigmoidCrossEntropyLoss, MultinomialLogisticLoss and their normalisers.
+
+Source: softmax_loss_layer.cpp, sigmoid_cross_entropy_loss_layer.cpp, multinomial_logistic_loss_layer.cpp of Caffe 1.0.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from caffe_compat.errors import ShapeError
-from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
+from caffe_compat.layers.base import Context, Count, Shape
 from caffe_compat.layers.fields import enum_name, given
 from caffe_compat.layers.labels import check_label_count, class_labels
+from caffe_compat.layers.loss import LossLayer
 from caffe_compat.layers.registry import register
 
 FLT_MIN = 2.0**-126  # the smallest normal float32: the least probability whose logarithm a SoftmaxWithLoss takes
-
-
-class LossLayer(Layer):
-    """A layer whose first top is a scalar loss, with loss_weight 1 unless the prototxt says otherwise."""
-
-    bottoms = exactly(2)
-    default_loss_weight = 1.0
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        if bottom_shapes[0][:1] != bottom_shapes[1][:1]:
-            raise ShapeError(
-                f"layer '{self.name}': bottoms '{self.param.bottom[0]}' {bottom_shapes[0]} and "
-                f"'{self.param.bottom[1]}' {bottom_shapes[1]} must agree in the first axis"
-            )
-        return [()]
 
 
 def normalization(loss_param: Any, default: str) -> str:
@@ -112,3 +100,86 @@ class SoftmaxWithLoss(LossLayer):
         divisor = normalizer(self.normalization, math.prod(shape[:axis]), math.prod(shape[axis + 1 :]), counts)
         loss, probability = _SoftmaxLoss.apply(scores, index, counts, divisor, axis)  # type: ignore[no-untyped-call]
         return (loss, probability) if len(self.param.top) > 1 else loss
+
+
+def _whole_batch(layer: SigmoidCrossEntropyLoss) -> str:
+    """The paper's fork ignores loss_param: it divides by the batch size and ignores no label."""
+    layer.ignore_label = None
+    return "BATCH_SIZE"
+
+
+def _as_given(layer: SigmoidCrossEntropyLoss) -> str:
+    """Caffe 1.0: as loss_param says, BATCH_SIZE where it says nothing."""
+    layer.ignore_label = given(layer.param.loss_param, "ignore_label")
+    return normalization(layer.param.loss_param, "BATCH_SIZE")
+
+
+SIGMOID_NORMALIZATION = {"bvlc": _as_given, "wen2017": _whole_batch}
+
+
+@register("SigmoidCrossEntropyLoss")
+class SigmoidCrossEntropyLoss(LossLayer):
+    """-sum(t log(s) + (1 - t) log(1 - s)) / normalizer with s = sigmoid(x), for targets t in [0, 1] of x's count.
+
+    Targets get no gradient; those equal to ignore_label, once their fraction is cut off, count for nothing.
+    """
+
+    ignore_label: int | None
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        self.normalization = SIGMOID_NORMALIZATION[context.compat](self)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        self.check_equal_counts(bottom_shapes)
+        return super().top_shapes(bottom_shapes)
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        x = bottoms[0]
+        target = bottoms[1].detach().reshape(x.shape)
+        losses = functional.binary_cross_entropy_with_logits(x, target, reduction="none")
+        counts = None
+        if self.ignore_label is not None:
+            counts = target.trunc() != self.ignore_label
+            losses = torch.where(counts, losses, 0)
+        return losses.sum() / normalizer(self.normalization, x.shape[0], math.prod(x.shape[1:]), counts)
+
+
+LOG_THRESHOLD = 1e-20  # the least probability whose logarithm the losses on given probabilities take
+
+
+class _ClampedLog(torch.autograd.Function):
+    """log(max(p, 1e-20)), with gradient 1 / max(p, 1e-20) on both sides of the clamp."""
+
+    @staticmethod
+    def forward(ctx: Any, probability: Tensor) -> Tensor:
+        clamped = probability.clamp(min=LOG_THRESHOLD)
+        ctx.save_for_backward(clamped)
+        return clamped.log()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (clamped,) = ctx.saved_tensors
+        gradient: Tensor = gradients[0] / clamped
+        return gradient
+
+
+def clamped_log(probability: Tensor) -> Tensor:
+    """log(max(p, 1e-20)) of each element, with Caffe's gradient 1 / max(p, 1e-20)."""
+    logarithm: Tensor = _ClampedLog.apply(probability)  # type: ignore[no-untyped-call]
+    return logarithm
+
+
+@register("MultinomialLogisticLoss")
+class MultinomialLogisticLoss(LossLayer):
+    """-sum(log(max(p, 1e-20))) / N over the given probability p of each of N labels."""
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        check_label_count(self, bottom_shapes[1], bottom_shapes[0][:1])
+        return super().top_shapes(bottom_shapes)
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        probability = bottoms[0].flatten(1)
+        number, classes = probability.shape
+        index, _ = class_labels(self, bottoms[1], (number,), classes, None)
+        return -clamped_log(probability.gather(1, index.unsqueeze(1))).sum() / number

@@ -20,7 +20,7 @@ def given(message: Any, field: str) -> Any:
 
 
 def axis_of(layer: str, message: Any, old_field: str) -> int:
-    """The field `axis` of layer `layer`, or its deprecated twin `concat_dim` or `slice_dim`, which counts from 0 only."""
+    """The field `axis` of layer `layer`, or its deprecated twin (`concat_dim`, `slice_dim`), which counts from 0."""
     if not message.HasField(old_field):
         return int(message.axis)
     if message.HasField("axis"):
