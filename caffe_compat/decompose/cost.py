@@ -1,0 +1,135 @@
+"""What a net costs: multiply-adds and parameters, of each layer and in all; before and after decomposition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+import numpy as np
+import torch
+
+from caffe_compat.errors import DataError, RankError
+from caffe_compat.graph.graph import build_graph
+from caffe_compat.layers.base import Context, Shape
+from caffe_compat.net.shapes import set_up_layers
+from caffe_compat.proto.model import Model
+
+
+@dataclass(frozen=True)
+class Cost:
+    """multiply_adds: of one forward pass for one item of the batch. parameters: numbers in the blobs."""
+
+    multiply_adds: int = 0
+    parameters: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.multiply_adds + other.multiply_adds, self.parameters + other.parameters)
+
+
+def layer_costs(model: Model, input_shapes: Mapping[str, Shape] | None = None) -> dict[str, Cost]:
+    """The cost of every layer of the TEST net, in order.
+
+    input_shapes: {blob: shape} for inputs whose shape the net does not declare, or whose data is not here.
+    A blob shared between layers counts where it comes first. Raises DataError where a shape is missing.
+    """
+    graph = build_graph(model.net, "TEST")
+    try:
+        with torch.device("meta"):  # shapes without memory or random numbers
+            layers, shapes = set_up_layers(graph, Context("TEST"), dict(input_shapes or {}))
+    except DataError as error:
+        raise DataError(f"{error}; to count without data, give input_shapes={{'data': (1, 3, 32, 32)}}") from error
+    costs: dict[str, Cost] = {}
+    seen: set[str] = set()
+    for node, layer in zip(graph.nodes, layers, strict=True):
+        bottoms = [shapes[blob] for blob in node.bottoms]
+        batch = bottoms[0][0] if bottoms and bottoms[0] else 1
+        names = [spec.name for spec in node.param.param] + [""] * len(layer.blobs)
+        own = [blob for blob, name in zip(layer.blobs, names, strict=False) if name not in seen]
+        seen.update(name for name in names if name)
+        total = layer.multiply_adds(bottoms, [shapes[blob] for blob in node.tops])
+        costs[layer.name] = Cost(total // batch, sum(blob.numel() for blob in own))
+    return costs
+
+
+def cost(model: Model, input_shapes: Mapping[str, Shape] | None = None) -> Cost:
+    """The cost of the whole TEST net; see `layer_costs`."""
+    return reduce(add, layer_costs(model, input_shapes).values(), Cost())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two nets side by side: {layer of the first: (its cost, the cost of what stands for it in the second)}."""
+
+    layers: dict[str, tuple[Cost, Cost]]
+
+    @property
+    def before(self) -> Cost:
+        return reduce(add, (pair[0] for pair in self.layers.values()), Cost())
+
+    @property
+    def after(self) -> Cost:
+        return reduce(add, (pair[1] for pair in self.layers.values()), Cost())
+
+    @property
+    def speedup(self) -> float:
+        """How many times fewer multiply-adds the second net has."""
+        return self.before.multiply_adds / max(self.after.multiply_adds, 1)
+
+    def __str__(self) -> str:
+        shown = {name: pair for name, pair in self.layers.items() if any(each != Cost() for each in pair)}
+        rows: list[tuple[str, ...]] = [("layer", "multiply-adds", "after", "fewer", "parameters", "after", "fewer")]
+        rows += [_row(name, *pair) for name, pair in (shown | {"total": (self.before, self.after)}).items()]
+        return _table(rows)
+
+
+def compare_cost(before: Model, after: Model, input_shapes: Mapping[str, Shape] | None = None) -> Comparison:
+    """What each layer of `before` costs, and what the layers cost that took its place in `after`.
+
+    A layer that is gone is stood for by those whose names begin with its name and an underscore, as `decompose`
+    names them. print() gives a table.
+    """
+    old, new = layer_costs(before, input_shapes), layer_costs(after, input_shapes)
+    pairs = {name: (cost, new.get(name, Cost())) for name, cost in old.items()}
+    for name, cost in new.items():
+        if name not in old:
+            gone = [each for each in old if each not in new and name.startswith(f"{each}_")]
+            owner = max(gone, key=len, default=name)
+            was, now = pairs.get(owner, (Cost(), Cost()))
+            pairs[owner] = (was, now + cost)
+    return Comparison(pairs)
+
+
+def theoretical_speedup(shape: Sequence[int], rank: int, group: int = 1) -> float:
+    """Multiply-adds of a Convolution over those of its _lowrank and _linear pair (Wen et al. 2017, Table 4).
+
+    shape: of the weight, (filters, channels / group, *kernel). rank: over all groups, which it need not divide (the
+    paper's 201 and 129 over 2). Equation: N C k^2 / (M C k^2 + N M), in each group.
+    """
+    return break_even_rank(shape, group) / rank
+
+
+def break_even_rank(shape: Sequence[int], group: int = 1) -> float:
+    """The rank over all groups at which the pair costs as many multiply-adds as the layer; below it, fewer."""
+    filters, *rest = shape
+    values = int(np.prod(rest))
+    if group < 1 or filters % group:
+        raise RankError(f"a weight of shape {tuple(shape)} cannot have {group} groups")
+    return filters * values / (values + filters / group)
+
+
+def _row(name: str, before: Cost, after: Cost) -> tuple[str, ...]:
+    cells = [name]
+    for was, now in ((before.multiply_adds, after.multiply_adds), (before.parameters, after.parameters)):
+        cells += [f"{was:,}", f"{now:,}", f"{was / now:.2f}x" if now else "-"]
+    return tuple(cells)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
