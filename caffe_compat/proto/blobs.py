@@ -1,16 +1,33 @@
-"""BlobProto <-> array, and the shapes of blobs from before a blob could have any number of axes."""
+"""Blobs: BlobProto <-> array, the data found by offset in a file, and shapes from when a blob always had four axes."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from caffe_compat.errors import ParseError
 from caffe_compat.proto.schema import BlobProto
+from caffe_compat.proto.wire import BYTES, VARINT, Field, Walker, delimited, tag, varint
 
 Weights = dict[str, tuple[np.ndarray, ...]]
 """Layer name -> its blobs, in Caffe's order and shapes. Float32; float64 where the file has double_data."""
+
+_DATA, _SHAPE, _DOUBLE_DATA, _RAW_TYPE, _RAW_DATA = 5, 7, 8, 10, 12
+_FLOAT: np.dtype[Any] = np.dtype("<f4")
+_DOUBLE: np.dtype[Any] = np.dtype("<f8")
+# The values of raw_data_type in NVIDIA's fork (its caffe.proto, enum Type)
+_RAW_TYPES: dict[int, np.dtype[Any]] = {
+    0: _DOUBLE, 1: _FLOAT, 2: np.dtype("<f2"), 3: np.dtype("<i4"), 4: np.dtype("<u4")
+}  # fmt: skip
+
+# Axes of each blob, by layer type, of the types that had weights when every blob had four axes
+_AXES = {
+    "Convolution": (4, 1), "Deconvolution": (4, 1), "InnerProduct": (2, 1), "Embed": (2, 1),
+    "BatchNorm": (1, 1, 1), "Scale": (1, 1), "Bias": (1,), "PReLU": (1,),
+}  # fmt: skip
 
 
 def blob_to_array(blob: Any) -> np.ndarray:
@@ -20,24 +37,165 @@ def blob_to_array(blob: Any) -> np.ndarray:
     """
     double = len(blob.double_data) > 0
     values = np.array(blob.double_data if double else blob.data, dtype=np.float64 if double else np.float32)
-    shape = blob_shape(blob)
-    if int(np.prod(shape, dtype=object)) != values.size or min(shape, default=0) < 0:
-        raise ParseError(f"blob of shape {shape} has {values.size} values")
+    old = [blob.HasField(name) for name in ("num", "channels", "height", "width")]
+    shape = (blob.num, blob.channels, blob.height, blob.width) if any(old) else tuple(blob.shape.dim)
+    problem = shape_problem(shape, values.size)
+    if problem:
+        raise ParseError(problem)
     return values.reshape(shape)
 
 
 def array_to_blob(array: np.ndarray) -> Any:
     """A BlobProto with `shape` and `data`, or `double_data` for a float64 array."""
-    blob = BlobProto()
-    blob.shape.dim.extend(array.shape)
-    if not array.ndim:
-        blob.shape.SetInParent()
-    (blob.double_data if array.dtype == np.float64 else blob.data).extend(array.ravel().tolist())
+    return BlobProto.FromString(b"".join(blob_bytes(np.asarray(array))))
+
+
+def shape_problem(shape: tuple[int, ...], count: int) -> str:
+    """What is wrong with a blob of `shape` that has `count` values; empty where nothing is."""
+    if min(shape, default=0) < 0:
+        return f"the blob has a negative axis in its shape {shape}"
+    if math.prod(shape) != count:
+        return f"the blob of shape {shape} wants {math.prod(shape)} values and has {count}"
+    return ""
+
+
+def current_shape(layer_type: str, index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that Caffe gives today to blob `index` of a layer, from its four old dimensions.
+
+    The old shapes are the new ones with 1s in front: (1, 1, 500, 800) are the weights (500, 800) of an InnerProduct.
+    Shapes of types that were not there then come back unchanged.
+    """
+    axes = _AXES.get(layer_type, ())
+    keep = axes[index] if index < len(axes) else 4
+    front = shape[: 4 - keep]
+    return shape[4 - keep :] if all(axis == 1 for axis in front) else shape
+
+
+@dataclass
+class StoredBlob:
+    """A blob in a file: its shape, whether by the four old dimensions, and the stretches that hold its values."""
+
+    shape: tuple[int, ...]
+    old_shape: bool
+    dtype: np.dtype[Any]
+    stretches: list[tuple[int, int, int]]  # offset of the first value, number of values, bytes from one to the next
+
+    def read(self, file: BinaryIO, walker: Walker) -> np.ndarray:
+        """The values, copied once, from the page cache into the array."""
+        array = np.empty(sum(count for _, count, _ in self.stretches), self.dtype)
+        done = 0
+        for offset, count, step in self.stretches:
+            part = array[done : done + count]
+            if step == self.dtype.itemsize:
+                _read_into(file, offset, part)
+            else:
+                spread = walker.bytes_at(offset, step * (count - 1) + self.dtype.itemsize)
+                padded = np.lib.stride_tricks.as_strided(spread, (count, self.dtype.itemsize), (step, 1))
+                part[:] = np.ascontiguousarray(padded).view(self.dtype)[:, 0]
+            done += count
+        if array.dtype not in (_FLOAT, _DOUBLE):
+            array = array.astype(np.float32)
+        return array.reshape(self.shape)
+
+
+def _read_into(file: BinaryIO, offset: int, array: np.ndarray) -> None:
+    if not array.size:
+        return
+    view = array.data.cast("B")
+    file.seek(offset)
+    done = 0
+    while done < len(view):
+        count = file.readinto(view[done:])  # type: ignore[attr-defined]
+        if not count:
+            raise ParseError(f"{file.name}: byte {offset + done}: the file became shorter while it was read")
+        done += count
+
+
+def find_blob(walker: Walker, start: int, end: int) -> StoredBlob:
+    """The blob whose BlobProto lies between `start` and `end`. Raises ParseError where shape and data disagree."""
+    old: dict[int, int] = {}
+    dims: list[int] = []
+    values: dict[int, list[tuple[int, int, int]]] = {_DATA: [], _DOUBLE_DATA: [], _RAW_DATA: []}
+    raw_type, offset = 1, start
+    while offset < end:
+        field = walker.field(offset, end)
+        offset = field.end
+        if field.number <= 4 and field.wire == VARINT:
+            old[field.number] = walker.signed(field.start, end)
+        elif field.number in (_DATA, _DOUBLE_DATA):
+            offset = _add_values(walker, field, end, values[field.number])
+        elif field.number == _SHAPE and field.wire == BYTES:
+            dims += _dims(walker, field)
+        elif field.number == _RAW_TYPE and field.wire == VARINT:
+            raw_type = walker.varint(field.start, end)[0]
+        elif field.number == _RAW_DATA and field.wire == BYTES:
+            values[_RAW_DATA] = [(field.start, field.end - field.start, 1)]
+        elif field.wire not in (BYTES, VARINT):  # unpacked diffs
+            offset = field.tag + walker.run(field, end) * (field.end - field.tag)
+    shape = tuple(old.get(number, 0) for number in (1, 2, 3, 4)) if old else tuple(dims)
+    blob = StoredBlob(shape, bool(old), *_layout(walker, start, values, raw_type))
+    problem = shape_problem(shape, sum(count for _, count, _ in blob.stretches))
+    if problem:
+        raise walker.error(start, f"{problem}; the file is damaged, copy or download it again")
     return blob
 
 
-def blob_shape(blob: Any) -> tuple[int, ...]:
-    """The shape a BlobProto declares: its four old dimensions where any of them is set, as in Caffe, else `shape`."""
-    if any(blob.HasField(name) for name in ("num", "channels", "height", "width")):
-        return (blob.num, blob.channels, blob.height, blob.width)
-    return tuple(blob.shape.dim)
+def _layout(
+    walker: Walker, start: int, values: dict[int, list[tuple[int, int, int]]], raw_type: int
+) -> tuple[np.dtype[Any], list[tuple[int, int, int]]]:
+    """The type of the values, and the stretches they lie in; Caffe prefers double_data where both are there."""
+    if values[_DOUBLE_DATA]:
+        return _DOUBLE, values[_DOUBLE_DATA]
+    if values[_DATA] or not values[_RAW_DATA]:
+        return _FLOAT, values[_DATA]
+    if raw_type not in _RAW_TYPES:
+        raise walker.error(start, f"raw_data of unknown type {raw_type}; known: 0 to 4, as in NVIDIA's fork")
+    dtype = _RAW_TYPES[raw_type]
+    offset, size, _ = values[_RAW_DATA][0]
+    if size % dtype.itemsize:
+        raise walker.error(offset, f"raw_data has {size} bytes, not a multiple of {dtype.itemsize}")
+    return dtype, [(offset, size // dtype.itemsize, dtype.itemsize)]
+
+
+def _add_values(walker: Walker, field: Field, end: int, stretches: list[tuple[int, int, int]]) -> int:
+    """Note where the values of a data field lie, packed or one tag each; gives the offset behind them."""
+    width = 4 if field.number == _DATA else 8
+    size = field.end - field.start
+    if field.wire == BYTES:
+        if size % width:
+            raise walker.error(field.tag, f"blob data has {size} bytes, not a multiple of {width}; the file is damaged")
+        if size:
+            stretches.append((field.start, size // width, width))
+        return field.end
+    if size != width or field.wire == VARINT:
+        raise walker.error(field.tag, "blob data of a wrong type; the file is damaged, copy or download it again")
+    count, step = walker.run(field, end), field.end - field.tag
+    stretches.append((field.start, count, step))
+    return field.tag + count * step
+
+
+def _dims(walker: Walker, shape: Field) -> list[int]:
+    dims = []
+    for field in walker.fields(shape.start, shape.end):
+        if field.number != 1 or field.wire not in (VARINT, BYTES):
+            continue
+        offset = field.start
+        while offset < field.end:
+            dims.append(walker.signed(offset, field.end))
+            offset = walker.varint(offset, field.end)[1]
+            if len(dims) > 32:
+                raise walker.error(shape.tag, "the blob has more than Caffe's 32 axes; the file is damaged")
+    return dims
+
+
+def blob_bytes(array: np.ndarray) -> list[bytes | memoryview]:
+    """The BlobProto of `array` in pieces, its data uncopied; fields in Caffe's order."""
+    double = array.dtype == np.float64
+    data = np.ascontiguousarray(array, _DOUBLE if double else _FLOAT)
+    dims = b"".join(varint(axis) for axis in array.shape)
+    shape = delimited(_SHAPE, delimited(1, dims) if dims else b"")
+    if not data.size:
+        return [shape]
+    head = tag(_DOUBLE_DATA if double else _DATA, BYTES) + varint(data.nbytes)
+    values = data.reshape(-1).data.cast("B")
+    return [shape, head, values] if double else [head, values, shape]

@@ -42,4 +42,5 @@ def test_missing_file_is_named_with_every_place_looked_at(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError) as caught:
         find_file("net.prototxt", tmp_path / "sub" / "solver.prototxt")
-    assert f"solver.prototxt: 'net.prototxt' is not at {tmp_path}/net.prototxt and {tmp_path}/sub/net.prototxt" in str(caught.value)
+    assert f"solver.prototxt: 'net.prototxt' is not at {tmp_path}/net.prototxt and" in str(caught.value)
+    assert f" and {tmp_path}/sub/net.prototxt; " in str(caught.value)

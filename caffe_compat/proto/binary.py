@@ -1,0 +1,220 @@
+"""Caffe's binary files: .caffemodel, .solverstate and .binaryproto; data goes between file and array in one copy."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from caffe_compat.errors import ParseError, WeightsError
+from caffe_compat.proto.blobs import StoredBlob, Weights, blob_bytes, current_shape, find_blob
+from caffe_compat.proto.files import write_atomically
+from caffe_compat.proto.schema import NetParameter, SolverState
+from caffe_compat.proto.upgrade import upgrade_net
+from caffe_compat.proto.wire import BYTES, VARINT, Field, Walker, delimited, tag, varint
+
+_LAYERS, _LAYER = 2, 100  # NetParameter: the second form, the current one
+_MOST_BYTES = 2**31 - 1  # what protobuf, and so Caffe, reads as one message
+
+
+@dataclass(frozen=True)
+class _Form:
+    """Where a form of layer keeps its name, its blobs, and a layer of the first form inside it."""
+
+    name: int
+    blobs: int
+    inner: int = 0
+
+
+_V0 = _Form(name=1, blobs=50)
+_FORMS = {_LAYERS: _Form(name=4, blobs=6, inner=1), _LAYER: _Form(name=1, blobs=7)}
+
+
+@dataclass
+class _Stored:
+    """The bytes of a layer without its blobs, and the blobs."""
+
+    kept: list[bytes] = field(default_factory=list)
+    name: str = ""
+    blobs: list[StoredBlob] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SolverStateFile:
+    """A solver's state: its iteration, the path of its weights, one or two blobs a learnable parameter, its step."""
+
+    iteration: int
+    learned_net: str
+    history: tuple[np.ndarray, ...]
+    current_step: int = 0
+
+
+def read_net(path: str | os.PathLike[str]) -> tuple[Any, Weights]:
+    """The net of a .caffemodel, made current and without blobs, and its weights by layer name.
+
+    Shapes are Caffe's of today, also where the file has the four old dimensions. Raises ParseError with the byte at
+    which a damaged file stops making sense.
+    """
+    with _opened(path) as (file, walker):
+        net = NetParameter()
+        stored = []
+        for part in walker.fields(0, len(walker.data)):
+            if part.number in _FORMS and part.wire == BYTES:
+                layer = _layer(walker, part, _FORMS[part.number])
+                stored.append(layer)
+                _merge(walker, part, net, delimited(part.number, b"".join(layer.kept)))
+            else:
+                _merge(walker, part, net, walker.data[part.tag : part.end])
+        net = upgrade_net(net, walker.path)
+        types = {layer.name: layer.type for layer in net.layer}
+        weights = {}
+        for layer in stored:
+            if layer.blobs:
+                weights[layer.name] = _read(file, walker, layer.blobs, types.get(layer.name, ""))
+    return net, weights
+
+
+def write_net(path: str | os.PathLike[str], net: Any, weights: Mapping[str, tuple[np.ndarray, ...]]) -> None:
+    """Write a .caffemodel: `net` with `weights` as the blobs of its layers, whole or not at all.
+
+    Raises WeightsError where weights have no layer, or the file would be larger than Caffe can read.
+    """
+    unknown = sorted(set(weights) - {layer.name for layer in net.layer})
+    if unknown:
+        raise WeightsError(f"{path}: weights for layer '{unknown[0]}', which the net lacks; add the layer or drop them")
+    pieces = _net_bytes(net, weights)
+    size = sum(len(piece) for piece in pieces)
+    if size > _MOST_BYTES:
+        raise WeightsError(f"{path}: {size} bytes are more than Caffe reads from a .caffemodel; write a .caffemodel.h5")
+    with write_atomically(path) as temporary, open(temporary, "wb") as file:
+        file.writelines(pieces)
+
+
+def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
+    """The array in a .binaryproto (mean images): float32, or float64 for double_data. Raises ParseError."""
+    with _opened(path) as (file, walker):
+        return find_blob(walker, 0, len(walker.data)).read(file, walker)
+
+
+def write_blob(path: str | os.PathLike[str], array: np.ndarray) -> None:
+    """Write `array` as a .binaryproto, whole or not at all."""
+    with write_atomically(path) as temporary, open(temporary, "wb") as file:
+        file.writelines(blob_bytes(np.asarray(array)))
+
+
+def read_solver_state(path: str | os.PathLike[str]) -> SolverStateFile:
+    """The state in a .solverstate. Raises ParseError, also where the file is a .caffemodel."""
+    with _opened(path) as (file, walker):
+        state, history = SolverState(), []
+        for part in walker.fields(0, len(walker.data)):
+            if part.number == 3 and part.wire == BYTES:
+                history.append(find_blob(walker, part.start, part.end).read(file, walker))
+            elif part.number == _LAYER or (part.number == 1 and part.wire != VARINT):
+                raise walker.error(part.tag, "this is a net with weights, not a solver's state; give a .solverstate")
+            else:
+                _merge(walker, part, state, walker.data[part.tag : part.end])
+    return SolverStateFile(state.iter, state.learned_net, tuple(history), state.current_step)
+
+
+def write_solver_state(path: str | os.PathLike[str], state: SolverStateFile) -> None:
+    """Write a .solverstate, whole or not at all."""
+    head = SolverState(iter=state.iteration, learned_net=state.learned_net).SerializeToString()
+    with write_atomically(path) as temporary, open(temporary, "wb") as file:
+        file.write(head)
+        for array in state.history:
+            file.writelines(_blob_field(3, array))
+        file.write(SolverState(current_step=state.current_step).SerializeToString())
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Walker]]:
+    """The file at `path` and a walker over its bytes, of which only those looked at are read."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise ParseError(f"{path}: the file is empty")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                yield file, Walker(data, path)
+    except OSError as error:
+        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _layer(walker: Walker, message: Field, form: _Form) -> _Stored:
+    """Separate a layer's blobs from the rest of its bytes."""
+    stored = _Stored()
+    kept_from = message.start
+    for part in walker.fields(message.start, message.end):
+        if part.wire != BYTES:
+            continue
+        if part.number == form.blobs:
+            stored.blobs.append(find_blob(walker, part.start, part.end))
+            stored.kept.append(walker.data[kept_from : part.tag])
+            kept_from = part.end
+        elif part.number == form.name:
+            stored.name = _name(walker, part)
+        elif part.number == form.inner:
+            inner = _layer(walker, part, _V0)
+            stored.name, stored.blobs = inner.name, inner.blobs
+            stored.kept += [walker.data[kept_from : part.tag], delimited(form.inner, b"".join(inner.kept))]
+            kept_from = part.end
+    stored.kept.append(walker.data[kept_from : message.end])
+    return stored
+
+
+def _name(walker: Walker, part: Field) -> str:
+    try:
+        return bytes(walker.data[part.start : part.end]).decode()
+    except UnicodeDecodeError as error:
+        raise walker.error(part.start, "a layer's name is not UTF-8; the file is damaged") from error
+
+
+def _merge(walker: Walker, part: Field, message: Any, data: bytes) -> None:
+    try:
+        message.MergeFromString(data)
+    except DecodeError as error:
+        raise walker.error(part.tag, f"field {part.number} is damaged; copy or download the file again") from error
+
+
+def _read(file: BinaryIO, walker: Walker, blobs: list[StoredBlob], layer_type: str) -> tuple[np.ndarray, ...]:
+    arrays = []
+    for i, blob in enumerate(blobs):
+        shape = current_shape(layer_type, i, blob.shape) if blob.old_shape else blob.shape
+        arrays.append(blob.read(file, walker).reshape(shape))
+    return tuple(arrays)
+
+
+def _net_bytes(net: Any, weights: Mapping[str, tuple[np.ndarray, ...]]) -> list[bytes | memoryview]:
+    """The bytes of `net`, the blobs of each layer put in their place between its fields."""
+    data = net.SerializeToString()
+    walker = Walker(data)
+    pieces: list[bytes | memoryview] = []
+    for part, layer in _with_layers(walker.fields(0, len(data)), net):
+        if layer is None or layer.name not in weights:
+            pieces.append(data[part.tag : part.end])
+            continue
+        fields = walker.fields(part.start, part.end)
+        blobs = _FORMS[_LAYER].blobs
+        before = b"".join(data[f.tag : f.end] for f in fields if f.number < blobs)
+        behind = b"".join(data[f.tag : f.end] for f in fields if f.number > blobs)
+        inside = [piece for array in weights[layer.name] for piece in _blob_field(blobs, array)]
+        length = len(before) + sum(map(len, inside)) + len(behind)
+        pieces += [tag(_LAYER, BYTES) + varint(length) + before, *inside, behind]
+    return pieces
+
+
+def _with_layers(fields: list[Field], net: Any) -> Iterator[tuple[Field, Any]]:
+    """Each field of a net's bytes, with the layer that it is."""
+    layers = iter(net.layer)
+    for part in fields:
+        yield part, next(layers) if part.number == _LAYER else None
+
+
+def _blob_field(number: int, array: np.ndarray) -> list[bytes | memoryview]:
+    pieces = blob_bytes(np.asarray(array))
+    return [tag(number, BYTES) + varint(sum(map(len, pieces))), *pieces]
