@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Count, Layer, Shape
+from caffe_compat.layers.layout import channels_last
 from caffe_compat.layers.registry import register
 from caffe_compat.layers.windows import (
     Sizes,
@@ -97,7 +97,7 @@ class _FilterBank(Layer):
 
     def _filter(self, bottom: Tensor) -> Tensor:
         if self.axis == 1:
-            return self.filter(_dense_channels(bottom), self.blob(0))
+            return self.filter(channels_last(bottom), self.blob(0))
         batch = bottom.shape[: self.axis]
         top = self.filter(bottom.reshape(-1, *bottom.shape[self.axis :]), self.blob(0))
         return top.reshape(*batch, *top.shape[1:])
@@ -109,13 +109,6 @@ class _FilterBank(Layer):
     @property
     def bias(self) -> Tensor | None:
         return self.blob(1) if len(self.blobs) > 1 else None
-
-
-def _dense_channels(bottom: Tensor) -> Tensor:
-    """A plane's activations with the channels innermost, where CPU convolution, pooling and LRN run fastest."""
-    if bottom.dim() != 4 or bottom.device.type != "cpu":
-        return bottom
-    return bottom.contiguous(memory_format=torch.channels_last)
 
 
 @register("Convolution")
