@@ -50,7 +50,7 @@ class BatchNorm(Layer):
             mean, var = stored_mean * unit, stored_var * unit
             top = torch.batch_norm(columns, None, None, mean, var, False, 0.0, self.eps, False)
             return top.view(bottom.shape) if bottom.dim() == 1 else top
-        mean, var = torch.empty_like(stored_mean), torch.empty_like(stored_var)
+        mean, var = torch.zeros_like(stored_mean), torch.zeros_like(stored_var)
         # with momentum 1 the running statistics become those of this batch, the variance unbiased as Caffe stores it
         top = torch.batch_norm(columns, None, None, mean, var, True, 1.0, self.eps, False)
         if columns.numel() == self.channels:  # one value a channel: Caffe's m / (m - 1) is 1 there, torch's infinite
