@@ -67,7 +67,7 @@ def test_loss_and_gradients_are_caffes(name: str) -> None:
         layer, index = key.rsplit("_", 1)
         tensor = net.params[layer][int(index)]
         gradient = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
-        _assert_close(gradient.reshape(value.shape), value, GRADIENT_TOLERANCE, f"gradient of blob {index} of '{layer}'")
+        _assert_close(gradient.reshape(value.shape), value, GRADIENT_TOLERANCE, f"gradient {index} of '{layer}'")
 
 
 def _case(name: str) -> tuple[Arrays, Net]:
