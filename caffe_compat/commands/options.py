@@ -1,0 +1,118 @@
+"""Options that several verbs share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import Any
+
+import torch
+
+from caffe_compat import SolverError
+
+log = logging.getLogger(__name__)
+
+
+def comma_list(text: str) -> tuple[str, ...]:
+    """The words of a comma list, as Caffe's -weights, -stage and -gpu take them."""
+    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
+
+
+def add_state(parser: argparse.ArgumentParser) -> None:
+    """--level and --stage: which layers the rules of the prototxt include."""
+    parser.add_argument("--level", type=int, default=0, metavar="N", help="network level for include rules (default 0)")
+    parser.add_argument("--stage", type=comma_list, default=(), metavar="A,B", help="network stages for include rules")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device, Caffe's --gpu, --threads."""
+    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), help="auto: a GPU where there is one")
+    parser.add_argument("--gpu", type=comma_list, default=(), metavar="N", help="Caffe's way to choose GPU number N")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as torch chooses)")
+
+
+def add_compat(parser: argparse.ArgumentParser) -> None:
+    """--compat: whose rules hold where Caffe 1.0 and the paper's fork differ."""
+    parser.add_argument(
+        "--compat", choices=("bvlc", "wen2017"), default="bvlc", help="Caffe 1.0 (default) or the paper's fork"
+    )
+
+
+def add_net(parser: argparse.ArgumentParser) -> None:
+    """The net's file, as a word of its own or by Caffe's -model."""
+    parser.add_argument("net", nargs="?", metavar="NET", help="the net's prototxt")
+    parser.add_argument("--model", metavar="NET", help="the same, by Caffe's name")
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """--weights: one file or several, later ones winning."""
+    parser.add_argument(
+        "--weights", type=comma_list, default=(), metavar="A,B", help="trained weights: .caffemodel or .caffemodel.h5"
+    )
+
+
+def one_of(word: str | None, option: str | None, name: str, flag: str) -> str:
+    """A file given either as a word of its own or by its flag; SolverError for none or two."""
+    if word and option and word != option:
+        raise SolverError(f"{name}: given twice, as '{word}' and as {flag} '{option}'; give one")
+    found = word or option
+    if not found:
+        raise SolverError(f"{name}: none given; name one, or use {flag} FILE")
+    return found
+
+
+def choose_device(arguments: argparse.Namespace, wants_gpu: bool = False, device_id: int = 0) -> str:
+    """The torch device that --device, --gpu and the solver ask for; also sets the number of CPU threads.
+
+    `wants_gpu`: the solver says solver_mode: GPU, which only warns where there is no GPU. SolverError for a GPU asked
+    for by an option and not there.
+    """
+    if arguments.threads is not None:
+        if arguments.threads < 1:
+            raise SolverError(f"--threads {arguments.threads}: must be 1 or more")
+        torch.set_num_threads(arguments.threads)
+    if arguments.gpu:
+        return _gpu(arguments.gpu)
+    if arguments.device == "cuda" or (arguments.device is None and wants_gpu):
+        return _cuda(device_id if wants_gpu else 0, must=arguments.device == "cuda")
+    if arguments.device == "auto" and torch.cuda.is_available():
+        return _cuda(0, must=True)
+    log.info("Use CPU.")
+    return "cpu"
+
+
+def _gpu(numbers: tuple[str, ...]) -> str:
+    if numbers == ("all",):
+        numbers = tuple(str(number) for number in range(torch.cuda.device_count())) or ("0",)
+    if len(numbers) > 1:
+        raise SolverError(f"--gpu {','.join(numbers)}: one GPU at a time is supported; name one")
+    if not numbers[0].isdigit():
+        raise SolverError(f"--gpu {numbers[0]}: not a GPU number; give one such as 0")
+    return _cuda(int(numbers[0]), must=True)
+
+
+def _cuda(number: int, must: bool) -> str:
+    if number < torch.cuda.device_count():
+        log.info("Using GPU %d", number)
+        return f"cuda:{number}"
+    if must:
+        raise SolverError(f"GPU {number}: torch finds {torch.cuda.device_count()} GPUs here; use --device cpu")
+    log.warning("solver_mode is GPU, but torch finds no GPU %d here; using the CPU.", number)
+    return "cpu"
+
+
+def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """`name=1,3,32,32` as the name and the shape."""
+    name, _, sizes = text.partition("=")
+    try:
+        return name, tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form blob=1,3,32,32") from None
+
+
+def load(net: Any, weights: tuple[str, ...]) -> None:
+    """Put the trained weights of each file into `net`, one after another."""
+    from caffe_compat import read_weights
+
+    for path in weights:
+        net.load_weights(read_weights(path))

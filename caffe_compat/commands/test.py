@@ -1,0 +1,76 @@
+"""Score a net on its own test data: every batch, then the mean of each output, as `caffe test` prints them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import caffe_compat as cc
+from caffe_compat.commands.options import (
+    add_compat,
+    add_device,
+    add_net,
+    add_state,
+    add_weights,
+    choose_device,
+    load,
+    one_of,
+)
+from caffe_compat.commands.terminal import glog_lines
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_net(parser)
+    add_weights(parser)
+    parser.add_argument("--iterations", type=int, default=50, metavar="N", help="batches to run (default 50)")
+    add_state(parser)
+    add_device(parser)
+    add_compat(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    path = one_of(arguments.net, arguments.model, "net", "--model")
+    if not arguments.weights:
+        raise cc.WeightsError("--weights: none given; a net is scored with trained weights: --weights FILE")
+    if arguments.iterations < 1:
+        raise cc.SolverError(f"--iterations {arguments.iterations}: must be 1 or more")
+    with glog_lines():
+        device = choose_device(arguments)
+        net = cc.Net(
+            cc.read_model(path),
+            phase="TEST",
+            level=arguments.level,
+            stages=arguments.stage,
+            compat=arguments.compat,
+            folder=Path(path).parent,
+        )
+        load(net, arguments.weights)
+        report(net.to(device), arguments.iterations)
+    return 0
+
+
+@torch.inference_mode()
+def report(net: cc.Net, iterations: int) -> None:
+    """Log every value of every output of each batch, then the mean loss and the mean of every output."""
+    log.info("Running for %d iterations.", iterations)
+    losses, sums = 0.0, dict[str, np.ndarray]()
+    for iteration in range(iterations):
+        outputs, loss = net.forward_with_loss()
+        losses += float(loss)
+        for name, top in outputs.items():
+            values = top.detach().cpu().numpy().astype(np.float64).ravel()
+            for value in values:
+                log.info("Batch %d, %s = %s", iteration, name, f"{value:g}")
+            sums[name] = sums.get(name, 0.0) + values
+    log.info("Loss: %s", f"{losses / iterations:g}")
+    weights = cc.output_weights(net)
+    for name, total in sums.items():
+        for value in total / iterations:
+            scaled = f" (* {weights[name]:g} = {weights[name] * value:g} loss)" if weights[name] else ""
+            log.info("%s = %s%s", name, f"{value:g}", scaled)
