@@ -199,6 +199,11 @@ def _check_shared(model: Model, chains: Mapping[str, Factorization]) -> None:
 
 def _check_names(model: Model, layer: Any, parts: Sequence[Any]) -> None:
     """GraphError where a name that the chain needs is already the name of another layer or blob."""
+    in_place = set(layer.bottom) & set(layer.top)
+    if in_place:
+        raise GraphError(
+            f"layer '{layer.name}' has top '{in_place.pop()}' for its bottom too; give the top another name"
+        )
     layers = {other.name for other in model.net.layer}
     blobs = {top for other in model.net.layer for top in other.top}
     for part in parts:
