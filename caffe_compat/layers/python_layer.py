@@ -1,0 +1,265 @@
+"""Python layers: the user's own class, written for pycaffe, run with pycaffe's contract (python_layer.hpp, _caffe.cpp).
+
+The module `python_param.module` is sought beside the net's file, then in the working directory, then on sys.path; its
+class `python_param.layer` has setup, reshape, forward(bottom, top) and backward(top, propagate_down, bottom) on blobs
+whose data and diff are NumPy arrays. Its `import caffe` finds a stand-in with `caffe.Layer`, whether pycaffe is
+installed or not, for pycaffe's own Layer can only be made by its C++ net.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from caffe_compat.errors import UnsupportedLayerError
+from caffe_compat.layers.base import Context, Count, Layer, Shape
+from caffe_compat.layers.registry import register
+
+PHASES = {"TRAIN": 0, "TEST": 1}  # pycaffe's numbers
+
+
+class NumPyBlob:
+    """A blob as pycaffe shows it: `data` and `diff`, arrays of one shape; `reshape` gives them another."""
+
+    def __init__(self, shape: Shape, dtype: Any = np.float32) -> None:
+        self.data: np.ndarray = np.zeros(shape, dtype)
+        self.diff: np.ndarray = np.zeros(shape, dtype)
+
+    @property
+    def shape(self) -> Shape:
+        return self.data.shape
+
+    @property
+    def count(self) -> int:
+        return self.data.size
+
+    @property
+    def num(self) -> int:
+        return self._legacy(0)
+
+    @property
+    def channels(self) -> int:
+        return self._legacy(1)
+
+    @property
+    def height(self) -> int:
+        return self._legacy(2)
+
+    @property
+    def width(self) -> int:
+        return self._legacy(3)
+
+    def _legacy(self, axis: int) -> int:
+        """The size of one of the four axes that every blob once had; 1 behind the last."""
+        return self.shape[axis] if axis < len(self.shape) else 1
+
+    def reshape(self, *shape: int) -> None:
+        """Take another shape; where the count stays, so do the values."""
+        if shape == self.shape:
+            return
+        if np.prod(shape, dtype=np.int64) == self.count:
+            self.data, self.diff = self.data.reshape(shape), self.diff.reshape(shape)
+        else:
+            self.data, self.diff = np.zeros(shape, self.data.dtype), np.zeros(shape, self.diff.dtype)
+
+    def cast(self, dtype: Any) -> None:
+        """Make both arrays of `dtype`."""
+        self.data, self.diff = self.data.astype(dtype, copy=False), self.diff.astype(dtype, copy=False)
+
+    def hold(self, values: Tensor) -> None:
+        """Take a copy of the values of a tensor, and its shape; diff becomes zeros."""
+        self.data = values.detach().cpu().numpy().copy(order="C")
+        self.diff = np.zeros_like(self.data)
+
+
+class BlobVector(list[NumPyBlob]):
+    """The learnable blobs of a Python layer, `self.blobs`."""
+
+    def add_blob(self, *shape: int) -> None:
+        """Append a blob of zeros."""
+        self.append(NumPyBlob(shape))
+
+
+class UserLayer:
+    """What `caffe.Layer` is in the user's module: the base of the class."""
+
+    param_str: str
+    phase: int
+    blobs: BlobVector
+
+    def setup(self, bottom: list[NumPyBlob], top: list[NumPyBlob]) -> None:
+        """Called once."""
+
+    def reshape(self, bottom: list[NumPyBlob], top: list[NumPyBlob]) -> None:
+        """Called before every forward."""
+
+    def forward(self, bottom: list[NumPyBlob], top: list[NumPyBlob]) -> None:
+        """Fill top[i].data."""
+
+    def backward(self, top: list[NumPyBlob], propagate_down: list[bool], bottom: list[NumPyBlob]) -> None:
+        """Fill bottom[i].diff where propagate_down[i], and add to self.blobs[i].diff."""
+
+
+def _stand_in() -> types.ModuleType:
+    module = types.ModuleType("caffe", "What caffe_compat shows to the modules of Python layers.")
+    vars(module).update(Layer=UserLayer, TRAIN=PHASES["TRAIN"], TEST=PHASES["TEST"])
+    return module
+
+
+_CAFFE = _stand_in()
+
+
+@contextmanager
+def _importing_from(*folders: Path) -> Iterator[None]:
+    """`folders` first on sys.path, and the stand-in in the place of `caffe`."""
+    before, path = sys.modules.get("caffe"), list(sys.path)
+    pycaffe_is_here = before is not _CAFFE and (before is not None or importlib.util.find_spec("caffe") is not None)
+    sys.modules["caffe"] = _CAFFE
+    sys.path[:0] = [str(folder) for folder in folders]
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        if pycaffe_is_here:  # else the stand-in stays, for an `import caffe` inside one of the user's functions
+            del sys.modules["caffe"]
+            sys.modules.update({} if before is None else {"caffe": before})
+
+
+def user_class(layer: str, module: str, name: str, folder: Path | None) -> type[Any]:
+    """The class `name` of Python module `module`; UnsupportedLayerError where either is missing or cannot be run."""
+    places = [place for place in (folder, Path.cwd()) if place is not None]
+    with _importing_from(*places):
+        try:
+            found = importlib.import_module(module)
+        except Exception as error:  # whatever the user's module does when it is run
+            where = ", ".join(str(place) for place in dict.fromkeys(places))
+            raise UnsupportedLayerError(
+                f"layer '{layer}': python_param.module '{module}' cannot be imported from {where} or sys.path: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    chosen = getattr(found, name, None)
+    if not isinstance(chosen, type):
+        raise UnsupportedLayerError(
+            f"layer '{layer}': python_param.layer '{name}' is no class of module '{module}' "
+            f"({getattr(found, '__file__', None) or 'no file'})"
+        )
+    return chosen
+
+
+class _UserPass(torch.autograd.Function):
+    """The user's forward and backward on bottoms, then blobs, as one differentiable operation."""
+
+    @staticmethod
+    def forward(ctx: Any, layer: PythonLayer, *tensors: Tensor) -> tuple[Tensor, ...]:
+        bottoms = tensors[: layer.bottom_count]
+        ctx.layer = layer
+        tops = layer.run_forward(bottoms)
+        ctx.save_for_backward(*tensors, *tops)
+        return tops
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        layer: PythonLayer = ctx.layer
+        number = layer.bottom_count
+        blobs = len(layer.blobs)
+        saved = ctx.saved_tensors
+        flags = list(ctx.needs_input_grad[1:])
+        bottoms, tops = saved[:number], saved[number + blobs :]
+        found = layer.run_backward(bottoms, tops, gradients, flags[:number])
+        return None, *(gradient if flag else None for gradient, flag in zip(found, flags, strict=True))
+
+
+@register("Python")
+class PythonLayer(Layer):
+    """A layer whose setup, reshape, forward and backward are the user's.
+
+    A top that has the name of the bottom at its place shares the bottom's data and diff, as in Caffe.
+    """
+
+    bottoms = Count(0)
+    tops = Count(0)
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        field = param.python_param
+        self.user: Any = user_class(self.name, field.module, field.layer, context.folder)()
+        self.user.param_str = field.param_str
+        self.user.phase = PHASES[context.phase]
+        self.user.blobs = BlobVector()
+        self.bottom_count = len(param.bottom)
+        self._bottoms = [NumPyBlob(()) for _ in param.bottom]
+        shared = dict(zip(param.bottom, self._bottoms, strict=True))
+        self._tops = [
+            shared[name] if list(param.bottom[i : i + 1]) == [name] else NumPyBlob(())
+            for i, name in enumerate(param.top)
+        ]
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        self._hold([torch.zeros(shape) for shape in bottom_shapes])
+        self.user.setup(self._bottoms, self._tops)
+        for blob in self.user.blobs:
+            parameter = nn.Parameter(torch.from_numpy(np.ascontiguousarray(blob.data, dtype=np.float32)))
+            self.blobs.append(parameter)
+            self.blob_shapes.append(tuple(parameter.shape))
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        self._hold([torch.zeros(shape) for shape in bottom_shapes])
+        self.user.reshape(self._bottoms, self._tops)
+        return [tuple(top.shape) for top in self._tops]
+
+    def forward(self, *bottoms: Tensor) -> Any:
+        if not self._tops:
+            return self.run_forward(bottoms)
+        blobs = [self.blob(i) for i in range(len(self.blobs))]
+        tops: tuple[Tensor, ...] = _UserPass.apply(self, *bottoms, *blobs)  # type: ignore[no-untyped-call]
+        return tops[0] if len(tops) == 1 else tops
+
+    def run_forward(self, bottoms: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The user's reshape and forward: fresh tensors, one a top."""
+        like = self._place(bottoms)
+        for top in self._tops:
+            top.cast(like.new_empty(0).cpu().numpy().dtype)
+        self._hold(bottoms)
+        self.user.reshape(self._bottoms, self._tops)
+        self.user.forward(self._bottoms, self._tops)
+        return tuple(torch.tensor(top.data, dtype=like.dtype, device=like.device) for top in self._tops)
+
+    def run_backward(
+        self,
+        bottoms: tuple[Tensor, ...],
+        tops: tuple[Tensor, ...],
+        gradients: tuple[Tensor, ...],
+        propagate_down: list[bool],
+    ) -> list[Tensor]:
+        """The user's backward: the gradients of the bottoms, then of the blobs."""
+        self._hold(bottoms)
+        for blob, top, gradient in zip(self._tops, tops, gradients, strict=True):
+            blob.hold(top)
+            blob.diff = gradient.detach().cpu().numpy().copy(order="C")
+        self.user.backward(self._tops, propagate_down, self._bottoms)
+        like = self._place(bottoms)
+        diffs = [blob.diff for blob in (*self._bottoms, *self.user.blobs)]
+        return [torch.tensor(diff, dtype=like.dtype, device=like.device) for diff in diffs]
+
+    def _hold(self, bottoms: Any) -> None:
+        """Show these bottoms and the current values of the blobs to the user's code, which may write on the latter."""
+        for blob, values in zip(self._bottoms, bottoms, strict=True):
+            blob.hold(values)
+        for blob, parameter in zip(self.user.blobs, self.blobs, strict=False):  # none before the end of setup
+            blob.data = parameter.detach().cpu().numpy()
+            blob.diff = np.zeros_like(blob.data)
+
+    def _place(self, bottoms: tuple[Tensor, ...]) -> Tensor:
+        """A tensor whose type and device the tops get."""
+        return next(iter((*bottoms, *self.blobs)), torch.empty(0))
