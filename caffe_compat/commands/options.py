@@ -61,44 +61,41 @@ def one_of(word: str | None, option: str | None, name: str, flag: str) -> str:
     return found
 
 
-def choose_device(arguments: argparse.Namespace, wants_gpu: bool = False, device_id: int = 0) -> str:
-    """The torch device that --device, --gpu and the solver ask for; also sets the number of CPU threads.
+def set_threads(threads: int | None) -> None:
+    """Use this many CPU threads; None leaves it to torch."""
+    if threads is not None:
+        if threads < 1:
+            raise SolverError(f"--threads {threads}: must be 1 or more")
+        torch.set_num_threads(threads)
 
-    `wants_gpu`: the solver says solver_mode: GPU, which only warns where there is no GPU. SolverError for a GPU asked
-    for by an option and not there.
+
+def choose_device(arguments: argparse.Namespace) -> str:
+    """The torch device that --gpu and --device ask for, the CPU when neither does; also sets the CPU threads.
+
+    SolverError for a GPU that is not there.
     """
-    if arguments.threads is not None:
-        if arguments.threads < 1:
-            raise SolverError(f"--threads {arguments.threads}: must be 1 or more")
-        torch.set_num_threads(arguments.threads)
-    if arguments.gpu:
-        return _gpu(arguments.gpu)
-    if arguments.device == "cuda" or (arguments.device is None and wants_gpu):
-        return _cuda(device_id if wants_gpu else 0, must=arguments.device == "cuda")
-    if arguments.device == "auto" and torch.cuda.is_available():
-        return _cuda(0, must=True)
-    log.info("Use CPU.")
-    return "cpu"
+    set_threads(arguments.threads)
+    device = gpu_device(arguments.gpu)
+    if device is None and arguments.device == "cuda":
+        device = gpu_device(("0",))
+    if device is None and arguments.device == "auto" and torch.cuda.is_available():
+        device = "cuda:0"
+    log.info("Use CPU." if device is None else f"Using GPU {device[5:]}")
+    return device or "cpu"
 
 
-def _gpu(numbers: tuple[str, ...]) -> str:
+def gpu_device(numbers: tuple[str, ...]) -> str | None:
+    """The torch device of Caffe's -gpu: one number, or "all" where that is one; None where nothing was given."""
+    found = torch.cuda.device_count()
     if numbers == ("all",):
-        numbers = tuple(str(number) for number in range(torch.cuda.device_count())) or ("0",)
+        numbers = tuple(map(str, range(found))) or ("0",)
     if len(numbers) > 1:
         raise SolverError(f"--gpu {','.join(numbers)}: one GPU at a time is supported; name one")
-    if not numbers[0].isdigit():
-        raise SolverError(f"--gpu {numbers[0]}: not a GPU number; give one such as 0")
-    return _cuda(int(numbers[0]), must=True)
-
-
-def _cuda(number: int, must: bool) -> str:
-    if number < torch.cuda.device_count():
-        log.info("Using GPU %d", number)
-        return f"cuda:{number}"
-    if must:
-        raise SolverError(f"GPU {number}: torch finds {torch.cuda.device_count()} GPUs here; use --device cpu")
-    log.warning("solver_mode is GPU, but torch finds no GPU %d here; using the CPU.", number)
-    return "cpu"
+    if not numbers:
+        return None
+    if not numbers[0].isdigit() or int(numbers[0]) >= found:
+        raise SolverError(f"--gpu {numbers[0]}: torch finds {found} GPUs here; use --device cpu")
+    return f"cuda:{numbers[0]}"
 
 
 def input_shape(text: str) -> tuple[str, tuple[int, ...]]:

@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -42,16 +41,16 @@ class ProgressBar:
 
 
 @contextmanager
-def progress(solver: cc.Solver, callbacks: list[Any]) -> Iterator[None]:
+def progress(solver: cc.Solver) -> Iterator[None]:
     """Within this block, a progress bar follows `solver`, if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield
         return
     bar = ProgressBar(solver)
-    callbacks.append(bar)
+    solver.callbacks.append(bar)
     try:
         with logging_redirect_tqdm([LOGGER]):
             yield
     finally:
-        callbacks.remove(bar)
+        solver.callbacks.remove(bar)
         bar.bar.close()

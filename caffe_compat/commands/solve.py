@@ -1,0 +1,111 @@
+"""Train a net as its solver prototxt says, as `caffe train` does, with or without force.
+
+The log goes to stderr in Caffe's form, and as JSON lines to PREFIX.jsonl beside the snapshots. Ctrl-C takes a snapshot
+and stops; a second one stops at once. SIGHUP takes a snapshot and goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from typing import Any
+
+import torch
+
+import caffe_compat as cc
+from caffe_compat.commands.options import (
+    add_compat,
+    add_device,
+    add_state,
+    add_weights,
+    comma_list,
+    gpu_device,
+    one_of,
+    set_threads,
+)
+from caffe_compat.commands.ranks import RankReport
+from caffe_compat.commands.signals import EFFECTS, listening
+from caffe_compat.commands.terminal import glog_lines, progress
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("solver_file", nargs="?", metavar="SOLVER", help="the solver's prototxt")
+    parser.add_argument("--solver", metavar="SOLVER", help="the same, by Caffe's name")
+    _add_force(parser)
+    add_weights(parser)
+    parser.add_argument("--snapshot", metavar="STATE", help="resume from this .solverstate or .solverstate.h5")
+    parser.add_argument("--max-iter", type=int, metavar="N", help="stop after N iterations in all")
+    add_device(parser)
+    add_compat(parser)
+    add_state(parser)
+    for name, default in (("sigint", "stop"), ("sighup", "snapshot")):
+        effect = f"what SIG{name[3:].upper()} does (default {default})"
+        parser.add_argument(f"--{name}-effect", choices=EFFECTS, default=default, help=effect)
+
+
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--force", choices=("l1", "l2", "linear", "gravity", "none"), help="pull filters together, whatever SOLVER says"
+    )
+    parser.add_argument(
+        "--force-decay",
+        type=float,
+        metavar="X",
+        help="strength of the force; negative pushes filters apart (default: SOLVER's, else 1e-3 for l1, 5e-5 for l2)",
+    )
+    parser.add_argument(
+        "--force-layers",
+        type=comma_list,
+        metavar="A,B",
+        help="layers to force (default: as force_mult says, or every Convolution where none is set)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    path = one_of(arguments.solver_file, arguments.solver, "solver", "--solver")
+    if arguments.snapshot and arguments.weights:
+        raise cc.SolverError("--snapshot resumes a run and --weights starts one; give only one of them")
+    set_threads(arguments.threads)
+    with glog_lines():
+        solver = make_solver(path, arguments)
+        journal = cc.JsonLinesLog(f"{solver.config.snapshot_prefix}.jsonl")
+        solver.callbacks += [journal, RankReport(journal)]
+        journal.write(event="start", command=shlex.join(sys.argv), **circumstances(solver))
+        log.info("Starting Optimization")
+        try:
+            with listening(solver, arguments.sigint_effect, arguments.sighup_effect), progress(solver):
+                solver.solve(resume=arguments.snapshot)
+        finally:
+            journal.close()
+    return 0
+
+
+def make_solver(path: str, arguments: argparse.Namespace) -> cc.Solver:
+    """The solver that the arguments describe; when resuming, weights named in the solver file play no part."""
+    return cc.Solver(
+        path,
+        weights=() if arguments.snapshot else arguments.weights or None,
+        device=gpu_device(arguments.gpu) or arguments.device or "auto",
+        force=arguments.force,
+        force_decay=arguments.force_decay,
+        force_layers=arguments.force_layers,
+        compat=arguments.compat,
+        max_iter=arguments.max_iter,
+        level=arguments.level,
+        stages=arguments.stage,
+    )
+
+
+def circumstances(solver: cc.Solver) -> dict[str, Any]:
+    """What a reader of the log needs to run it again: versions, device, threads, seed."""
+    return {
+        "caffe_compat": cc.__version__,
+        "torch": torch.__version__,
+        "device": str(solver.device),
+        "threads": torch.get_num_threads(),
+        "random_seed": solver.config.random_seed,
+    }
