@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from caffe_compat.data.order import permutation
-from caffe_compat.data.paths import find_file
+from caffe_compat.data.paths import find_source
 from caffe_compat.errors import DataError
 
 Shape = tuple[int, ...]
@@ -20,7 +20,7 @@ def read_file_list(path: Path, folder: Path | None = None) -> list[Path]:
     names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
     if not names:
         raise DataError(f"{path}: the list is empty; it should name one HDF5 file a line")
-    return [find_file(name, path.parent, folder, named_by=str(path)) for name in names]
+    return [find_source(name, path.parent, folder, named_by=str(path)) for name in names]
 
 
 class HDF5Batches:
@@ -28,14 +28,22 @@ class HDF5Batches:
 
     Batch b holds rows b * batch_size onwards, counted through all files and wrapping at their end; each dataset has
     its rows on axis 0 and comes as float32. `shuffle` draws, for every pass, an order of the files and an order of
-    the rows in each; both follow from `seed` and the number of the pass, so any batch can be read again.
+    the rows in each; both follow from `seed` and the number of the pass, so any batch can be read again. Of `ranks`
+    readers, number `rank` gets every ranks-th row.
     """
 
     def __init__(
-        self, files: Sequence[Path], names: Sequence[str], batch_size: int, shuffle: bool = False, seed: int = 0
+        self,
+        files: Sequence[Path],
+        names: Sequence[str],
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.files, self.names, self.batch_size = list(files), list(names), batch_size
-        self.shuffle, self.seed = shuffle, seed
+        self.shuffle, self.seed, self.rank, self.ranks = shuffle, seed, rank, ranks
         self._loaded: tuple[int, list[np.ndarray]] | None = None
         inspected = [self._inspect(file) for file in self.files]
         self._rows = [rows for rows, _ in inspected]
@@ -55,10 +63,12 @@ class HDF5Batches:
         """Batch `index`, counted from 0; one float32 array for each name."""
         batch = tuple(np.empty(shape, np.float32) for shape in self.shapes)
         filled = 0
-        for file, rows in self._spans(index * self.batch_size, self.batch_size):
+        start, seen = index * self.batch_size * self.ranks, 0
+        for file, rows in self._spans(start, self.batch_size * self.ranks):
+            mine = rows[(self.rank - seen) % self.ranks :: self.ranks]
             for target, dataset in zip(batch, self._load(file), strict=True):
-                target[filled : filled + len(rows)] = dataset[rows]
-            filled += len(rows)
+                target[filled : filled + len(mine)] = dataset[mine]
+            filled, seen = filled + len(mine), seen + len(rows)
         return batch
 
     def close(self) -> None:

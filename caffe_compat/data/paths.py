@@ -7,7 +7,7 @@ from pathlib import Path
 from caffe_compat.errors import DataError
 
 
-def find_file(name: str, *folders: Path | None, named_by: str) -> Path:
+def find_source(name: str, *folders: Path | None, named_by: str) -> Path:
     """`name` in the working directory, as Caffe takes it, else in the first of `folders` that has it."""
     candidates = [Path(name), *(folder / name for folder in folders if folder is not None)]
     for candidate in candidates:

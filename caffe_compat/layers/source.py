@@ -1,33 +1,17 @@
-"""Layers without bottoms: they bring stored, made-up or given values into the net."""
+"""Layers without bottoms whose values the user gives, or fillers make up; stored ones are in stored.py."""
 
 from __future__ import annotations
 
-import os
-from abc import abstractmethod
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from caffe_compat.data.hdf5 import HDF5Batches, read_file_list
-from caffe_compat.data.paths import find_file
 from caffe_compat.errors import DataError, ShapeError
 from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
 from caffe_compat.layers.fillers import fill
 from caffe_compat.layers.registry import register
 from caffe_compat.proto.schema import FillerParameter
-
-
-class Batches(Protocol):
-    """Stored batches, any of which can be read by its number."""
-
-    @property
-    def shapes(self) -> list[Shape]: ...
-
-    def read(self, index: int) -> tuple[np.ndarray, ...]: ...
-
-    def close(self) -> None: ...
 
 
 class SourceLayer(Layer):
@@ -39,7 +23,7 @@ class SourceLayer(Layer):
 
     bottoms: ClassVar[Count] = exactly(0)
     tops: ClassVar[Count] = Count(1)
-    fed: bool = False
+    fed: ClassVar[bool] = False
     _home: Tensor
 
     def __init__(self, param: Any, context: Context) -> None:
@@ -74,63 +58,11 @@ class SourceLayer(Layer):
         return torch.as_tensor(value).to(device=self._home.device, dtype=dtype)
 
 
-class StoredLayer(SourceLayer):
-    """A source whose batches lie in files: opened when first needed, and again after a copy or a fork."""
-
-    def __init__(self, param: Any, context: Context) -> None:
-        super().__init__(param, context)
-        self._cursor = 0
-        self._batches: Batches | None = None
-        self._process = 0
-        self.seed = 0
-
-    @abstractmethod
-    def open(self) -> Batches:
-        """The batches, from the files that `param` names."""
-
-    def setup(self, bottom_shapes: list[Shape]) -> None:
-        """Draw the seed of this layer from torch's generator, as Caffe's prefetching layers do from Caffe's."""
-        self.seed = int(torch.randint(0, 2**31, ()).item())
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        shapes = self.batches.shapes
-        if len(shapes) < len(self.param.top):
-            raise ShapeError(f"layer '{self.name}': {len(self.param.top)} tops, but the source has {len(shapes)}")
-        return shapes[: len(self.param.top)]
-
-    def next_batch(self) -> tuple[Tensor, ...]:
-        arrays = self.batches.read(self._cursor)
-        self._cursor += 1
-        return tuple(self._at_home(torch.from_numpy(array)) for array in arrays[: len(self.param.top)])
-
-    @property
-    def batches(self) -> Batches:
-        """The open source, opened on first use."""
-        if self._batches is None or self._process != os.getpid():
-            self._batches, self._process = self.open(), os.getpid()
-        return self._batches
-
-    @property
-    def cursor(self) -> int:
-        return self._cursor
-
-    def seek(self, cursor: int) -> None:
-        self._cursor = cursor
-
-    def close(self) -> None:
-        if self._batches is not None and self._process == os.getpid():
-            self._batches.close()
-        self._batches = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_batches": None}
-
-
 @register("Input")
 class Input(SourceLayer):
     """Tops that the user feeds; one `shape` for all of them, or one each (input_layer.cpp)."""
 
-    fed = True
+    fed: ClassVar[bool] = True
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shapes = [tuple(shape.dim) for shape in self.param.input_param.shape]
@@ -173,22 +105,52 @@ class DummyData(SourceLayer):
         return [tuple(int(size) for size in sizes) for sizes in zip(*axes, strict=True)]
 
 
-@register("HDF5Data")
-class HDF5Data(StoredLayer):
-    """Datasets of HDF5 files that a list file names; every top is named after its dataset (hdf5_data_layer.cpp)."""
+@register("MemoryData")
+class MemoryData(SourceLayer):
+    """Arrays that the user sets, given out batch by batch and round again (memory_data_layer.cpp)."""
+
+    tops: ClassVar[Count] = exactly(2)
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
-        if param.HasField("transform_param"):
-            raise DataError(f"layer '{self.name}': HDF5Data takes no transform_param; store transformed values instead")
+        fields = param.memory_data_param
+        self.shape: Shape = (fields.batch_size, fields.channels, fields.height, fields.width)
+        if 0 in self.shape:
+            raise ShapeError(f"layer '{self.name}': memory_data_param is {self.shape}; all four must be above 0")
+        self._arrays: tuple[Tensor, Tensor] | None = None
+        self._cursor = 0
 
-    def open(self) -> Batches:
-        fields = self.param.hdf5_data_param
-        folder = self.context.folder
-        source = find_file(fields.source, folder, named_by=f"layer '{self.name}'")
-        return HDF5Batches(
-            read_file_list(source, folder), list(self.param.top), fields.batch_size, fields.shuffle, self.seed
-        )
+    @property
+    def fed(self) -> bool:  # type: ignore[override]
+        return self._arrays is None
+
+    def set_arrays(self, data: Any, labels: Any) -> None:
+        """Give out `data` (n, channels, height, width) and `labels` (n,) from now on; n in whole batches."""
+        data, labels = torch.as_tensor(data), torch.as_tensor(labels).flatten()
+        if tuple(data.shape[1:]) != self.shape[1:] or len(data) != len(labels) or len(data) % self.shape[0]:
+            raise ShapeError(
+                f"layer '{self.name}': data {tuple(data.shape)} with {len(labels)} labels; wanted "
+                f"(n, {', '.join(map(str, self.shape[1:]))}) with n labels, n a multiple of batch_size {self.shape[0]}"
+            )
+        self._arrays, self._cursor = (data, labels), 0
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        return [self.shape, self.shape[:1]]
+
+    def next_batch(self) -> tuple[Tensor, ...]:
+        if self._arrays is None:
+            return super().next_batch()
+        batch, batches = self.shape[0], len(self._arrays[0]) // self.shape[0]
+        start = self._cursor % batches * batch
+        self._cursor += 1
+        return tuple(self._at_home(array[start : start + batch]) for array in self._arrays)
+
+    @property
+    def cursor(self) -> int:
+        return self._cursor
+
+    def seek(self, cursor: int) -> None:
+        self._cursor = cursor
 
 
 def _one_or_each(layer: Layer, values: list[Any], field: str) -> list[Any]:

@@ -1,0 +1,119 @@
+"""LevelDB databases of records, as Caffe's tools write them (db_leveldb.cpp).
+
+LevelDB has no read-only mode: to open a database is to lock it and to rewrite its log. So reading goes through a view,
+a temporary folder with links to the tables, which never change, and copies of the small files that do. The database
+itself stays untouched, may be locked by another program, not closed properly, or on a read-only disk.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from caffe_compat.errors import DataError
+
+_COUNT_UP_TO = 1 << 29  # bytes of a database whose records are counted on opening; counting reads all of it
+_COMMIT_EVERY = 1000
+_TABLES = (".ldb", ".sst")
+
+
+class LevelDB:
+    """A database opened for reading."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not (path / "CURRENT").is_file():
+            raise DataError(f"{path}: no LevelDB there (it has no file CURRENT)")
+        self._folder, self._database = _open_view(path)
+        self._remove = weakref.finalize(self, _remove_view, os.getpid(), self._folder, self._database)
+        size = sum(file.stat().st_size for file in path.iterdir())
+        self.count: int | None = sum(1 for _ in self.key_order()) if size <= _COUNT_UP_TO else None
+
+    def records(self, start: int = 0) -> Iterator[bytes]:
+        """The values in key order from record `start` on."""
+        return itertools.islice(self._iterate(include_key=False), start, None)
+
+    def key_order(self) -> Iterator[bytes]:
+        """The keys in order."""
+        return self._iterate(include_value=False)
+
+    def close(self) -> None:
+        """Close the database and remove the view."""
+        self._remove()
+
+    def _iterate(self, **what: bool) -> Iterator[bytes]:
+        plyvel = _module()
+        try:
+            yield from self._database.iterator(verify_checksums=True, fill_cache=False, **what)
+        except plyvel.Error as error:
+            raise DataError(f"{self.path}: LevelDB is damaged ({_text(error)})") from error
+
+
+def write_leveldb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> int:
+    """Write (key, value) pairs to a new LevelDB at `path`; gives their number. It appears there only when whole."""
+    plyvel = _module()
+    if path.exists():
+        raise DataError(f"{path}: exists already; remove it or choose another place")
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        count, source = 0, iter(records)
+        database = plyvel.DB(str(partial), create_if_missing=True, error_if_exists=True, max_open_files=100)
+        try:
+            while chunk := list(itertools.islice(source, _COMMIT_EVERY)):
+                with database.write_batch() as batch:
+                    for key, value in chunk:
+                        batch.put(key, value)
+                count += len(chunk)
+        finally:
+            database.close()
+        partial.rename(path)
+    except (OSError, plyvel.Error) as error:
+        raise DataError(f"{path}: cannot be written ({_text(error)})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return count
+
+
+def _open_view(path: Path) -> tuple[Path, Any]:
+    plyvel = _module()
+    folder = Path(tempfile.mkdtemp(prefix="leveldb-view-"))
+    try:
+        for file in path.iterdir():
+            if file.suffix in _TABLES:
+                (folder / file.name).symlink_to(file.resolve())
+            elif file.name == "CURRENT" or file.name.startswith("MANIFEST-") or file.suffix == ".log":
+                shutil.copy(file, folder / file.name)
+        return folder, plyvel.DB(str(folder), create_if_missing=False, max_open_files=100)
+    except (OSError, plyvel.Error) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise DataError(f"{path}: LevelDB cannot be opened ({_text(error)})") from error
+
+
+def _remove_view(process: int, folder: Path, database: Any) -> None:
+    if process != os.getpid():
+        return  # a forked child; the view is its parent's
+    database.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _text(error: Exception) -> str:
+    """LevelDB's message, which plyvel gives as bytes."""
+    return " ".join(arg.decode(errors="replace") if isinstance(arg, bytes) else str(arg) for arg in error.args)
+
+
+def _module() -> ModuleType:
+    try:
+        import plyvel
+    except ImportError as error:
+        raise DataError("LevelDB needs the package plyvel: pip install caffe_compat[data]") from error
+    module: ModuleType = plyvel
+    return module

@@ -1,0 +1,177 @@
+"""LMDB databases of records, as Caffe's tools write them (db_lmdb.cpp)."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import struct
+import threading
+import weakref
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from caffe_compat.errors import DataError
+
+_MAGIC, _VERSION = 0xBEEFC0DE, 1
+_COMMIT_EVERY = 1000  # records in a transaction, as Caffe's tools
+_MAP_SIZE = 1 << 40  # address space, as Caffe (1 TB); the file grows as needed
+
+_open_environments: dict[str, tuple[Any, int]] = {}  # path -> environment, users; a forked child goes on using them
+_lock = threading.Lock()
+
+
+class LMDB:
+    """A database opened for reading; any number of readers share one environment, which LMDB asks for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        _check_header(path)
+        environment = _acquire(path)
+        self._transaction = environment.begin(buffers=True)
+        self._release = weakref.finalize(self, _release, os.getpid(), path, self._transaction)
+        self.count: int | None = environment.stat()["entries"]
+
+    def records(self, start: int = 0) -> Iterator[memoryview]:
+        """The values in key order from record `start` on, as views that hold until `close`."""
+        keyless = self._transaction.cursor().iternext(keys=False)
+        return itertools.islice(keyless, start, None)
+
+    def key_order(self) -> Iterator[bytes]:
+        """The keys in order."""
+        return map(bytes, self._transaction.cursor().iternext(values=False))
+
+    def close(self) -> None:
+        """Give the environment back; views of records end here."""
+        self._release()
+
+
+def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> int:
+    """Write (key, value) pairs, keys rising, to a new LMDB at `path`; gives their number.
+
+    The database appears at `path` only when it is whole. DataError if something is there already or the disk is full.
+    """
+    lmdb = _module()
+    if path.exists():
+        raise DataError(f"{path}: exists already; remove it or choose another place")
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        count = _fill(lmdb, partial, iter(records))
+        (partial / "lock.mdb").unlink(missing_ok=True)
+        partial.rename(path)
+    except (OSError, lmdb.Error) as error:
+        raise DataError(f"{path}: cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return count
+
+
+def _fill(lmdb: ModuleType, folder: Path, records: Iterator[tuple[bytes, bytes]]) -> int:
+    environment = lmdb.open(str(folder), map_size=_MAP_SIZE, sync=False)
+    count = 0
+    try:
+        while chunk := list(itertools.islice(records, _COMMIT_EVERY)):
+            with environment.begin(write=True) as transaction:
+                for key, value in chunk:
+                    transaction.put(key, value)
+            count += len(chunk)
+        environment.sync(True)
+    finally:
+        environment.close()
+    return count
+
+
+def _acquire(path: Path) -> Any:
+    lmdb, key = _module(), str(path.resolve())
+    with _lock:
+        environment, users = _open_environments.get(key, (None, 0))
+        if environment is None:
+            try:
+                environment = _open(lmdb, path)
+            except lmdb.Error as error:
+                raise DataError(f"{path}: LMDB cannot be opened ({error})") from error
+        _open_environments[key] = environment, users + 1
+    return environment
+
+
+def _open(lmdb: ModuleType, path: Path) -> Any:
+    """With its lock file where there is one (a writer may be at work), else without, which a read-only disk needs."""
+    options = {"readonly": True, "subdir": path.is_dir(), "max_readers": 1024}
+    if (path / "lock.mdb").exists():
+        try:
+            return lmdb.open(str(path), **options)
+        except (lmdb.LockError, lmdb.ReadonlyError, lmdb.ReadersFullError):
+            pass
+        except lmdb.Error as error:
+            if "already open" in str(error):
+                raise
+    return lmdb.open(str(path), lock=False, **options)
+
+
+def _release(process: int, path: Path, transaction: Any) -> None:
+    if process != os.getpid():
+        return  # a forked child; the transaction is its parent's
+    transaction.abort()
+    key = str(path.resolve())
+    with _lock:
+        environment, users = _open_environments.pop(key)
+        if users > 1:
+            _open_environments[key] = environment, users - 1
+        else:
+            environment.close()
+
+
+def _check_header(path: Path) -> None:
+    """DataError for what LMDB itself answers with a riddle, or with a crash when the file is cut short."""
+    file = path / "data.mdb" if path.is_dir() else path
+    try:
+        with file.open("rb") as handle:
+            head = handle.read(4096)
+        size = file.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path}: no LMDB there ({error.strerror}: {file.name})") from error
+    magics = {
+        form: struct.unpack_from(f"{form}I", head, at)[0] for form, at in (("<", 16), (">", 16)) if len(head) > 24
+    }
+    if magics.get("<") != _MAGIC:
+        foreign = magics.get(">") == _MAGIC or struct.pack("<I", _MAGIC) in head[:24]
+        why = (
+            "was written on a machine of another word size or byte order; write it anew here"
+            if foreign
+            else "is no LMDB"
+        )
+        raise DataError(f"{file}: {why}")
+    (version,) = struct.unpack_from("<I", head, 20)
+    if version != _VERSION:
+        raise DataError(
+            f"{file}: has LMDB format {version}, this reads format {_VERSION}; copy it with an older mdb_copy"
+        )
+    (page,) = struct.unpack_from("<I", head, 40)
+    ends = [_last_page(file, page, index) for index in (0, 1)]
+    wanted = (max(ends)[1] + 1) * page
+    if size < wanted:
+        raise DataError(f"{file}: is cut short: {size} bytes, its header says {wanted}; copy it again")
+
+
+def _last_page(file: Path, page: int, index: int) -> tuple[int, int]:
+    """(transaction, last page) of meta page `index`: the newer one is in force."""
+    with file.open("rb") as handle:
+        handle.seek(page * index + 16 + 120)
+        found = handle.read(16)
+    if len(found) < 16:
+        raise DataError(f"{file}: is cut short within its header; copy it again")
+    last, transaction = struct.unpack("<QQ", found)
+    return transaction, last
+
+
+def _module() -> ModuleType:
+    try:
+        import lmdb
+    except ImportError as error:
+        raise DataError("LMDB needs the package lmdb: pip install caffe_compat[data]") from error
+    module: ModuleType = lmdb
+    return module

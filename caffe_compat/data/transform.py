@@ -1,0 +1,178 @@
+"""transform_param: stored pixels -> what the net sees (data_transformer.cpp).
+
+    value = (pixel - mean) * scale, then a crop, then perhaps a flip of left and right
+
+Images are (height, width, channels) here, channels in the order stored (BGR for images that OpenCV decoded), so that a
+batch seen as (batch, channels, height, width) lies in memory as PyTorch's channels_last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from caffe_compat.data.order import generator
+from caffe_compat.data.paths import find_source
+from caffe_compat.errors import DataError
+from caffe_compat.proto.binary import read_blob
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What chance decides for a batch: (batch,) flips, and (batch, 2) places of the crop between 0 and 1."""
+
+    flips: np.ndarray
+    places: np.ndarray
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One layer's transform_param, read once.
+
+    mean: None, float32 (channels,) or (1,), or float32 (height, width, channels) of the whole image before the crop.
+    train: in TRAIN the crop lies anywhere, in TEST in the middle; `mirror` flips half of the images in both.
+    color: None decodes an encoded image as it is, True to three channels, False to one.
+    """
+
+    layer: str
+    train: bool
+    scale: float = 1.0
+    mean: np.ndarray | None = None
+    crop: int = 0
+    mirror: bool = False
+    color: bool | None = None
+
+    @property
+    def random(self) -> bool:
+        """Whether two passes over the same images may differ."""
+        return self.mirror or (self.train and self.crop > 0)
+
+    def draw(self, count: int, *position: int) -> Draws:
+        """The draws for `count` images, the same for the same `position` (seed, batch number)."""
+        flips, places = np.zeros(count, bool), np.full((count, 2), 0.5)
+        if self.random:
+            chance = generator(*position)
+            flips = chance.integers(0, 2, count, bool) if self.mirror else flips
+            places = chance.random((count, 2)) if self.train else places
+        return Draws(flips, places)
+
+    def output_shape(self, image: Shape, where: str) -> Shape:
+        """(height, width, channels) that comes of an image of shape `image`; DataError where it does not fit."""
+        height, width, channels = image
+        if self.crop > min(height, width):
+            raise DataError(f"{where}: crop_size {self.crop} is larger than the image, {height}x{width}")
+        if self.mean is not None and self.mean.ndim == 3 and self.mean.shape != image:
+            mean = "x".join(map(str, self.mean.shape))
+            raise DataError(
+                f"{where}: the mean image is {mean}, the image {height}x{width}x{channels} (height, width, channels); "
+                "make the mean from images of this size"
+            )
+        if self.mean is not None and self.mean.ndim == 1 and len(self.mean) not in (1, channels):
+            raise DataError(f"{where}: {len(self.mean)} mean_values for {channels} channels; give 1 or {channels}")
+        return (self.crop, self.crop, channels) if self.crop else image
+
+    def place(self, image: np.ndarray, draws: Draws, index: int, target: np.ndarray) -> None:
+        """Write `image` (height, width, channels), transformed, into `target`, the float32 place of one image."""
+        top, left = self.corner(image.shape, draws.places[index])
+        window = (slice(top, top + target.shape[0]), slice(left, left + target.shape[1]))
+        mean = self.mean[window] if self.mean is not None and self.mean.ndim == 3 else self.mean
+        self._arithmetic(image[window], mean, target)
+        if draws.flips[index]:
+            target[...] = _flipped(target)
+
+    def stack(self, images: np.ndarray, draws: Draws) -> np.ndarray:
+        """Images of one size, (batch, height, width, channels), transformed at once; float32, cropped."""
+        whole_mean = self.mean is not None and self.mean.ndim == 3
+        if self.random and whole_mean:
+            values = np.empty(images.shape, np.float32)
+            self._arithmetic(images, self.mean, values)
+            return self._cut(values, draws)
+        if self.random:
+            images, mean = self._cut(images, draws), self.mean
+        else:
+            top, left = self.corner(images.shape[1:], (0.5, 0.5))
+            bottom, right = (top + self.crop, left + self.crop) if self.crop else images.shape[1:3]
+            images = images[:, top:bottom, left:right]
+            mean = self.mean[top:bottom, left:right] if self.mean is not None and whole_mean else self.mean
+        values = np.empty(images.shape, np.float32)
+        self._arithmetic(images, mean, values)
+        return values
+
+    def corner(self, image: Shape, place: Sequence[float] | np.ndarray) -> tuple[int, int]:
+        """The first row and column of the crop; the centre is (size - crop) / 2 rounded down, as in Caffe."""
+        if not self.crop:
+            return 0, 0
+        room = (image[0] - self.crop, image[1] - self.crop)
+        if not self.train:
+            return room[0] // 2, room[1] // 2
+        return int(place[0] * (room[0] + 1)), int(place[1] * (room[1] + 1))
+
+    def _arithmetic(self, pixels: np.ndarray, mean: np.ndarray | None, target: np.ndarray) -> None:
+        """target = (pixels - mean) * scale; the copy first, for numpy casts far slower within a subtraction."""
+        np.copyto(target, pixels)
+        if mean is not None:
+            rows = target.reshape(*target.shape[:-2], -1) if target.flags.c_contiguous else target
+            if mean.ndim == 1 and rows is not target:
+                mean = np.resize(mean, rows.shape[-1])  # one long row is much faster than a row of three channels
+            np.subtract(rows, mean.reshape(mean.shape[0], -1) if mean.ndim == 3 else mean, out=rows)
+        if self.scale != 1:
+            np.multiply(target, np.float32(self.scale), out=target)
+
+    def _cut(self, images: np.ndarray, draws: Draws) -> np.ndarray:
+        """The random windows of a stack, some flipped."""
+        if self.crop:
+            rooms = np.array(images.shape[1:3]) - self.crop + 1
+            corners = (
+                (draws.places * rooms).astype(np.intp)
+                if self.train
+                else np.broadcast_to((rooms - 1) // 2, draws.places.shape)
+            )
+            windows = sliding_window_view(_as_pixels(images), (self.crop, self.crop), axis=(1, 2))
+            cut = windows[np.arange(len(images)), corners[:, 0], corners[:, 1]]
+            images = cut.view(images.dtype).reshape(*cut.shape, images.shape[3])
+        if self.mirror and draws.flips.any():
+            images = images if self.crop else images.copy()
+            images[draws.flips] = _flipped(images[draws.flips])
+        return images
+
+
+def _as_pixels(images: np.ndarray) -> np.ndarray:
+    """`images` (..., width, channels) with each pixel as one element, which numpy moves as a whole."""
+    images = np.ascontiguousarray(images)
+    return images.view(np.dtype((np.void, images.itemsize * images.shape[-1])))[..., 0]
+
+
+def _flipped(images: np.ndarray) -> np.ndarray:
+    """A copy of `images` (..., width, channels) with left and right exchanged."""
+    pixels = np.ascontiguousarray(_as_pixels(images)[..., ::-1])
+    return pixels.view(images.dtype).reshape(images.shape)
+
+
+def read_transform(param: Any, layer: str, phase: str, folder: Path | None = None) -> Transform:
+    """The Transform of a TransformationParameter; DataError where fields exclude each other, or a file is missing."""
+    if param.mean_file and param.mean_value:
+        raise DataError(f"layer '{layer}': transform_param has both mean_file and mean_value; keep one")
+    if param.force_color and param.force_gray:
+        raise DataError(f"layer '{layer}': transform_param has both force_color and force_gray; keep one")
+    mean: np.ndarray | None = None
+    if param.mean_file:
+        mean = read_mean(find_source(param.mean_file, folder, named_by=f"layer '{layer}'"))
+    elif param.mean_value:
+        mean = np.asarray(param.mean_value, np.float32)
+    color = True if param.force_color else (False if param.force_gray else None)
+    return Transform(layer, phase == "TRAIN", param.scale, mean, param.crop_size, param.mirror, color)
+
+
+def read_mean(path: Path) -> np.ndarray:
+    """The mean image of a .binaryproto: float32 (height, width, channels)."""
+    blob = read_blob(path)
+    if blob.ndim < 3 or blob.shape[:-3] not in ((), (1,)):
+        raise DataError(f"{path}: holds shape {blob.shape}; a mean image is (1, channels, height, width)")
+    return np.ascontiguousarray(blob.reshape(blob.shape[-3:]).transpose(1, 2, 0), np.float32)
