@@ -1,0 +1,164 @@
+"""A SolverParameter read once and checked: every number in range, every word among those Caffe knows."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from caffe_compat.errors import SolverError
+from caffe_compat.solver.regularizers.force import DECAY_TYPES, DIRECTIONS, POWERS
+from caffe_compat.solver.schedules import POLICIES
+from caffe_compat.solver.updates import UPDATES
+
+REGULARIZATION_TYPES = ("L2", "L1")
+NOT_NEGATIVE = (
+    "base_lr", "weight_decay", "delta", "stepsize", "max_iter", "display", "snapshot", "test_interval",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ForceConfig:
+    """The force fields: force_type, force_decay, force_iter (-1: never ends), force_decay_type, force_direction."""
+
+    force_type: str
+    decay: float
+    last_iteration: int
+    decay_type: str
+    direction: str
+
+
+@dataclass(frozen=True)
+class SolverConfig:
+    """What a SolverParameter says, except of its nets; names are Caffe's."""
+
+    type: str
+    base_lr: float
+    lr_policy: str
+    gamma: float
+    power: float
+    stepsize: int
+    stepvalue: tuple[int, ...]
+    max_iter: int
+    momentum: float
+    momentum2: float
+    rms_decay: float
+    delta: float
+    weight_decay: float
+    regularization_type: str
+    clip_gradients: float
+    iter_size: int
+    average_loss: int
+    display: int
+    debug_info: bool
+    random_seed: int
+    test_iter: tuple[int, ...]
+    test_interval: int
+    test_initialization: bool
+    test_compute_loss: bool
+    snapshot: int
+    snapshot_prefix: str
+    snapshot_hdf5: bool
+    snapshot_diff: bool
+    snapshot_after_train: bool
+    force: ForceConfig
+
+
+def read_config(param: Any, path: str = "the solver") -> SolverConfig:
+    """The settings of the upgraded SolverParameter `param`; SolverError names path, field and allowed values."""
+    fields = SolverConfig.__dataclass_fields__
+    plain = {name: getattr(param, name) for name in fields if name in param.DESCRIPTOR.fields_by_name}
+    plain["stepvalue"], plain["test_iter"] = tuple(param.stepvalue), tuple(param.test_iter)
+    plain["snapshot_hdf5"] = param.snapshot_format == param.HDF5
+    force = ForceConfig(
+        param.force_type, param.force_decay, param.force_iter, param.force_decay_type, param.force_direction
+    )
+    config = SolverConfig(**plain, force=force)
+    try:
+        _check_words(config)
+        _check_numbers(config)
+        _check_type(config)
+        _check_policy(config, param)
+        _check_tests(config, param)
+    except SolverError as error:
+        raise SolverError(f"{path}: {error}") from None
+    return config
+
+
+def _check_words(config: SolverConfig) -> None:
+    _one_of("type", config.type, UPDATES)
+    _one_of("lr_policy", config.lr_policy, POLICIES)
+    _one_of("regularization_type", config.regularization_type, REGULARIZATION_TYPES)
+    _one_of("force_type", config.force.force_type, POWERS)
+    _one_of("force_decay_type", config.force.decay_type, DECAY_TYPES)
+    _one_of("force_direction", config.force.direction, DIRECTIONS)
+
+
+def _one_of(field: str, value: str, allowed: Iterable[str]) -> None:
+    if value in allowed:
+        return
+    near = difflib.get_close_matches(value.lower(), [word.lower() for word in allowed], n=1)
+    hint = next((f"; did you mean '{word}'?" for word in allowed if [word.lower()] == near), ";")
+    found = f"{field} is '{value}'" if value else f"{field} is missing"
+    raise SolverError(f"{found}{hint} allowed: {', '.join(allowed)}")
+
+
+def _check_numbers(config: SolverConfig) -> None:
+    numbers = {name: value for name, value in vars(config).items() if isinstance(value, float)}
+    for name, value in {**numbers, "force_decay": config.force.decay}.items():
+        if not math.isfinite(value):
+            raise SolverError(f"{name} is {value:g}; wanted a finite number")
+    for name in NOT_NEGATIVE:
+        if getattr(config, name) < 0:
+            raise SolverError(f"{name} is {getattr(config, name):g}; wanted 0 or more")
+    for name in ("iter_size", "average_loss"):
+        if getattr(config, name) < 1:
+            raise SolverError(f"{name} is {getattr(config, name)}; wanted 1 or more")
+    if config.force.last_iteration < -1:
+        raise SolverError(f"force_iter is {config.force.last_iteration}; wanted an iteration, or -1 for no end")
+
+
+def _check_type(config: SolverConfig) -> None:
+    """What each solver type asks of the momenta (the CHECKs of src/caffe/solvers)."""
+    if not 0 <= config.momentum <= 1 or (config.type in ("Adam", "AdaDelta") and config.momentum == 1):
+        raise SolverError(f"momentum is {config.momentum:g}; wanted 0 or more and less than 1")
+    if config.type in ("AdaGrad", "RMSProp") and config.momentum != 0:
+        raise SolverError(f"momentum is {config.momentum:g}; {config.type} takes none, so remove it")
+    if config.type == "Adam" and not 0 <= config.momentum2 < 1:
+        raise SolverError(f"momentum2 is {config.momentum2:g}; wanted 0 or more and less than 1")
+    if config.type == "RMSProp" and not 0 <= config.rms_decay < 1:
+        raise SolverError(f"rms_decay is {config.rms_decay:g}; wanted 0 or more and less than 1")
+
+
+def _check_policy(config: SolverConfig, param: Any) -> None:
+    """Fields without which a policy would divide by zero or silently train at a rate of 0."""
+    policy = config.lr_policy
+    if not param.HasField("base_lr"):
+        raise SolverError("base_lr is missing; wanted the learning rate, 0 or more")
+    if policy == "step" and config.stepsize < 1:
+        raise SolverError(f"stepsize is {config.stepsize}; lr_policy 'step' wants 1 or more")
+    if policy in ("step", "exp", "multistep") and not param.HasField("gamma"):
+        raise SolverError(f"gamma is missing; lr_policy '{policy}' multiplies the learning rate by it")
+    if policy == "poly" and config.max_iter < 1:
+        raise SolverError(f"max_iter is {config.max_iter}; lr_policy 'poly' wants 1 or more, it ends there")
+
+
+def _check_tests(config: SolverConfig, param: Any) -> None:
+    """One test_iter for each test net, one test_state for each or none, and an interval (Solver::InitTestNets)."""
+    own_nets = len(param.test_net_param) + len(param.test_net)
+    times = len(config.test_iter)
+    shared = param.HasField("net") or param.HasField("net_param")
+    if times < own_nets or (not shared and times != own_nets):
+        raise SolverError(f"test_iter is given {times} times; wanted once for each of {own_nets} test nets")
+    if any(count < 1 for count in config.test_iter):
+        raise SolverError(f"test_iter is {min(config.test_iter)}; wanted 1 or more")
+    if param.test_state and len(param.test_state) != times:
+        raise SolverError(
+            f"test_state is given {len(param.test_state)} times for {times} test nets; wanted none, or one for each"
+        )
+    if times and config.test_interval == 0:
+        raise SolverError("test_interval is missing; test_iter asks for tests, so give the iterations between them")
+    if config.test_interval and not times:
+        raise SolverError(f"test_interval is {config.test_interval}, but test_iter is missing; give a test's batches")

@@ -1,0 +1,104 @@
+"""Log lines as Caffe prints them, the glog prefix before them, and the same facts as JSON lines.
+
+Every log parser in use reads "Iteration N, loss = X", "Train net output #0: name = X (* w = Y loss)" and
+"Iteration N, lr = X", so those forms are kept to the letter, one message a line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+LETTERS = {"WARNING": "W", "ERROR": "E", "CRITICAL": "F"}
+
+
+def number(value: float) -> str:
+    """`value` as a C++ stream prints it: 6 significant digits, %g."""
+    return f"{value:g}"
+
+
+def output_lines(phase: str, outputs: Sequence[tuple[str, float, Sequence[float]]]) -> list[str]:
+    """One line a value: `    Test net output #1: loss = 2.3 (* 1 = 2.3 loss)`.
+
+    phase: "Train" or "Test". outputs: name, loss weight and values of every net output, in the net's order.
+    """
+    lines: list[str] = []
+    for name, weight, values in outputs:
+        for value in values:
+            share = f" (* {number(weight)} = {number(weight * value)} loss)" if weight else ""
+            lines.append(f"    {phase} net output #{len(lines)}: {name} = {number(value)}{share}")
+    return lines
+
+
+class GlogFormatter(logging.Formatter):
+    """`Lmmdd hh:mm:ss.uuuuuu TTTTT file:line] message`; no year, for Caffe's extract_seconds.py reads none."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.localtime(record.created)
+        stamp = time.strftime("%m%d %H:%M:%S", moment)
+        micros = int(record.created % 1 * 1e6)
+        thread = threading.get_native_id()
+        letter = LETTERS.get(record.levelname, "I")
+        place = f"{record.filename}:{record.lineno}"
+        return f"{letter}{stamp}.{micros:06d} {thread:5d} {place}] {record.getMessage()}"
+
+
+class GlogHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes records in glog's form to a stream; stderr, as Caffe does, when none is given."""
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        super().__init__(stream)
+        self.setFormatter(GlogFormatter())
+
+
+class JsonLinesLog:
+    """A solver callback: one JSON object a line, for displayed steps, tests and snapshots.
+
+    Numbers that JSON has no word for (nan, inf) are written as strings.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file: IO[str] | None = None
+
+    def after_step(self, solver: Any) -> None:
+        done = solver.iteration - 1
+        if solver.config.display and done % solver.config.display == 0:
+            losses = {"loss": solver.loss, "smoothed_loss": solver.smoothed_loss}
+            self.write(event="step", iteration=done, lr=solver.applied_rate, **losses)
+
+    def after_test(self, solver: Any, results: Sequence[dict[str, Any]]) -> None:
+        for index, outputs in enumerate(results):
+            self.write(event="test", iteration=solver.iteration, net=index, outputs=outputs)
+
+    def after_snapshot(self, solver: Any, path: Path) -> None:
+        self.write(event="snapshot", iteration=solver.iteration, path=str(path))
+
+    def write(self, **facts: Any) -> None:
+        """Append one line; the first call makes the folder and the file."""
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a", encoding="utf-8", buffering=1)
+        self._file.write(json.dumps(_sayable({**facts, "time": round(time.time(), 3)})) + "\n")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _sayable(value: Any) -> Any:
+    """`value` with arrays as lists and non-finite numbers as strings."""
+    if isinstance(value, dict):
+        return {key: _sayable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_sayable(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _sayable(value.tolist())
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,90 @@
+"""The training net and the test nets that a SolverParameter asks for (Solver::InitTrainNet, InitTestNets)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.errors import SolverError
+from caffe_compat.net.build import loss_weights
+from caffe_compat.net.net import Net
+from caffe_compat.proto.files import find_file
+from caffe_compat.proto.model import read_net
+from caffe_compat.proto.schema import NetState
+from caffe_compat.proto.upgrade import upgrade_net
+
+logger = logging.getLogger(__name__)
+
+TRAIN_FIELDS = ("train_net_param", "train_net", "net_param", "net")  # in Caffe's order of preference
+
+
+@dataclass(frozen=True)
+class NetSource:
+    """A NetParameter, the folder of the file it came from (None: from the solver itself), and what the log calls it."""
+
+    param: Any
+    folder: Path | None
+    description: str
+
+
+def training_net(param: Any, path: Path | None, compat: str, level: int = 0, stages: Sequence[str] = ()) -> Net:
+    """The net to train. Its state: TRAIN, then the net's own, then train_state, then `level` and `stages`.
+
+    SolverError unless exactly one of net, net_param, train_net and train_net_param is given.
+    """
+    given = [name for name in TRAIN_FIELDS if param.HasField(name)]
+    if len(given) != 1:
+        found = " and ".join(given) or "none"
+        raise SolverError(f"{path or 'the solver'}: wanted one of {', '.join(TRAIN_FIELDS)}; found {found}")
+    source = _source(param, given[0], getattr(param, given[0]), path)
+    logger.info("Creating training net %s", source.description)
+    return _net(source, "TRAIN", param.train_state, level, stages, compat)
+
+
+def test_nets(param: Any, path: Path | None, compat: str) -> list[Net]:
+    """The nets to test, one for each test_iter: test_net_param, test_net, then net_param or net for the rest.
+
+    The state of each: TEST, then the net's own, then its test_state.
+    """
+    own = [("test_net_param", net) for net in param.test_net_param] + [("test_net", net) for net in param.test_net]
+    shared = [(name, getattr(param, name)) for name in ("net_param", "net") if param.HasField(name)]
+    fields = own + shared * (len(param.test_iter) - len(own))
+    states = list(param.test_state) or [NetState()] * len(fields)
+    nets = []
+    for index, ((field, value), state) in enumerate(zip(fields, states, strict=True)):
+        source = _source(param, field, value, path)
+        logger.info("Creating test net (#%d) %s", index, source.description.replace("from", "specified by"))
+        nets.append(_net(source, "TEST", state, 0, (), compat))
+    return nets
+
+
+def output_weights(net: Net) -> dict[str, float]:
+    """The loss weight of every output of `net`, 0 for what is no loss."""
+    weights = {
+        top.name: weight
+        for node in net.graph.nodes
+        for top, weight in zip(node.tops, loss_weights(node, net.layers[node.param.name]), strict=True)
+    }
+    return {name: weights.get(name, 0.0) for name in net.output_names}
+
+
+def _source(param: Any, field: str, value: Any, path: Path | None) -> NetSource:
+    if not isinstance(value, str):
+        folder = path.parent if path else None
+        return NetSource(upgrade_net(value, str(path or "")), folder, f"specified in {field}.")
+    file = find_file(value, beside=path)
+    return NetSource(read_net(file), file.parent, f"from {field} file: {value}")
+
+
+def _net(source: NetSource, phase: str, state: Any, level: int, stages: Iterable[str], compat: str) -> Net:
+    return Net(
+        source.param,
+        phase=phase,
+        level=level or state.level,
+        stages=[*state.stage, *stages],
+        compat=compat,
+        folder=source.folder,
+    )
