@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.layers.layout import flattened
 from caffe_compat.layers.registry import register
 
 
@@ -43,7 +44,7 @@ class InnerProduct(Layer):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         weight = self.blob(0).t() if self.transpose else self.blob(0)
-        return F.linear(bottoms[0].flatten(self.axis), weight, self.blob(1) if len(self.blobs) > 1 else None)
+        return F.linear(flattened(bottoms[0], self.axis), weight, self.blob(1) if len(self.blobs) > 1 else None)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return self.inputs * math.prod(top_shapes[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,3 +17,26 @@ def channels_last(bottom: Tensor) -> Tensor:
         batch, _, height, width = bottom.shape
         return bottom.view(batch, height, width, 1).permute(0, 3, 1, 2)
     return bottom.contiguous(memory_format=torch.channels_last)
+
+
+def flattened(bottom: Tensor, axis: int) -> Tensor:
+    """`bottom` with all axes from `axis` on made one, in Caffe's order: channels before rows before columns."""
+    if axis != 1 or bottom.dim() != 4 or bottom.is_contiguous():
+        return bottom.flatten(axis)
+    flat: Tensor = _Flatten.apply(bottom)  # type: ignore[no-untyped-call]
+    return flat
+
+
+class _Flatten(torch.autograd.Function):
+    """Flattening whose gradient has the bottom's layout; else every layer before would rearrange it for itself."""
+
+    @staticmethod
+    def forward(ctx: Any, bottom: Tensor) -> Tensor:
+        ctx.shape = bottom.shape
+        ctx.layout = torch.channels_last if bottom.is_contiguous(memory_format=torch.channels_last) else None
+        return bottom.flatten(1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        diff = gradients[0].view(ctx.shape)
+        return diff if ctx.layout is None else diff.contiguous(memory_format=ctx.layout)

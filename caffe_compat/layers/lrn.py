@@ -73,11 +73,11 @@ class _Normalize(torch.autograd.Function):
 
 
 def _inverse_power(scale: Tensor, beta: float) -> Tensor:
-    """scale^-beta; the usual beta from square roots, some five times as fast as pow."""
+    """scale^-beta; the usual beta from square roots, scale^(-1/2) / scale^(1/4), some four times as fast as pow."""
     if beta != 0.75:
         return scale.pow(-beta)
     root = scale.rsqrt()
-    return root.sqrt().mul_(root)
+    return root.div_(root.rsqrt())
 
 
 def _window_mean(values: Tensor, rule: Rule, offset: float) -> Tensor:
