@@ -10,6 +10,7 @@
       SolverError(ValueError)                         field, value, allowed values
       RankError(ValueError)                           layer, rank, largest possible
       DataError(ValueError)                           source, record, what is wrong
+      WriteError(OSError)                             path, and why the system does not take it
 
 A message is one line that says where, what was found, what was wanted, and the way out.
 """
@@ -53,3 +54,7 @@ class RankError(CaffeCompatError, ValueError):
 
 class DataError(CaffeCompatError, ValueError):
     """A data source that is missing, empty or damaged."""
+
+
+class WriteError(CaffeCompatError, OSError):
+    """A file that cannot be written: no space, no permission, no such folder."""

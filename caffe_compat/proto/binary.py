@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 
 from caffe_compat.errors import ParseError, WeightsError
 from caffe_compat.proto.blobs import StoredBlob, Weights, blob_bytes, current_shape, find_blob
 from caffe_compat.proto.files import write_atomically
-from caffe_compat.proto.schema import NetParameter, SolverState
+from caffe_compat.proto.schema import NetParameter, SolverState, is_repeated
 from caffe_compat.proto.upgrade import upgrade_net
 from caffe_compat.proto.wire import BYTES, VARINT, Field, Walker, delimited, tag, varint
 
@@ -175,10 +176,29 @@ def _name(walker: Walker, part: Field) -> str:
 
 
 def _merge(walker: Walker, part: Field, message: Any, data: bytes) -> None:
+    """Add the field in `data` to `message`; its strings must be text, which protobuf itself does not ask of them."""
+    piece = type(message)()
     try:
-        message.MergeFromString(data)
-    except DecodeError as error:
+        piece.MergeFromString(data)
+    except (DecodeError, UnicodeDecodeError) as error:
         raise walker.error(part.tag, f"field {part.number} is damaged; copy or download the file again") from error
+    bad = _undecodable(piece)
+    if bad:
+        raise walker.error(part.tag, f"'{bad}' is not UTF-8; the file is damaged, copy or download it again")
+    message.MergeFrom(piece)
+
+
+def _undecodable(message: Any) -> str:
+    """The name of a string field of `message` that is not UTF-8 (protobuf then gives bytes); empty where all are."""
+    for kind, value in message.ListFields():
+        items = value if is_repeated(kind) else (value,)
+        if kind.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
+            name = next(filter(None, map(_undecodable, items)), "")
+            if name:
+                return name
+        elif kind.type == FieldDescriptor.TYPE_STRING and not all(isinstance(item, str) for item in items):
+            return str(kind.name)
+    return ""
 
 
 def _read(file: BinaryIO, walker: Walker, blobs: list[StoredBlob], layer_type: str) -> tuple[np.ndarray, ...]:

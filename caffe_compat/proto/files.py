@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from caffe_compat.errors import DataError
+from caffe_compat.errors import DataError, WriteError
 
 
 @contextmanager
@@ -16,20 +16,24 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A new empty file beside `path` to write to; on leaving it takes the place of `path`.
 
     The bytes reach the disk before the name changes. Where anything fails, whatever stood at `path` stays as it was and
-    the new file is removed. Raises OSError where the folder is missing or the disk is full.
+    the new file is removed. Raises WriteError where the folder is missing or the disk is full.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
     try:
-        os.close(handle)
-        yield temporary
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(_mode(path))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        temporary = Path(name)
+        try:
+            os.close(handle)
+            yield temporary
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(_mode(path))
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        kept = "; the file that stood there is unchanged" if path.exists() else ""
+        raise WriteError(f"{path}: cannot be written: {error.strerror or error}{kept}") from error
 
 
 def _mode(path: Path) -> int:

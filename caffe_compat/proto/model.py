@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from caffe_compat.errors import ParseError
+from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.blobs import Weights
+from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.schema import NetParameter, SolverParameter
-from caffe_compat.proto.text import read_text
+from caffe_compat.proto.text import format_text, read_text
 from caffe_compat.proto.upgrade import upgrade_net, upgrade_solver
 
-__all__ = ["Model", "Weights", "read_net", "read_solver"]
+__all__ = ["Model", "Weights", "read_model", "read_net", "read_solver", "read_weights", "write_model"]
+
+logger = logging.getLogger(__name__)
+
+# Bytes that stand in no prototxt, but in every binary net beyond a name: the control signs that are not white space
+_BINARY = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")
 
 
 @dataclass(frozen=True)
@@ -23,9 +33,57 @@ class Model:
     weights: Weights = field(default_factory=dict)
 
 
+def read_model(
+    prototxt: str | os.PathLike[str], weights: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None
+) -> Model:
+    """The net in `prototxt` with the weights of one or several files (a sequence, or 'a.caffemodel,b.caffemodel').
+
+    Weights go to the layer of their name, as in Caffe; of several files the last one with a layer counts. Weights that
+    the net has no layer for are left out and logged. A .caffemodel as `prototxt` gives its own net and weights.
+    """
+    net, found = _read_binary(prototxt) if _is_binary(prototxt) else (read_net(prototxt), {})
+    for path in _paths(weights):
+        found.update(read_weights(path, net))
+    names = {layer.name for layer in net.layer}
+    for name in found:
+        if name not in names:
+            logger.info("Ignoring source layer %s", name)
+    return Model(net, {name: blobs for name, blobs in found.items() if name in names})
+
+
+def write_model(
+    model: Model, prototxt: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None
+) -> None:
+    """Write the net as prototxt, and the weights, if `weights` is given: HDF5 where it ends in .h5, else .caffemodel.
+
+    Each file is written whole or not at all, the weights first. Raises WriteError, and WeightsError where HDF5 cannot
+    hold a layer's name.
+    """
+    if weights is not None and os.fspath(weights).endswith(".h5"):
+        hdf5.write_weights(weights, model.weights, model.net)
+    elif weights is not None:
+        binary.write_net(weights, model.net, model.weights)
+    with write_atomically(prototxt) as temporary:
+        temporary.write_text(format_text(model.net), encoding="utf-8")
+
+
 def read_net(path: str | os.PathLike[str]) -> Any:
-    """The net in a prototxt or caffemodel (told apart by content), made current. Raises ParseError."""
+    """The net in a prototxt or caffemodel (told apart by content), made current, without blobs. Raises ParseError."""
+    if _is_binary(path):
+        return _read_binary(path)[0]
     return upgrade_net(read_text(path, NetParameter), os.fspath(path))
+
+
+def read_weights(path: str | os.PathLike[str], net: Any = None) -> Weights:
+    """The weights in a .caffemodel or .caffemodel.h5 (told apart by content) by layer name. Raises ParseError.
+
+    HDF5 keeps a shared blob with its owner only; with `net` the layers that share it have it too.
+    """
+    if _head(path) and hdf5.is_hdf5(path):
+        return hdf5.read_weights(path, net)
+    if not _is_binary(path):
+        raise ParseError(f"{path}: this is text, not weights; give a .caffemodel or .caffemodel.h5")
+    return binary.read_net(path)[1]
 
 
 def read_solver(path: str | os.PathLike[str]) -> Any:
@@ -40,3 +98,29 @@ def read_solver(path: str | os.PathLike[str]) -> Any:
     elif Path(solver.snapshot_prefix).is_dir():
         solver.snapshot_prefix = str(Path(solver.snapshot_prefix, Path(path).stem))
     return solver
+
+
+def _paths(weights: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None) -> list[Any]:
+    if weights is None:
+        return []
+    if isinstance(weights, str):
+        return [weights] if Path(weights).exists() else weights.split(",")
+    return [weights] if isinstance(weights, os.PathLike) else list(weights)
+
+
+def _read_binary(path: str | os.PathLike[str]) -> tuple[Any, Weights]:
+    if hdf5.is_hdf5(path):
+        raise ParseError(f"{path}: HDF5 holds weights without their net; give the prototxt too")
+    return binary.read_net(path)
+
+
+def _is_binary(path: str | os.PathLike[str]) -> bool:
+    return not _BINARY.isdisjoint(_head(path))
+
+
+def _head(path: str | os.PathLike[str]) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(4096)
+    except OSError as error:
+        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error

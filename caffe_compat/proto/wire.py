@@ -15,9 +15,10 @@ import numpy as np
 
 from caffe_compat.errors import ParseError
 
-VARINT, FIXED64, BYTES, START_GROUP, END_GROUP, FIXED32 = range(6)
+VARINT, FIXED64, BYTES, START_GROUP, FIXED32 = 0, 1, 2, 3, 5
 _WIDTH = {FIXED64: 8, FIXED32: 4}
-_MOST_FIELDS = 1_000_000
+_MOST_FIELDS = 300_000
+_NO_FIELD = "no protobuf field starts here; the file is damaged, or not one that Caffe wrote"
 
 
 class Field(NamedTuple):
@@ -49,17 +50,19 @@ class Walker:
             raise self.error(offset, f"more than {_MOST_FIELDS} fields: this is no file of Caffe's")
         tag, start = self.varint(offset, end)
         number, wire = tag >> 3, tag & 7
-        if number == 0 or number >= 1 << 29 or wire > FIXED32 or wire == END_GROUP:
-            raise self.error(offset, "no protobuf field starts here; the file is damaged, or not one that Caffe wrote")
-        if wire == VARINT:
-            stop = self.varint(start, end)[1]
-        elif wire == BYTES:
+        if not 0 < number < 1 << 29:
+            raise self.error(offset, _NO_FIELD)
+        if wire == BYTES:
             length, start = self.varint(start, end)
             stop = start + length
+        elif wire == VARINT:
+            stop = self.varint(start, end)[1]
+        elif wire in _WIDTH:
+            stop = start + _WIDTH[wire]
         elif wire == START_GROUP:
             raise self.error(offset, f"field {number} is a group, which no file of Caffe's has")
         else:
-            stop = start + _WIDTH[wire]
+            raise self.error(offset, _NO_FIELD)
         if stop > end:
             raise self.error(offset, self._too_long(number, stop - start, end - start))
         return Field(number, wire, offset, start, stop)
@@ -75,6 +78,8 @@ class Walker:
 
     def varint(self, offset: int, end: int) -> tuple[int, int]:
         """The variable-length number at `offset`, and the offset behind it."""
+        if offset < end and self.data[offset] < 0x80:
+            return self.data[offset], offset + 1
         value = shift = 0
         for place in range(offset, min(offset + 10, end)):
             byte = self.data[place]

@@ -1,8 +1,10 @@
 """Files are written whole or not at all, and found where Caffe finds them."""
 
+import errno
+
 import pytest
 
-from caffe_compat.errors import DataError
+from caffe_compat.errors import DataError, WriteError
 from caffe_compat.proto.files import find_file, write_atomically
 
 
@@ -20,9 +22,12 @@ def test_file_appears_whole_with_the_usual_permissions(tmp_path):
 def test_failure_while_writing_leaves_the_old_file_and_no_rest(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with pytest.raises(OSError, match="no space"), write_atomically(path) as temporary:
+    with pytest.raises(WriteError) as caught, write_atomically(path) as temporary:
         temporary.write_bytes(b"half")
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(caught.value) == (
+        f"{path}: cannot be written: No space left on device; the file that stood there is unchanged"
+    )
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -44,3 +49,9 @@ def test_missing_file_is_named_with_every_place_looked_at(tmp_path, monkeypatch)
         find_file("net.prototxt", tmp_path / "sub" / "solver.prototxt")
     assert f"solver.prototxt: 'net.prototxt' is not at {tmp_path}/net.prototxt and" in str(caught.value)
     assert f" and {tmp_path}/sub/net.prototxt; " in str(caught.value)
+
+
+def test_missing_folder_is_named(tmp_path):
+    path, message = tmp_path / "missing" / "a.bin", r"a\.bin: cannot be written: No such file or directory"
+    with pytest.raises(WriteError, match=message), write_atomically(path):
+        pass
