@@ -35,10 +35,13 @@ def layer_class(param: Any) -> type[Layer]:
     """The class for a LayerParameter; UnsupportedLayerError names the nearest known type."""
     found = _classes.get(param.type)
     if found is None:
-        near = difflib.get_close_matches(param.type, _classes, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        spelled = {
+            name.lower(): name for name in _classes
+        }  # Caffe's mixed case is the usual slip: Relu, Softmaxwithloss
+        near = difflib.get_close_matches(param.type.lower(), spelled, n=1)
+        hint = f"did you mean '{spelled[near[0]]}'? " if near else ""
         raise UnsupportedLayerError(
-            f"layer '{param.name}' has type '{param.type}', which is not known{hint} known: {', '.join(known_types())}"
+            f"layer '{param.name}' has type '{param.type}', which is not known; {hint}known: {', '.join(known_types())}"
         )
     return found
 

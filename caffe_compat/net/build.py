@@ -5,15 +5,18 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Collection, Iterable, Sequence
+from keyword import iskeyword
 from typing import Any
 
-from torch import fx
+from torch import fx, nn
 
 from caffe_compat.errors import GraphError
 from caffe_compat.graph.graph import Blob, Graph, Node
 from caffe_compat.layers.base import Layer
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.shapes import Shapes
+
+_EMPTY = fx.GraphModule(nn.Module(), fx.Graph())  # has every attribute that a layer's name must not shadow
 
 
 def loss_weights(node: Node, layer: Layer) -> tuple[float, ...]:
@@ -31,8 +34,10 @@ def module_names(layers: Sequence[Layer]) -> list[str]:
     names: dict[str, None] = {}
     for layer in layers:
         stem = re.sub(r"\W", "_", layer.name, flags=re.ASCII) or "_"
-        if stem[0].isdigit() or hasattr(fx.GraphModule, stem) or stem == "training":
+        if stem[0].isdigit():
             stem = f"_{stem}"
+        if iskeyword(stem) or hasattr(_EMPTY, stem):
+            stem = f"{stem}_"
         name, number = stem, 1
         while name in names:
             name, number = f"{stem}_{number}", number + 1

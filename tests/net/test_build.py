@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import fx
+
+from caffe_compat.errors import GraphError, ShapeError, UnsupportedLayerError
+from caffe_compat.layers.base import Layer
+from caffe_compat.net.net import Net
+from caffe_compat.proto.model import read_net
+from caffe_compat.proto.schema import NetParameter
+from caffe_compat.proto.text import parse_text
+from tests.conftest import golden
+
+INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 } } } '
+
+
+def net(layers: str, phase: str = "TEST", **options: Any) -> Net:
+    return Net(parse_text('name: "small-net" ' + INPUT + layers, NetParameter), phase, **options)
+
+
+def ip(name: str, bottom: str, top: str, more: str = "") -> str:
+    return (
+        f'layer {{ name: "{name}" type: "InnerProduct" bottom: "{bottom}" top: "{top}" {more} '
+        f'inner_product_param {{ num_output: 3 weight_filler {{ type: "gaussian" }} }} }} '
+    )
+
+
+def relu(name: str, bottom: str, top: str, more: str = "") -> str:
+    return f'layer {{ name: "{name}" type: "ReLU" bottom: "{bottom}" top: "{top}" {more} }} '
+
+
+@pytest.mark.parametrize("name", ["lenet", "siamese", "googlenet_deploy", "resnet20_cifar"])
+def test_there_is_one_call_a_layer_and_one_placeholder_an_input(name: str) -> None:
+    model = Net(read_net(golden("nets", f"{name}.prototxt")), "TRAIN")
+    calls = [node for node in model.graph_module.graph.nodes if node.op == "call_module"]
+    called = [model.graph_module.get_submodule(str(call.target)) for call in calls]
+    assert [layer.name for layer in called if isinstance(layer, Layer)] == [node.name for node in model.graph.nodes]
+    placeholders = [node.target for node in model.graph_module.graph.nodes if node.op == "placeholder"]
+    assert placeholders == list(model.input_names)
+    model.graph_module.graph.lint()
+
+
+def test_the_code_reads_like_the_prototxt() -> None:
+    model = net(ip("conv1/3x3", "data", "conv1") + relu("relu1", "conv1", "conv1") + relu("out", "conv1", "out"))
+    lines = [line.split(";")[0].strip() for line in model.graph_module.code.strip().splitlines()]
+    assert lines == [
+        "def forward(self, data):",
+        "data_1 = self.data(data)",
+        "conv1 = self.conv1_3x3(data_1)",
+        "relu1 = self.relu1(conv1)",
+        "out = self.out(relu1)",
+        "return ({'out': out}, None)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["forward", "graph", "code", "training", "in", "1x1", "a.b-c/d", "_modules", "ünïcode", ""]
+)
+def test_no_layer_name_breaks_the_module(name: str) -> None:
+    model = net(ip(name, "data", name or "top") + relu("r", name or "top", "out"))
+    assert model(data=np.ones((2, 3)))["out"].shape == (2, 3)
+    assert model.layers[name].name == name
+
+
+def test_names_that_become_alike_stay_apart() -> None:
+    model = net(ip("a/b", "data", "x") + ip("a_b", "x", "y") + ip("a.b", "y", "z"))
+    names = [name for name, module in model.graph_module.named_children() if module is not model.layers["data"]]
+    assert names == ["a_b", "a_b_1", "a_b_2"]
+    every = model.blobs(data=np.ones((2, 3)))
+    for layer, bottom, top in (("a/b", "data", "x"), ("a_b", "x", "y"), ("a.b", "y", "z")):
+        weight, bias = model.params[layer]
+        torch.testing.assert_close(every[top], every[bottom] @ weight.T + bias)
+
+
+def test_the_interpreter_gives_what_the_module_gives() -> None:
+    model = Net(read_net(golden("nets", "lenet.prototxt")), "TRAIN")
+    inputs = (torch.randn(5, 1, 28, 28), torch.zeros(5))
+    outputs, loss = fx.Interpreter(model.graph_module).run(*inputs)
+    torch.testing.assert_close((outputs, loss), model.forward_with_loss(data=inputs[0], label=inputs[1]))
+
+
+def test_total_loss_is_the_weighted_sum_over_all_tops() -> None:
+    model = net(
+        ip("a", "data", "a", "loss_weight: 0.5")
+        + relu("r", "a", "r")
+        + 'layer { name: "l" type: "EuclideanLoss" bottom: "r" bottom: "data" top: "l" }'
+        + 'layer { name: "twice" type: "Power" bottom: "l" top: "p" power_param { scale: 2 } loss_weight: 3 }'
+    )
+    every = model.blobs(data=np.arange(6).reshape(2, 3))
+    _, loss = model.forward_with_loss(data=np.arange(6).reshape(2, 3))
+    torch.testing.assert_close(loss, 0.5 * every["a"].sum() + every["l"] + 3 * every["p"])
+
+
+def test_a_net_without_losses_has_loss_0() -> None:
+    loss = net(relu("r", "data", "r")).forward_with_loss(data=np.ones((2, 3)))[1]
+    assert loss.shape == () and loss == 0
+
+
+def test_a_loss_without_a_top_counts_and_is_no_output() -> None:
+    model = net(
+        'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 dim: 3 } } } '
+        'layer { name: "l" type: "EuclideanLoss" bottom: "data" bottom: "label" }'
+    )
+    outputs, loss = model.forward_with_loss(data=np.ones((2, 3)), label=np.zeros((2, 3)))
+    assert outputs == {} and loss.item() == 1.5
+
+
+def test_the_phase_of_a_layer_wins_over_that_of_the_net() -> None:
+    text = 'layer { name: "d" type: "Dropout" bottom: "data" top: "d" %s }'
+    x = torch.ones(2, 3)
+    torch.testing.assert_close(net(text % "phase: TEST", "TRAIN")(data=x)["d"], x)
+    assert set(net(text % "", "TRAIN")(data=x)["d"].unique().tolist()) <= {0.0, 2.0}
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "message"),
+    [
+        (
+            relu("r", "data", "r").replace("ReLU", "Relu"),
+            UnsupportedLayerError,
+            "layer 'r' has type 'Relu', which is not known; did you mean 'ReLU'?",
+        ),
+        (
+            'layer { name: "c" type: "Concat" top: "c" }',
+            GraphError,
+            "layer 'c': type Concat takes 1 or more bottoms, found 0: none",
+        ),
+        (
+            'layer { name: "r" type: "ReLU" bottom: "data" top: "a" top: "b" }',
+            GraphError,
+            "layer 'r': type ReLU takes 1 tops, found 2: 'a', 'b'",
+        ),
+        (
+            'layer { name: "a" type: "ReLU" bottom: "data" top: "a" loss_weight: 1 loss_weight: 2 }',
+            GraphError,
+            "layer 'a': loss_weight is given 2 times; wanted none, or 1, one a top",
+        ),
+        (
+            ip("a", "data", "a") + ip("a", "a", "b"),
+            GraphError,
+            "two layers are named 'a'; blobs are kept by layer name, so rename one",
+        ),
+    ],
+)
+def test_layers_that_do_not_fit_are_named(layers: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
+        net(layers)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_shape_that_a_layer_cannot_take_is_named() -> None:
+    concat = 'layer { name: "cat" type: "Concat" bottom: "a" bottom: "data" top: "cat" concat_param { axis: 0 } }'
+    with pytest.raises(ShapeError, match=r"layer 'cat': bottom 1 'data_data_0_split_1' has shape \(2, 3\).*\(2, 4\)"):
+        net(ip("a", "data", "a").replace("num_output: 3", "num_output: 4") + concat)
+
+
+def test_googlenet_is_built_in_less_than_a_second() -> None:
+    param = read_net(golden("nets", "googlenet_deploy.prototxt"))
+    start = time.perf_counter()
+    Net(param)
+    assert time.perf_counter() - start < 1
