@@ -123,7 +123,7 @@ REAL = [
     ("lenet/lenet.prototxt", "lenet/lenet_iter_10000.caffemodel", 4, "ip1", [(500, 800), (500,)]),
     ("lenet_v1/lenet.prototxt", "lenet_v1/lenet.caffemodel", 4, "ip2", [(10, 500), (10,)]),
     ("mtcnn/det1.prototxt", "mtcnn/det1.caffemodel", 8, "PReLU1", [(10,)]),
-    ("mtcnn/det2.prototxt", "mtcnn/det2.caffemodel", 11, "conv2", [(48, 28, 3, 3), (48,)]),
+    ("mtcnn/det2.prototxt", "mtcnn/det2.caffemodel", 10, "conv2", [(48, 28, 3, 3), (48,)]),
     ("mtcnn/det3.prototxt", "mtcnn/det3.caffemodel", 13, "conv5", [(256, 1152), (256,)]),
     ("resnet20_cifar10/res20_cifar_train_test.prototxt", "resnet20_cifar10/cifar10_res20_iter_64000.caffemodel", 64,
      "BatchNorm1", [(16,), (16,), (1,)]),
