@@ -23,6 +23,7 @@ from caffe_compat.errors import (
 )
 
 if TYPE_CHECKING:
+    from caffe_compat.data.datasets import make_cifar10, make_mnist
     from caffe_compat.data.datum import encode_datum
     from caffe_compat.data.lmdb import write_lmdb
     from caffe_compat.decompose.cost import Comparison, Cost, compare_cost
@@ -57,6 +58,8 @@ _HOMES = {
     "factorize": "decompose.factorize",
     "force_gradient": "solver.regularizers.force",
     "format_text": "proto.printer",
+    "make_cifar10": "data.datasets",
+    "make_mnist": "data.datasets",
     "output_weights": "solver.nets",
     "parse_text": "proto.text",
     "rank_by_energy": "decompose.ranks",
@@ -100,6 +103,8 @@ __all__ = [
     "factorize",
     "force_gradient",
     "format_text",
+    "make_cifar10",
+    "make_mnist",
     "output_weights",
     "parse_text",
     "rank_by_energy",

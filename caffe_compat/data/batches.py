@@ -7,15 +7,12 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
+from caffe_compat.data.databases import Database
 from caffe_compat.data.datum import Bytes, Datum, corrupt, parse_alike, parse_datum
 from caffe_compat.data.images import decode_image
-from caffe_compat.data.leveldb import LevelDB
-from caffe_compat.data.lmdb import LMDB
 from caffe_compat.data.transform import Draws, Transform
 from caffe_compat.errors import DataError
 
@@ -23,35 +20,6 @@ Shape = tuple[int, ...]
 CACHE_BYTES = 1 << 29  # a set whose pixels fit in here is kept in memory after its first pass
 
 _log = logging.getLogger(__name__)
-
-
-class Database(Protocol):
-    """Records in key order; `count` is None where counting would mean reading a very large file."""
-
-    path: Path
-    count: int | None
-
-    def records(self, start: int = 0) -> Iterator[Bytes]: ...
-
-    def key_order(self) -> Iterator[bytes]: ...
-
-    def close(self) -> None: ...
-
-
-BACKENDS: dict[str, type[LMDB] | type[LevelDB]] = {"LMDB": LMDB, "LEVELDB": LevelDB}
-
-
-def backend_of(path: Path) -> str:
-    """Which database lies at `path`, by the files there; LMDB where there is none of them."""
-    return "LEVELDB" if (path / "CURRENT").exists() else "LMDB"
-
-
-def open_database(path: Path, backend: str | None = None) -> Database:
-    """The database at `path`; DataError if it is another than `backend` says, damaged or missing."""
-    found = backend_of(path)
-    if backend and backend != found and path.exists() and (found == "LEVELDB" or (path / "data.mdb").exists()):
-        raise DataError(f"{path}: is a database of kind {found}, not {backend}; write backend: {found}")
-    return BACKENDS[backend or found](path)
 
 
 class RecordCursor:

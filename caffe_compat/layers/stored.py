@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from caffe_compat.data.batches import DatumBatches, open_database
+from caffe_compat.data.batches import DatumBatches
+from caffe_compat.data.databases import open_database
 from caffe_compat.data.hdf5 import HDF5Batches, read_file_list
 from caffe_compat.data.paths import find_source
 from caffe_compat.data.prefetch import Batches, Prefetched
