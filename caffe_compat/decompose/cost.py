@@ -12,7 +12,7 @@ import torch
 
 from caffe_compat.errors import DataError, RankError
 from caffe_compat.graph.graph import build_graph
-from caffe_compat.layers.base import Context, Shape
+from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.net.shapes import set_up_layers
 from caffe_compat.proto.model import Model
 
@@ -34,23 +34,31 @@ def layer_costs(model: Model, input_shapes: Mapping[str, Shape] | None = None) -
     input_shapes: {blob: shape} for inputs whose shape the net does not declare, or whose data is not here.
     A blob shared between layers counts where it comes first. Raises DataError where a shape is missing.
     """
+    costs: dict[str, Cost] = {}
+    seen: set[str] = set()
+    for layer, bottoms, tops in layers_with_shapes(model, input_shapes):
+        batch = bottoms[0][0] if bottoms and bottoms[0] else 1
+        names = [spec.name for spec in layer.param.param] + [""] * len(layer.blobs)
+        own = [blob for blob, name in zip(layer.blobs, names, strict=False) if name not in seen]
+        seen.update(name for name in names if name)
+        costs[layer.name] = Cost(layer.multiply_adds(bottoms, tops) // batch, sum(blob.numel() for blob in own))
+    return costs
+
+
+def layers_with_shapes(
+    model: Model, input_shapes: Mapping[str, Shape] | None = None
+) -> list[tuple[Layer, list[Shape], list[Shape]]]:
+    """Every layer of the TEST net with the shapes of its bottoms and tops; see `layer_costs`."""
     graph = build_graph(model.net, "TEST")
     try:
         with torch.device("meta"):  # shapes without memory or random numbers
             layers, shapes = set_up_layers(graph, Context("TEST"), dict(input_shapes or {}))
     except DataError as error:
         raise DataError(f"{error}; to count without data, give input_shapes={{'data': (1, 3, 32, 32)}}") from error
-    costs: dict[str, Cost] = {}
-    seen: set[str] = set()
-    for node, layer in zip(graph.nodes, layers, strict=True):
-        bottoms = [shapes[blob] for blob in node.bottoms]
-        batch = bottoms[0][0] if bottoms and bottoms[0] else 1
-        names = [spec.name for spec in node.param.param] + [""] * len(layer.blobs)
-        own = [blob for blob, name in zip(layer.blobs, names, strict=False) if name not in seen]
-        seen.update(name for name in names if name)
-        total = layer.multiply_adds(bottoms, [shapes[blob] for blob in node.tops])
-        costs[layer.name] = Cost(total // batch, sum(blob.numel() for blob in own))
-    return costs
+    return [
+        (layer, [shapes[blob] for blob in node.bottoms], [shapes[blob] for blob in node.tops])
+        for node, layer in zip(graph.nodes, layers, strict=True)
+    ]
 
 
 def cost(model: Model, input_shapes: Mapping[str, Shape] | None = None) -> Cost:

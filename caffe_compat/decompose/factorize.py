@@ -48,9 +48,7 @@ class Factorization:
 
     def reconstruct(self) -> np.ndarray:
         """The one bank that the chain equals, in the weight's shape and dtype."""
-        groups = [np.split(factor.astype(np.float64), self.group) for factor in self.factors]
-        whole = np.concatenate([_compose(chain) for chain in zip(*groups, strict=True)])
-        return whole.reshape(self.shape).astype(self.basis.dtype)
+        return compose(self.factors, self.group).reshape(self.shape).astype(self.basis.dtype)
 
 
 def factorize(weight: np.ndarray, rank: Rank, method: str = "pca", group: int = 1) -> Factorization:
@@ -133,8 +131,13 @@ def _basis_and_mixing(weight: np.ndarray, basis: np.ndarray, mixing: np.ndarray)
     return basis.reshape(-1, *weight.shape[1:]), mixing.reshape(*mixing.shape, *ones)
 
 
-def _compose(factors: Sequence[np.ndarray]) -> np.ndarray:
-    """One bank for a chain of which no two links reach along the same axis of the kernel."""
+def compose(factors: Sequence[np.ndarray], group: int = 1) -> np.ndarray:
+    """The one bank, float64, that a chain equals of which no two links reach along the same axis of the kernel."""
+    groups = [np.split(factor.astype(np.float64), group) for factor in factors]
+    return np.concatenate([_compose_group(chain) for chain in zip(*groups, strict=True)])
+
+
+def _compose_group(factors: Sequence[np.ndarray]) -> np.ndarray:
     whole = factors[0]
     for factor in factors[1:]:
         if factor.shape[1] != len(whole):  # depthwise: each filter reads its own channel

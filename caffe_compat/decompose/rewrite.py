@@ -109,9 +109,12 @@ def _factorize_layer(model: Model, name: str, rank: Rank, method: str) -> Factor
     if any(share % bank.group for share in shares):
         log.warning("layer '%s': rank %s is rounded down to a multiple of its %d groups", name, rank, bank.group)
     try:
-        return factorize(bank.weight, rank, method, bank.group)
+        made = factorize(bank.weight, rank, method, bank.group)
     except RankError as error:
         raise RankError(f"layer '{name}': {error}") from error
+    if sum(factor.size for factor in made.factors) >= bank.weight.size:
+        log.warning("layer '%s': its chain at rank %s costs at least as much as the layer itself", name, rank)
+    return made
 
 
 def chain_layers(layer: Any, factorization: Factorization, links: Sequence[Link]) -> list[Any]:

@@ -1,0 +1,115 @@
+"""A certificate: what a decomposed model is, found from its own weights and set beside the model it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from caffe_compat.decompose.bank import FilterBank, find_layer, read_bank
+from caffe_compat.decompose.factorize import compose
+from caffe_compat.decompose.rewrite import CHAINS
+from caffe_compat.errors import RankError, WeightsError
+from caffe_compat.layers.base import Shape
+from caffe_compat.net.net import Net
+from caffe_compat.proto.model import Model
+
+
+@dataclass(frozen=True)
+class ChainCertificate:
+    """One chain and the layer that it stands for.
+
+    chain: names of its layers. rank: the smallest number of channels between them, over all groups, which bounds the
+    rank of what they compute. largest_rank: of the original layer. relative_error: |W - chain| / |W|, Frobenius.
+    energy_kept: 1 - relative_error^2. bias_change: largest absolute difference of the bias.
+    """
+
+    chain: tuple[str, ...]
+    rank: int
+    largest_rank: int
+    relative_error: float
+    energy_kept: float
+    bias_change: float
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """layers: by name of the original. blobs: {blob: largest difference over the largest value}, original order."""
+
+    layers: dict[str, ChainCertificate]
+    blobs: dict[str, float]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+
+def certify(original: Model, decomposed: Model, input_shapes: Mapping[str, Shape] | None = None) -> Certificate:
+    """Check a decomposed model against its original, from the two models alone.
+
+    Every layer that is missing from `decomposed` must be there as a chain whose weights fit together; both nets are
+    run (TEST) on the same normal inputs and all blobs that they share are compared. Raises RankError for a layer that
+    is gone without a chain, WeightsError for weights that a net lacks or that do not fit.
+    """
+    names = {layer.name for layer in decomposed.net.layer}
+    layers = {
+        layer.name: _certify_chain(decomposed, read_bank(original, layer), _chain_of(layer.name, names))
+        for layer in original.net.layer
+        if layer.name not in names
+    }
+    return Certificate(layers, _compare_blobs(original, decomposed, input_shapes))
+
+
+def _chain_of(name: str, names: set[str]) -> tuple[str, ...]:
+    for links in CHAINS.values():
+        chain = tuple(f"{name}_{link.suffix}" for link in links)
+        if names.issuperset(chain):
+            return chain
+    raise RankError(f"layer '{name}' is gone, and no chain such as {name}_lowrank and {name}_linear stands for it")
+
+
+def _certify_chain(model: Model, bank: FilterBank, chain: tuple[str, ...]) -> ChainCertificate:
+    parts = [read_bank(model, find_layer(model, name)) for name in chain]
+    inner = [part.bias for part in parts[:-1] if part.bias is not None and part.bias.any()]
+    if inner:
+        raise WeightsError(f"layer '{chain[0]}' has a bias that is not zero; only the last of a chain may have one")
+    made = compose([part.weight for part in parts], bank.group).reshape(bank.weight.shape)
+    weight = bank.weight.astype(np.float64)
+    error = float(np.linalg.norm(weight - made) / max(np.linalg.norm(weight), np.finfo(float).tiny))
+    rank = min(len(part.weight) for part in parts[:-1])
+    return ChainCertificate(chain, rank, bank.largest_rank, error, 1 - error**2, _bias_change(bank, parts[-1]))
+
+
+def _bias_change(bank: FilterBank, last: FilterBank) -> float:
+    before, after = (np.zeros(len(bank.weight)) if one.bias is None else one.bias for one in (bank, last))
+    return float(np.abs(after - before).max())
+
+
+def _compare_blobs(
+    original: Model, decomposed: Model, input_shapes: Mapping[str, Shape] | None = None
+) -> dict[str, float]:
+    nets = [_checked_net(model, input_shapes) for model in (original, decomposed)]
+    generator = torch.Generator().manual_seed(0)
+    inputs = {name: torch.randn(nets[0].shapes[name], generator=generator) for name in nets[0].input_names}
+    with torch.no_grad():
+        before, after = (net.eval().blobs(**inputs) for net in nets)
+    shared = [name for name in before if name in after and name not in inputs]
+    return {name: _difference(before[name], after[name]) for name in shared}
+
+
+def _checked_net(model: Model, input_shapes: Mapping[str, Shape] | None) -> Net:
+    net = Net(model, "TEST", input_shapes=input_shapes)
+    missing = sorted(set(net.params) - set(model.weights))
+    if missing:
+        raise WeightsError(f"net '{model.net.name}' has no weights for {', '.join(missing)}; give their file")
+    return net
+
+
+def _difference(one: Any, other: Any) -> float:
+    if one.shape != other.shape:
+        return float("inf")
+    largest = one.abs().max() if one.numel() else torch.zeros(())
+    return float((one - other).abs().max() / largest) if largest > 0 else float((one - other).abs().max())
