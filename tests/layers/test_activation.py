@@ -1,0 +1,148 @@
+"""Activations: formulas, gradients in float64, layout, and refused parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from caffe_compat.errors import ShapeError, UnsupportedParameterError
+from tests.layers.single import build
+
+SHAPE = (2, 3, 5, 4)
+
+FORMULAS: dict[str, tuple[str, Callable[[float], float]]] = {
+    "relu": ('type: "ReLU"', lambda x: max(x, 0.0)),
+    "leaky": ('type: "ReLU" relu_param { negative_slope: 0.3 }', lambda x: x if x > 0 else 0.3 * x),
+    "rising": ('type: "ReLU" relu_param { negative_slope: -0.5 }', lambda x: x if x > 0 else -0.5 * x),
+    "relu6": ('type: "ReLU6"', lambda x: min(max(x, 0.0), 6.0)),
+    "elu": ('type: "ELU" elu_param { alpha: 0.5 }', lambda x: x if x > 0 else 0.5 * (math.exp(x) - 1)),
+    "sigmoid": ('type: "Sigmoid"', lambda x: 1 / (1 + math.exp(-x))),
+    "tanh": ('type: "TanH"', math.tanh),
+    "absval": ('type: "AbsVal"', abs),
+    "bnll": ('type: "BNLL"', lambda x: math.log(1 + math.exp(x))),
+    "power": ('type: "Power" power_param { power: 3 scale: -0.5 shift: 2 }', lambda x: (2 - 0.5 * x) ** 3),
+    "exp": ('type: "Exp" exp_param { base: 3 scale: 0.5 shift: 1 }', lambda x: 3 ** (1 + 0.5 * x)),
+    "log": ('type: "Log" log_param { base: 2 scale: 0.1 shift: 5 }', lambda x: math.log(5 + 0.1 * x) / math.log(2)),
+    "swish": ('type: "Swish" swish_param { beta: 2 }', lambda x: x / (1 + math.exp(-2 * x))),
+    "clip": ('type: "Clip" clip_param { min: -1 max: 2 }', lambda x: min(max(x, -1.0), 2.0)),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_each_element_follows_the_formula(name: str) -> None:
+    text, formula = FORMULAS[name]
+    x = 3 * torch.randn(SHAPE, dtype=torch.float64)
+    y = build(text, SHAPE)(x)
+    wanted = torch.tensor([formula(value) for value in x.flatten().tolist()], dtype=torch.float64).view(SHAPE)
+    torch.testing.assert_close(y, wanted, rtol=1e-7, atol=1e-7)  # parameters such as 0.3 are float32 in the message
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_gradient_is_the_derivative(name: str) -> None:
+    layer = build(FORMULAS[name][0], SHAPE)
+    bottom = torch.randn(SHAPE, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(layer, bottom, fast_mode=True)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_channels_last_stays_channels_last_and_the_bottom_as_it_was(name: str) -> None:
+    x = torch.randn(SHAPE).contiguous(memory_format=torch.channels_last)
+    before = x.clone()
+    y = build(FORMULAS[name][0], SHAPE)(x)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize(("text", "slope"), [('type: "ReLU"', 0.0), (FORMULAS["leaky"][0], 0.3)])
+def test_relu_gradient_at_zero_is_the_slope(text: str, slope: float) -> None:
+    x = torch.zeros(2, 3, requires_grad=True)
+    build(text, (2, 3))(x).sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, torch.full((2, 3), slope))
+
+
+def test_relu_in_place_writes_on_its_bottom() -> None:
+    layer = build('type: "ReLU"', (4,))
+    layer.inplace = True
+    x = torch.tensor([-1.0, 0.0, 2.0, -3.0])
+    assert layer(x).data_ptr() == x.data_ptr()
+    assert x.tolist() == [0, 0, 2, 0]
+
+
+def test_clip_gradient_passes_at_both_ends() -> None:
+    x = torch.tensor([-1.5, -1.0, 0.0, 2.0, 2.5], requires_grad=True)
+    build(FORMULAS["clip"][0], (5,))(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 1, 1, 1, 0]
+
+
+def test_bnll_survives_large_scores() -> None:
+    x = torch.tensor([-1e3, -100.0, 100.0, 1e3], requires_grad=True)
+    y = build('type: "BNLL"', (4,))(x)
+    y.sum().backward()
+    torch.testing.assert_close(y.detach(), torch.tensor([0.0, 0.0, 100.0, 1000.0]))
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, pytest.approx(0, abs=1e-30), 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "value"), [("power: 0", 1.0), ("scale: 0 shift: 3 power: 2", 9.0), ("scale: 0 power: -1", math.inf)]
+)
+def test_a_power_without_x_is_constant(fields: str, value: float) -> None:
+    x = torch.randn(2, 3, requires_grad=True)
+    y = build(f'type: "Power" power_param {{ {fields} }}', (2, 3))(x)
+    assert torch.equal(y, torch.full((2, 3), value))
+    assert not y.requires_grad
+
+
+def test_power_has_a_gradient_where_its_base_is_zero() -> None:
+    x = torch.zeros(3, requires_grad=True)
+    build('type: "Power" power_param { power: 3 }', (3,))(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 0, 0]
+
+
+def test_threshold_is_strict_and_has_no_gradient() -> None:
+    x = torch.tensor([0.4, 0.5, 0.6], requires_grad=True)
+    y = build('type: "Threshold" threshold_param { threshold: 0.5 }', (3,))(x)
+    assert y.tolist() == [0, 0, 1]
+    assert not y.requires_grad
+
+
+@pytest.mark.parametrize("shared", ["false", "true"])
+@pytest.mark.parametrize("shape", [(3, 4), (2, 4, 3), (2, 4, 3, 5)])
+def test_prelu_scales_negatives_by_the_slope_of_their_channel(shared: str, shape: tuple[int, ...]) -> None:
+    layer = build(f'type: "PReLU" prelu_param {{ channel_shared: {shared} }}', shape).double()
+    assert layer.blobs[0].shape == (() if shared == "true" else (4,))
+    assert (layer.blobs[0] == 0.25).all()
+    with torch.no_grad():
+        layer.blobs[0].copy_(torch.tensor(0.5) if shared == "true" else torch.tensor([0.5, -1.0, 0.0, 2.0]))
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    y = layer(x)
+    for place in range(x.numel()):
+        index = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), shape))
+        slope = layer.blobs[0] if shared == "true" else layer.blobs[0][index[1]]
+        assert y[index] == (x[index] if x[index] > 0 else slope * x[index])
+    assert torch.autograd.gradcheck(lambda bottom, blob: layer(bottom), (x, layer.blobs[0]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('type: "Exp" exp_param { base: 0 }', "layer 'lay': exp_param.base is 0; it must be positive"),
+        ('type: "Log" log_param { base: -2 }', "layer 'lay': log_param.base is -2; it must be positive"),
+        ('type: "Log" log_param { base: 1 }', "layer 'lay': log_param.base is 1"),
+        ('type: "Clip"', "layer 'lay': clip_param.min is missing"),
+    ],
+)
+def test_bad_parameters_are_named(text: str, message: str) -> None:
+    with pytest.raises(UnsupportedParameterError, match=message.replace("(", r"\(")):
+        build(text, (2, 3))
+
+
+def test_prelu_needs_channels() -> None:
+    with pytest.raises(ShapeError, match=r"layer 'lay': a bottom of shape \(5,\) has no axis 1"):
+        build('type: "PReLU"', (5,))

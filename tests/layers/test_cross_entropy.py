@@ -1,0 +1,167 @@
+"""SoftmaxWithLoss, SigmoidCrossEntropyLoss and MultinomialLogisticLoss against plain loops and Caffe's rules."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from caffe_compat.errors import DataError, ShapeError
+from tests.layers.single import build
+from tests.reference.losses import sigmoid_loss, softmax_loss
+
+CASES = [  # scores' shape, axis, labels' shape
+    ((7, 5), 1, (7,)),
+    ((7, 5, 1, 1), 1, (7, 1, 1, 1)),
+    ((2, 5, 3, 4), 1, (2, 3, 4)),
+    ((2, 5, 3, 4), 1, (2, 1, 3, 4)),
+    ((2, 3, 5), -1, (2, 3)),
+    ((5, 3), 0, (5,)),
+]
+
+
+def _labels(shape: tuple[int, ...], classes: int, ignore: int | None = None) -> torch.Tensor:
+    labels = torch.randint(0, classes, shape).float()
+    if ignore is not None:
+        labels.flatten()[::3] = ignore
+    return labels
+
+
+@pytest.mark.parametrize(("shape", "axis", "label_shape"), CASES[:-1])
+@pytest.mark.parametrize("rule", ["VALID", "FULL", "BATCH_SIZE", "NONE"])
+@pytest.mark.parametrize("ignore", [None, 2, 255])
+def test_softmax_loss_is_that_of_the_loops(
+    shape: tuple[int, ...], axis: int, label_shape: tuple[int, ...], rule: str, ignore: int | None
+) -> None:
+    fields = f"normalization: {rule}" + ("" if ignore is None else f" ignore_label: {ignore}")
+    layer = build(
+        f'type: "SoftmaxWithLoss" loss_param {{ {fields} }} softmax_param {{ axis: {axis} }}', shape, label_shape
+    )
+    scores = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    label = _labels(label_shape, shape[axis], ignore)
+    wanted = softmax_loss(scores.detach().numpy(), label.numpy(), axis % len(shape), rule, ignore)
+    loss = layer(scores, label)
+    assert loss.shape == ()
+    assert float(loss.detach()) == pytest.approx(wanted, rel=1e-12)
+    assert torch.autograd.gradcheck(lambda bottom: layer(bottom, label), scores, fast_mode=True)
+
+
+@pytest.mark.parametrize(("fields", "divisor"), [("", 8), ("normalize: true", 8), ("normalize: false", 2)])
+def test_deprecated_normalize_speaks_where_normalization_does_not(fields: str, divisor: int) -> None:
+    scores, label = torch.zeros(2, 3, 4), torch.zeros(2, 4)
+    text = f'type: "SoftmaxWithLoss" loss_param {{ {fields} }}'
+    assert float(build(text, (2, 3, 4), (2, 4))(scores, label)) == pytest.approx(8 * math.log(3) / divisor)
+    both = f'type: "SoftmaxWithLoss" loss_param {{ {fields} normalization: NONE }}'
+    assert float(build(both, (2, 3, 4), (2, 4))(scores, label)) == pytest.approx(8 * math.log(3))
+
+
+def test_softmax_loss_has_caffes_ceiling_and_an_unclamped_gradient() -> None:
+    layer = build('type: "SoftmaxWithLoss"', (1, 2), (1,))
+    scores = torch.tensor([[1000.0, 0.0]], requires_grad=True)
+    loss = layer(scores, torch.tensor([1.0]))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(87.3365447505, rel=1e-7)  # -log(FLT_MIN)
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [[1, -1]]
+
+
+def test_a_batch_of_ignored_labels_has_no_loss_and_no_gradient() -> None:
+    layer = build('type: "SoftmaxWithLoss" loss_param { ignore_label: -1 }', (3, 2), (3,))
+    scores = torch.randn(3, 2, requires_grad=True)
+    loss = layer(scores, torch.full((3,), -1.0))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert scores.grad is not None
+    assert not scores.grad.any()
+
+
+def test_ignored_places_may_hold_nan() -> None:
+    layer = build('type: "SoftmaxWithLoss" loss_param { ignore_label: 9 }', (2, 2), (2,))
+    scores = torch.tensor([[0.0, 0.0], [math.nan, 1.0]], requires_grad=True)
+    loss = layer(scores, torch.tensor([0.0, 9.0]))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(math.log(2))
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [[-0.5, 0.5], [0, 0]]
+
+
+def test_the_second_top_is_the_softmax() -> None:
+    layer = build('type: "SoftmaxWithLoss"', (4, 3), (4,), tops=2)
+    scores = torch.randn(4, 3, requires_grad=True)
+    loss, probability = layer(scores, torch.zeros(4))
+    torch.testing.assert_close(probability, torch.softmax(scores, 1))
+    assert loss.requires_grad
+    assert not probability.requires_grad
+    assert layer.top_shapes([(4, 3), (4,)]) == [(), (4, 3)]
+
+
+@pytest.mark.parametrize(("bad", "shown"), [(3.0, "3"), (-1.0, "-1"), (1e6, "1000000")])
+@pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "MultinomialLogisticLoss", "HingeLoss", "Accuracy"])
+def test_a_label_outside_the_classes_is_named(kind: str, bad: float, shown: str) -> None:
+    layer = build(f'type: "{kind}"', (4, 3), (4,))
+    with pytest.raises(DataError, match=f"layer 'lay': label 'b1' holds {shown}, wanted 0 to 2"):
+        layer(torch.rand(4, 3), torch.tensor([0.0, 1.0, bad, 2.0]))
+
+
+def test_ignored_labels_do_not_hide_bad_ones() -> None:
+    layer = build('type: "SoftmaxWithLoss" loss_param { ignore_label: 255 }', (2, 3), (2,))
+    with pytest.raises(DataError, match="layer 'lay': label 'b1' holds 254, wanted 0 to 2"):
+        layer(torch.rand(2, 3), torch.tensor([255.0, 254.0]))
+
+
+@pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "Accuracy"])
+def test_too_few_labels_are_named(kind: str) -> None:
+    with pytest.raises(ShapeError, match=r"layer 'lay': label 'b1' has shape \(2, 3\), wanted one label for each of 8"):
+        build(f'type: "{kind}"', (2, 3, 4), (2, 3))
+
+
+def test_scores_and_labels_must_agree_in_the_batch() -> None:
+    with pytest.raises(ShapeError, match=r"layer 'lay': bottoms 'b0' \(2, 3\) and 'b1' \(1, 2\) must agree"):
+        build('type: "SoftmaxWithLoss"', (2, 3), (1, 2))
+
+
+@pytest.mark.parametrize("rule", ["VALID", "FULL", "BATCH_SIZE", "NONE"])
+@pytest.mark.parametrize("ignore", [None, 0, 255])
+def test_sigmoid_loss_is_that_of_the_loops(rule: str, ignore: int | None) -> None:
+    shape = (3, 5, 2)
+    fields = f"normalization: {rule}" + ("" if ignore is None else f" ignore_label: {ignore}")
+    layer = build(f'type: "SigmoidCrossEntropyLoss" loss_param {{ {fields} }}', shape, shape)
+    scores = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    target = torch.rand(shape, dtype=torch.float64).round(decimals=2)
+    target.flatten()[::3] = 1
+    if ignore is not None:
+        target.flatten()[1::4] = ignore
+    wanted = sigmoid_loss(scores.detach().numpy(), target.numpy(), rule, ignore)
+    assert float(layer(scores, target).detach()) == pytest.approx(wanted, rel=1e-12)
+    assert torch.autograd.gradcheck(lambda bottom: layer(bottom, target), scores, fast_mode=True)
+
+
+def test_compat_chooses_how_sigmoid_loss_is_normalised() -> None:
+    scores, target = torch.zeros(2, 3), torch.tensor([[1.0, 0.0, 255.0], [1.0, 1.0, 0.0]])
+    text = 'type: "SigmoidCrossEntropyLoss" loss_param { normalization: VALID ignore_label: 255 }'
+    assert float(build(text, (2, 3), (2, 3))(scores, target)) == pytest.approx(math.log(2))
+    whole = build(text, (2, 3), (2, 3), compat="wen2017")(scores, target)
+    assert float(whole) == pytest.approx(6 * math.log(2) / 2), "the fork divides by the batch and ignores nothing"
+
+
+def test_sigmoid_loss_of_huge_scores_is_finite() -> None:
+    layer = build('type: "SigmoidCrossEntropyLoss"', (1, 2), (1, 2))
+    scores = torch.tensor([[1e4, -1e4]], requires_grad=True)
+    loss = layer(scores, torch.tensor([[0.0, 1.0]]))
+    loss.backward()
+    assert float(loss.detach()) == 2e4
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [[1, -1]]
+
+
+def test_multinomial_loss_is_the_mean_log_with_a_gradient_below_the_clamp() -> None:
+    layer = build('type: "MultinomialLogisticLoss"', (3, 2), (3,))
+    probability = torch.tensor([[0.5, 0.5], [0.25, 0.75], [0.0, 1.0]], requires_grad=True)
+    loss = layer(probability, torch.tensor([0.0, 1.0, 0.0]))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(-(math.log(0.5) + math.log(0.75) + math.log(1e-20)) / 3)
+    assert probability.grad is not None
+    wanted = np.array([[-2, 0], [0, -1 / 0.75], [-1e20, 0]]) / 3
+    np.testing.assert_allclose(probability.grad.numpy(), wanted, rtol=1e-6)
