@@ -26,9 +26,30 @@ if TYPE_CHECKING:
     from caffe_compat.data.datasets import make_cifar10, make_mnist
     from caffe_compat.data.datum import encode_datum
     from caffe_compat.data.lmdb import write_lmdb
-    from caffe_compat.decompose.cost import Comparison, Cost, compare_cost
-    from caffe_compat.decompose.factorize import Factorization, factorize
-    from caffe_compat.decompose.ranks import rank_by_energy, rank_by_norm, ranks_by_energy, ranks_by_norm
+    from caffe_compat.decompose.budget import Plan, ranks_by_budget
+    from caffe_compat.decompose.certificate import Certificate, certify
+    from caffe_compat.decompose.cost import (
+        Comparison,
+        Cost,
+        break_even_rank,
+        compare_cost,
+        layer_costs,
+        theoretical_speedup,
+    )
+    from caffe_compat.decompose.factorize import METHODS, Factorization, factorize
+    from caffe_compat.decompose.finetune import can_train, write_fine_tune_solver
+    from caffe_compat.decompose.groups import merge_groups, regroup_weights, split_groups
+    from caffe_compat.decompose.latency import compare_time, ranks_by_latency
+    from caffe_compat.decompose.ranks import (
+        rank_by_energy,
+        rank_by_norm,
+        ranks_by_energy,
+        ranks_by_evbmf,
+        ranks_by_norm,
+        ranks_in_order,
+        read_ranks,
+        round_ranks,
+    )
     from caffe_compat.decompose.rewrite import decompose
     from caffe_compat.net.net import Net
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
@@ -43,42 +64,63 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Certificate": "decompose.certificate",
     "Comparison": "decompose.cost",
     "Cost": "decompose.cost",
     "Factorization": "decompose.factorize",
     "GlogHandler": "solver.log",
     "JsonLinesLog": "solver.log",
+    "METHODS": "decompose.factorize",
     "Model": "proto.model",
     "Net": "net.net",
+    "Plan": "decompose.budget",
     "Solver": "solver.solver",
     "Weights": "proto.model",
+    "break_even_rank": "decompose.cost",
+    "can_train": "decompose.finetune",
+    "certify": "decompose.certificate",
     "compare_cost": "decompose.cost",
+    "compare_time": "decompose.latency",
     "decompose": "decompose.rewrite",
     "encode_datum": "data.datum",
     "factorize": "decompose.factorize",
     "force_gradient": "solver.regularizers.force",
     "format_text": "proto.printer",
+    "layer_costs": "decompose.cost",
     "make_cifar10": "data.datasets",
     "make_mnist": "data.datasets",
+    "merge_groups": "decompose.groups",
     "output_weights": "solver.nets",
     "parse_text": "proto.text",
     "rank_by_energy": "decompose.ranks",
     "rank_by_norm": "decompose.ranks",
+    "ranks_by_budget": "decompose.budget",
     "ranks_by_energy": "decompose.ranks",
+    "ranks_by_evbmf": "decompose.ranks",
+    "ranks_by_latency": "decompose.latency",
     "ranks_by_norm": "decompose.ranks",
+    "ranks_in_order": "decompose.ranks",
     "read_blob": "proto.binary",
     "read_model": "proto.model",
     "read_net": "proto.model",
+    "read_ranks": "decompose.ranks",
     "read_solver": "proto.model",
     "read_weights": "proto.model",
+    "regroup_weights": "decompose.groups",
+    "round_ranks": "decompose.ranks",
+    "split_groups": "decompose.groups",
+    "theoretical_speedup": "decompose.cost",
     "write_blob": "proto.binary",
+    "write_fine_tune_solver": "decompose.finetune",
     "write_lmdb": "data.lmdb",
     "write_model": "proto.model",
     "write_net": "proto.binary",
 }
 
 __all__ = [
+    "METHODS",
     "CaffeCompatError",
+    "Certificate",
     "Comparison",
     "Cost",
     "DataError",
@@ -89,6 +131,7 @@ __all__ = [
     "Model",
     "Net",
     "ParseError",
+    "Plan",
     "RankError",
     "ShapeError",
     "Solver",
@@ -97,26 +140,42 @@ __all__ = [
     "UnsupportedParameterError",
     "Weights",
     "WeightsError",
+    "break_even_rank",
+    "can_train",
+    "certify",
     "compare_cost",
+    "compare_time",
     "decompose",
     "encode_datum",
     "factorize",
     "force_gradient",
     "format_text",
+    "layer_costs",
     "make_cifar10",
     "make_mnist",
+    "merge_groups",
     "output_weights",
     "parse_text",
     "rank_by_energy",
     "rank_by_norm",
+    "ranks_by_budget",
     "ranks_by_energy",
+    "ranks_by_evbmf",
+    "ranks_by_latency",
     "ranks_by_norm",
+    "ranks_in_order",
     "read_blob",
     "read_model",
     "read_net",
+    "read_ranks",
     "read_solver",
     "read_weights",
+    "regroup_weights",
+    "round_ranks",
+    "split_groups",
+    "theoretical_speedup",
     "write_blob",
+    "write_fine_tune_solver",
     "write_lmdb",
     "write_model",
     "write_net",

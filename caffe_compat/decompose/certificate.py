@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from caffe_compat.decompose.rewrite import CHAINS
 from caffe_compat.errors import RankError, WeightsError
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.net import Net
+from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.model import Model
 
 
@@ -43,8 +45,13 @@ class Certificate:
     layers: dict[str, ChainCertificate]
     blobs: dict[str, float]
 
-    def to_json(self) -> str:
+    def __str__(self) -> str:
         return json.dumps(asdict(self), indent=2)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write it as JSON. Raises WriteError."""
+        with write_atomically(path) as temporary:
+            temporary.write_text(f"{self}\n", encoding="utf-8")
 
 
 def certify(original: Model, decomposed: Model, input_shapes: Mapping[str, Shape] | None = None) -> Certificate:

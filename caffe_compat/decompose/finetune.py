@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.schema import SolverParameter
+from caffe_compat.proto.text import format_text
 
 FORCE_FIELDS = ("force_type", "force_decay", "force_iter", "force_decay_type", "force_direction")
 ALEXNET = {"base_lr": 0.01, "max_iter": 450_000, "momentum": 0.9, "weight_decay": 0.0005, "display": 100}
@@ -32,6 +35,12 @@ def fine_tune_solver(net: str, weights: str, base: Any | None = None) -> Any:
     if solver.snapshot_prefix:
         solver.snapshot_prefix += "_lowrank"
     return solver
+
+
+def write_fine_tune_solver(path: str | os.PathLike[str], net: str, weights: str, base: Any | None = None) -> None:
+    """Write `fine_tune_solver(net, weights, base)` as prototxt. Raises WriteError."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(format_text(fine_tune_solver(net, weights, base)), encoding="utf-8")
 
 
 def can_train(net: Any) -> bool:
