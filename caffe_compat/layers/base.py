@@ -41,11 +41,13 @@ class Context:
 
     phase: "TRAIN" or "TEST". compat: "bvlc" (Caffe 1.0) or "wen2017" (the paper's fork).
     folder: where the net's own file lies; files that it names and the working directory lacks are sought there.
+    fills: False where given weights will replace every blob at once, which are then left as the memory was.
     """
 
     phase: str = "TEST"
     compat: str = "bvlc"
     folder: Path | None = None
+    fills: bool = True
 
 
 class Layer(nn.Module):
@@ -86,7 +88,9 @@ class Layer(nn.Module):
         index = len(self.blobs)
         if any(size < 0 for size in shape):
             raise ShapeError(f"layer '{self.name}': blob {index} would have shape {shape}; no axis may be negative")
-        values = fill(torch.empty(shape), filler, self.context.compat, f"layer '{self.name}': blob {index}")
+        values = torch.empty(shape)
+        if self.context.fills:
+            fill(values, filler, self.context.compat, f"layer '{self.name}': blob {index}")
         self.blobs.append(nn.Parameter(values))
         self.blob_shapes.append(tuple(shape))
 

@@ -90,7 +90,7 @@ class SoftmaxWithLoss(LossLayer):
         scores, label = bottom_shapes
         axis = self.canonical_axis(self.axis, scores, "softmax_param.axis")
         check_label_count(self, label, scores[:axis] + scores[axis + 1 :])
-        return [(), scores][: len(self.param.top)]
+        return [(), scores][: max(1, len(self.param.top))]
 
     def forward(self, *bottoms: Tensor) -> Any:
         scores, label = bottoms

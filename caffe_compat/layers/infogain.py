@@ -89,7 +89,7 @@ class InfogainLoss(LossLayer):
             )
         if len(self.param.top) > 1 and not self.takes_scores:
             raise UnsupportedParameterError(f"layer '{self.name}': a second top needs compat 'bvlc', found 'wen2017'")
-        return [(), bottom_shapes[0]][: len(self.param.top)]
+        return [(), bottom_shapes[0]][: max(1, len(self.param.top))]
 
     def forward(self, *bottoms: Tensor) -> Any:
         scores, label = bottoms[:2]

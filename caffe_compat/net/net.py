@@ -51,12 +51,12 @@ class Net(nn.Module):
         super().__init__()
         if compat not in COMPAT:
             raise GraphError(f"compat is '{compat}'; allowed: {', '.join(COMPAT)}")
-        self.param = model.net if isinstance(model, Model) else model
+        self.param, weights = (model.net, model.weights) if isinstance(model, Model) else (model, {})
         self.graph: Graph = build_graph(self.param, phase, level, stages)
         given_shapes = dict(input_shapes or {})
         self._options = {"compat": compat, "input_shapes": given_shapes, "folder": folder}
         context = Context(phase=phase, compat=compat, folder=folder)
-        self._sequence, self._shapes = set_up_layers(self.graph, context, given_shapes)
+        self._sequence, self._shapes = set_up_layers(self.graph, context, given_shapes, weights)
         self.layers: dict[str, Layer] = _by_name(self._sequence)
         self.learnable_params: list[LearnableParam] = learnable_params(self._sequence, self.param.force_backward)
         self.input_names = tuple(top.name for node, _ in self._sources() for top in node.tops)
@@ -65,7 +65,7 @@ class Net(nn.Module):
         self._programs: dict[tuple[frozenset[str], bool], fx.GraphModule] = {}
         self.graph_module = self._program(frozenset(self.input_names), every_blob=False)
         self.register_buffer("_place", torch.zeros(()), persistent=False)  # follows .to() and .double()
-        self.load_report = self.load_weights(model.weights) if isinstance(model, Model) else LoadReport((), (), ())
+        self.load_report = self.load_weights(weights)
 
     @property
     def params(self) -> dict[str, list[nn.Parameter]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 from caffe_compat.errors import GraphError, ShapeError
@@ -15,26 +15,30 @@ from caffe_compat.layers.source import SourceLayer
 Shapes = dict[Blob, Shape]
 
 
-def set_up_layers(graph: Graph, context: Context, input_shapes: Mapping[str, Shape]) -> tuple[list[Layer], Shapes]:
+def set_up_layers(
+    graph: Graph, context: Context, input_shapes: Mapping[str, Shape], given: Container[str] = ()
+) -> tuple[list[Layer], Shapes]:
     """The layers of `graph`, ready to run, and the shape of every blob.
 
     `input_shapes` replaces the shapes that sources declare; a source that then has nothing to say is not opened.
+    The blobs of the layers named in `given` are not filled, for their weights come next.
     GraphError where a layer takes another number of bottoms or tops, ShapeError where it cannot take a shape.
     """
     layers: list[Layer] = []
 
     def shapes_of(node: Node, bottom_shapes: list[Shape]) -> list[Shape]:
-        layer = create_layer(node.param, replace(context, phase=phase_name(node.param.phase)))
+        phase = phase_name(node.param.phase)
+        layer = create_layer(node.param, replace(context, phase=phase, fills=node.name not in given))
         _check_counts(node, layer)
         layers.append(layer)
         layer.setup(bottom_shapes)
         if not isinstance(layer, SourceLayer):
             return _top_shapes(node, layer, bottom_shapes)
-        given = {top.name: tuple(input_shapes[top.name]) for top in node.tops if top.name in input_shapes}
-        if len(given) == len(node.tops):
-            return list(given.values())
+        fixed = {top.name: tuple(input_shapes[top.name]) for top in node.tops if top.name in input_shapes}
+        if len(fixed) == len(node.tops):
+            return list(fixed.values())
         declared = _top_shapes(node, layer, bottom_shapes)
-        return [given.get(top.name, shape) for top, shape in zip(node.tops, declared, strict=True)]
+        return [fixed.get(top.name, shape) for top, shape in zip(node.tops, declared, strict=True)]
 
     return layers, _walk(graph.nodes, shapes_of)
 
