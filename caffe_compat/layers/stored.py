@@ -1,10 +1,11 @@
-"""Layers that bring stored data into the net: databases and HDF5 files."""
+"""Layers that bring stored data into the net: databases, HDF5 files, image files."""
 
 from __future__ import annotations
 
 import logging
 import os
 from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,11 +15,13 @@ from torch import Tensor
 from caffe_compat.data.batches import DatumBatches
 from caffe_compat.data.databases import open_database
 from caffe_compat.data.hdf5 import HDF5Batches, read_file_list
+from caffe_compat.data.image_lists import ImageBatches, Loading, read_image_list
 from caffe_compat.data.paths import find_source
 from caffe_compat.data.prefetch import Batches, Prefetched
 from caffe_compat.data.transform import read_transform
+from caffe_compat.data.windows import Sampling, WindowBatches, read_window_file
 from caffe_compat.errors import DataError, ShapeError
-from caffe_compat.layers.base import Context, Count, Shape
+from caffe_compat.layers.base import Context, Count, Shape, exactly
 from caffe_compat.layers.registry import register
 from caffe_compat.layers.source import SourceLayer
 
@@ -59,6 +62,13 @@ class StoredLayer(SourceLayer):
     def find(self, name: str) -> Path:
         """The file or folder `name`, from the working directory or else beside the net; DataError names the layer."""
         return find_source(name, self.context.folder, named_by=f"layer '{self.name}'")
+
+    def root(self, folder: str, name: str) -> str:
+        """What goes before the names of image files, `name` the first of them: `folder`, as it is or beside the net."""
+        beside = self.context.folder
+        if beside is None or Path(folder + name).exists() or not (beside / (folder + name)).exists():
+            return folder
+        return f"{beside}/{folder}"
 
     def positive(self, field: str, value: int) -> int:
         """`value` if it is above 0; DataError names the field."""
@@ -141,3 +151,59 @@ class HDF5Data(StoredLayer):
         files = read_file_list(self.find(fields.source), self.context.folder)
         batch_size = self.positive("hdf5_data_param.batch_size", fields.batch_size)
         return HDF5Batches(files, list(self.param.top), batch_size, fields.shuffle, self.seed, self.rank, self.ranks)
+
+
+@register("ImageData")
+class ImageData(StoredLayer):
+    """Images of the files that a list names, and the labels beside them (image_data_layer.cpp)."""
+
+    tops: ClassVar[Count] = exactly(2)
+
+    def takes_chance(self) -> bool:
+        fields = self.param.image_data_param
+        return super().takes_chance() or fields.shuffle or fields.rand_skip > 0
+
+    def open(self) -> Batches:
+        fields = self.param.image_data_param
+        if (fields.new_height > 0) != (fields.new_width > 0):
+            raise DataError(f"layer '{self.name}': image_data_param needs both new_height and new_width, or neither")
+        entries = read_image_list(self.find(fields.source))
+        root = self.root(fields.root_folder, entries[0][0])
+        load = Loading(root, fields.new_height, fields.new_width, fields.is_color)
+        transform = read_transform(self.param.transform_param, self.name, self.context.phase, self.context.folder)
+        batch_size = self.positive("image_data_param.batch_size", fields.batch_size)
+        share = (self.seed, self.rank, self.ranks)
+        batches = ImageBatches(entries, load, batch_size, transform, fields.shuffle, fields.rand_skip, *share)
+        return self.prefetched(batches, self.param.data_param.prefetch)
+
+
+@register("WindowData")
+class WindowData(StoredLayer):
+    """Windows of images, foreground and background in fixed parts, warped to one size (window_data_layer.cpp)."""
+
+    tops: ClassVar[Count] = exactly(2)
+
+    def takes_chance(self) -> bool:
+        return True
+
+    def open(self) -> Batches:
+        fields = self.param.window_data_param
+        if fields.crop_mode not in ("warp", "square"):
+            raise DataError(f"layer '{self.name}': crop_mode is '{fields.crop_mode}'; allowed: warp, square")
+        windows = read_window_file(self.find(fields.source))
+        sampling = Sampling(
+            self.positive("window_data_param.batch_size", fields.batch_size),
+            fields.fg_threshold,
+            fields.bg_threshold,
+            fields.fg_fraction,
+            fields.context_pad,
+            fields.crop_mode == "square",
+        )
+        transform = read_transform(self.param.transform_param, self.name, self.context.phase, self.context.folder)
+        if transform.scale != 1:
+            _log.warning("layer '%s': WindowData ignores transform_param.scale, as in Caffe", self.name)
+        transform = replace(transform, scale=fields.scale)
+        root = self.root(fields.root_folder, windows[0].image)
+        seed = self.seed * self.ranks + self.rank
+        batches = WindowBatches(windows, root, sampling, transform, seed, fields.cache_images)
+        return self.prefetched(batches, self.param.data_param.prefetch)

@@ -27,7 +27,7 @@ from tests.conftest import golden
 FORMATS = golden("formats")
 EXACT = ["data_raw_lmdb", "data_raw_leveldb", "data_flat_leveldb", "data_crop_center", "data_float", "data_mnist"]
 EXACT += ["data_float_leveldb", "data_no_label", "data_png", "data_png_force_color", "data_train_plain"]
-EXACT += ["data_one_mean_value"]
+EXACT += ["data_one_mean_value", "image_own_size_batch1"]
 # README-layers.md, Tolerances: 1e-5 absolute with a mean; JPEG 2 levels; grey from colour 1; OpenCV's resize 1
 CLOSE = {
     "data_mean_file": 1e-5,
@@ -37,6 +37,14 @@ CLOSE = {
     "data_encoded_mixed": 2,
     "data_png_force_gray": 1,
     "data_var_resized": 1,
+    "image_plain": 2,
+    "image_resize": 1,
+    "image_resize_up": 1,
+    "image_gray": 2,
+    "image_crop_mean_scale": 0.5,  # 2 levels of JPEG times the scale of 0.25
+    "window_warp": 1,
+    "window_square": 1,
+    "window_warp_context_mean": 1,
 }
 
 
@@ -484,3 +492,24 @@ def test_hdf5_ranks_share_the_rows_in_turn(tmp_path):
         layer.share(rank, 3)
         seen.append(torch.cat([layer.next_batch()[0] for _ in range(4)]).flatten().tolist())
     assert [row for together in zip(*seen, strict=True) for row in together] == [n % 7 for n in range(24)]
+
+
+def image_layer(fields):
+    return f'name: "i" type: "ImageData" top: "data" top: "label" image_data_param {{ source: "list.txt" {fields} }}'
+
+
+def test_image_data_needs_both_new_sizes(in_formats):
+    message = error_of(image_layer("new_height: 5"))
+    assert message == "layer 'i': image_data_param needs both new_height and new_width, or neither"
+
+
+def test_images_beside_the_net_are_found_from_another_working_directory():
+    layer = layer_of(image_layer('root_folder: "images/" batch_size: 2'), phase="TEST", folder=FORMATS)
+    expected = np.load(FORMATS / "data" / "image_plain.npz")["batches_data"][0][:2]
+    np.testing.assert_allclose(layer.next_batch()[0].numpy(), expected, rtol=0, atol=2)
+
+
+def test_window_data_with_an_unknown_crop_mode(in_formats):
+    window = 'window_data_param { source: "windows.txt" batch_size: 2 crop_mode: "round" }'
+    message = error_of(f'name: "w" type: "WindowData" top: "data" top: "label" {window}')
+    assert message == "layer 'w': crop_mode is 'round'; allowed: warp, square"

@@ -1,0 +1,124 @@
+"""Decoded images -> one transformed batch, with several threads and a memory of small sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_compat.data.transform import Draws, Transform
+from caffe_compat.errors import DataError
+
+Shape = tuple[int, ...]
+CACHE_BYTES = 1 << 29  # a set whose pixels fit in here is kept in memory after its first pass
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to come: its number in the set, its label, its name in messages, and how to get its pixels."""
+
+    number: int
+    label: float
+    where: str
+    decode: Callable[[], np.ndarray]
+
+
+class Assembler:
+    """Makes (images, labels) of a batch: float32 (batch, height, width, channels) and float32 (batch,).
+
+    count: images in the set, None if unknown. first: (height, width, channels) of one of them. A set of uint8 images
+    that are all of that shape and fit in `cache_bytes` is kept, undecoded work done once.
+    """
+
+    def __init__(
+        self,
+        transform: Transform,
+        count: int | None,
+        first: Shape,
+        cache_bytes: int = CACHE_BYTES,
+        workers: int | None = None,
+    ) -> None:
+        self.transform = transform
+        self._workers = workers or len(os.sched_getaffinity(0))
+        self._pool: ThreadPoolExecutor | None = None
+        fits = count and count * int(np.prod(first)) <= cache_bytes
+        self._cache: _Cache | None = _Cache(count, first) if count and fits else None
+
+    def remembered(self, numbers: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray] | None:
+        """The batch of these images (numbers count on through all passes), if all are in memory."""
+        if self._cache is None or not self._cache.has(numbers):
+            return None
+        pixels, labels = self._cache.get(numbers)
+        return self.transform.stack(pixels, draws), labels
+
+    def stacked(
+        self, numbers: Sequence[int], pixels: np.ndarray, labels: np.ndarray, draws: Draws, where: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The batch of (batch, height, width, channels) images that are of one size already."""
+        self.transform.output_shape(pixels.shape[1:], where)
+        self._remember(numbers, pixels, labels)
+        return self.transform.stack(pixels, draws), labels
+
+    def each(self, items: Sequence[Item], draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+        """The batch of images that are decoded and transformed one by one; the results must be of one size."""
+        first = items[0].decode()
+        shape = self.transform.output_shape(first.shape, items[0].where)
+        target = np.empty((len(items), *shape), np.float32)
+
+        def place(index: int) -> np.ndarray:
+            item = items[index]
+            image = item.decode() if index else first
+            found = self.transform.output_shape(image.shape, item.where)
+            if found != shape:
+                raise DataError(
+                    f"{item.where}: the image is {found} (height, width, channels), others of its batch are {shape}; "
+                    "set crop_size, or resize the images to one size"
+                )
+            self.transform.place(image, draws, index, target[index])
+            return image
+
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._workers, "decode")
+        images = list(self._pool.map(place, range(len(items))))
+        labels = np.array([item.label for item in items], np.float32)
+        self._remember([item.number for item in items], images, labels)
+        return target, labels
+
+    def close(self) -> None:
+        """Stop the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _remember(self, numbers: Sequence[int], images: np.ndarray | list[np.ndarray], labels: np.ndarray) -> None:
+        if self._cache is not None and not self._cache.put(numbers, images, labels):
+            self._cache = None  # a set of several sizes or of floats is not kept
+
+
+class _Cache:
+    """The uint8 images and the labels of a whole set, filled as they come by."""
+
+    def __init__(self, count: int, shape: Shape) -> None:
+        self._pixels = np.empty((count, *shape), np.uint8)
+        self._labels = np.empty(count, np.float32)
+        self._known = np.zeros(count, bool)
+
+    def has(self, numbers: np.ndarray) -> bool:
+        return bool(self._known[numbers % len(self._known)].all())
+
+    def get(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        numbers = numbers % len(self._known)
+        return self._pixels[numbers], self._labels[numbers]
+
+    def put(self, numbers: Sequence[int], images: np.ndarray | list[np.ndarray], labels: np.ndarray) -> bool:
+        """Keep `images`; False if they are not like the others, so that the set cannot be kept."""
+        for image in images if isinstance(images, list) else images[:1]:
+            if image.shape != self._pixels.shape[1:] or image.dtype != np.uint8:
+                return False
+        self._pixels[numbers] = images
+        self._labels[numbers] = labels
+        self._known[numbers] = True
+        return True

@@ -1,0 +1,94 @@
+"""Windows: which are drawn, and bad window files; their pixels are checked against Caffe in layers/test_stored.py."""
+
+import numpy as np
+import pytest
+
+from caffe_compat.data.images import encode_image
+from caffe_compat.data.transform import Transform
+from caffe_compat.data.windows import Sampling, WindowBatches, read_window_file
+from caffe_compat.errors import DataError
+
+FILE = """# 0
+{folder}/a.png
+3 20 30
+3
+1 0.9 0 0 9 9
+2 0.6 10 5 29 14
+5 0.2 3 3 8 19
+# 1
+{folder}/b.png
+3
+20
+30
+1
+4 0.1 0 0 29 19
+"""
+
+
+@pytest.fixture
+def windows(tmp_path):
+    for name, value in (("a", 50), ("b", 200)):
+        (tmp_path / f"{name}.png").write_bytes(encode_image(np.full((20, 30, 3), value, np.uint8), "png"))
+    (tmp_path / "windows.txt").write_text(FILE.format(folder=tmp_path))
+    return read_window_file(tmp_path / "windows.txt")
+
+
+def test_a_fixed_part_of_each_batch_is_foreground_and_background_has_label_zero(windows):
+    batches = WindowBatches(windows, "", Sampling(16, fg_fraction=0.25), Transform("w", True, crop=7), seed=1)
+    seen = [batches.read(index) for index in range(6)]
+    for images, labels in seen:
+        assert images.shape == (16, 3, 7, 7)
+        assert labels[:12].tolist() == [0] * 12 and set(labels[12:]) <= {1, 2}
+        assert set(images[:12].ravel()) <= {50, 200} and set(images[12:].ravel()) == {50}
+    assert {label for _, labels in seen for label in labels} == {0, 1, 2}
+    assert {value for images, _ in seen for value in images[:12].ravel()} == {50, 200}
+
+
+def test_windows_between_the_thresholds_are_not_drawn(windows):
+    batches = WindowBatches(windows, "", Sampling(8, 0.7, 0.15, 0.5), Transform("w", True, crop=4))
+    images, labels = batches.read(0)
+    assert labels.tolist() == [0] * 4 + [1] * 4 and set(images[:4].ravel()) == {200}
+
+
+def test_a_batch_is_the_same_each_time_it_is_read(windows):
+    batches = WindowBatches(windows, "", Sampling(8), Transform("w", True, crop=4, mirror=True), seed=5)
+    for first, second in zip(batches.read(3), batches.read(3), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def error_of(call, *arguments):
+    with pytest.raises(DataError) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", "names no windows"),
+        ("0\nimage.png\n", "'0' where '# image_index' should stand"),
+        ("# 0\nimage.png\n3 4 5\n2\n1 0.5 0 0 1 1\n", "the file ends early"),
+        ("# 0\nimage.png\n3 4 5\n1\n1 0.5 0 0 one 1\n", "invalid literal"),
+    ],
+)
+def test_bad_window_files_are_refused(tmp_path, text, wanted):
+    (tmp_path / "windows.txt").write_text(text)
+    message = error_of(read_window_file, tmp_path / "windows.txt")
+    assert message.startswith(f"{tmp_path}/windows.txt: ") and wanted in message
+
+
+def test_no_window_of_a_kind_that_is_wanted(windows):
+    message = error_of(WindowBatches, windows, "", Sampling(8, 0.99, 0.5), Transform("w", True, crop=4))
+    assert message == "layer 'w': no foreground windows; change fg_threshold or bg_threshold"
+
+
+def test_context_that_leaves_no_window(windows):
+    message = error_of(WindowBatches, windows, "", Sampling(8, context_pad=4), Transform("w", True, crop=8))
+    assert message == "layer 'w': crop_size 8 must be above 0 and twice context_pad 4"
+
+
+def test_a_window_outside_its_image_is_named(windows, tmp_path):
+    (tmp_path / "a.png").write_bytes(encode_image(np.zeros((20, 20, 3), np.uint8), "png"))
+    batches = WindowBatches(windows[:2], "", Sampling(4, fg_fraction=1.0), Transform("w", True, crop=4))
+    assert "window (10, 5, 29, 14) does not lie in the image" in error_of(lambda: [batches.read(n) for n in range(9)])
