@@ -32,6 +32,7 @@ VERBS = {
     "time": Verb("time", "measure each layer, forward and backward"),
     "show": Verb("show", "print a net as a table: layer, type, tops, shape, parameters, multiply-adds"),
     "decompose": Verb("decompose", "replace layers by chains of low rank"),
+    "verify": Verb("verify", "check a decomposed net against the net it came from"),
     "data": Verb("data", "make the databases that nets read, and mean images"),
     "upgrade": Verb("upgrade", "rewrite an old net, solver or caffemodel in the current format"),
 }

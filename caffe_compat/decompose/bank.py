@@ -95,7 +95,7 @@ def find_layer(model: Model, name: str) -> Any:
     """The layer of `name`; RankError with the nearest name where there is none."""
     layers = {layer.name: layer for layer in reversed(model.net.layer)}
     if name not in layers:
-        near = difflib.get_close_matches(name, layers, n=1)
+        near = difflib.get_close_matches(name, layers, n=1, cutoff=0.5)
         hint = f"; did you mean '{near[0]}'?" if near else f"; the net has {', '.join(reversed(layers))}"
         raise RankError(f"ranks name layer '{name}', which is not in the net{hint}")
     return layers[name]

@@ -71,7 +71,7 @@ def certify(original: Model, decomposed: Model, input_shapes: Mapping[str, Shape
 
 
 def _chain_of(name: str, names: set[str]) -> tuple[str, ...]:
-    for links in CHAINS.values():
+    for links in sorted(CHAINS.values(), key=len, reverse=True):  # cp has the names of separable, and more
         chain = tuple(f"{name}_{link.suffix}" for link in links)
         if names.issuperset(chain):
             return chain
@@ -83,7 +83,11 @@ def _certify_chain(model: Model, bank: FilterBank, chain: tuple[str, ...]) -> Ch
     inner = [part.bias for part in parts[:-1] if part.bias is not None and part.bias.any()]
     if inner:
         raise WeightsError(f"layer '{chain[0]}' has a bias that is not zero; only the last of a chain may have one")
-    made = compose([part.weight for part in parts], bank.group).reshape(bank.weight.shape)
+    try:
+        made = compose([part.weight for part in parts], bank.group).reshape(bank.weight.shape)
+    except ValueError as misfit:
+        shapes = " and ".join(str(part.weight.shape) for part in parts)
+        raise WeightsError(f"weights {shapes} of {', '.join(chain)} do not join to {bank.weight.shape}") from misfit
     weight = bank.weight.astype(np.float64)
     error = float(np.linalg.norm(weight - made) / max(np.linalg.norm(weight), np.finfo(float).tiny))
     rank = min(len(part.weight) for part in parts[:-1])

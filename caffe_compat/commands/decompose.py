@@ -1,0 +1,241 @@
+"""Replace layers by chains of low rank, in the net and in its weights.
+
+caffe-compat decompose NET WEIGHTS --keep 0.95
+caffe-compat decompose NET WEIGHTS --ranks conv1=13,conv2=27 --method conv1=separable --out small
+caffe-compat decompose NET WEIGHTS --budget latency=0.5 --method pca,separable --threads 2
+caffe-compat decompose --prototxt NET --caffemodel WEIGHTS --rankratio 0.95     (the paper's nn_decomposer.py)
+
+Writes NET.lowrank.prototxt, WEIGHTS.lowrank.caffemodel.h5 and, for a net that can be trained, a solver that fine-tunes
+them, NET.lowrank.solver.prototxt. What stands there already is kept unless --force-overwrite is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import caffe_compat as cc
+from caffe_compat.commands.options import comma_list, input_shape, one_of, set_threads
+from caffe_compat.commands.terminal import glog_lines
+
+log = logging.getLogger(__name__)
+
+UNITS = {"multiply-adds": "multiply_adds", "parameters": "parameters", "latency": "latency"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("net", nargs="?", metavar="NET", help="the net's prototxt")
+    parser.add_argument("weights", nargs="?", metavar="WEIGHTS", help="its .caffemodel or .caffemodel.h5")
+    parser.add_argument("--prototxt", metavar="NET", help="the same, by the fork's name")
+    parser.add_argument("--caffemodel", metavar="WEIGHTS", help="the same, by the fork's name")
+    _add_ranks(parser)
+    parser.add_argument(
+        "--method",
+        "--lra-type",
+        type=comma_list,
+        default=("pca",),
+        metavar="M",
+        help=f"{', '.join(cc.METHODS)}; NAME=M for single layers; with --budget those to choose from (default pca)",
+    )
+    parser.add_argument("--except-layers", metavar="A,B", help="layers to leave alone: names, or a JSON list of them")
+    parser.add_argument(
+        "--enable-fc", action=argparse.BooleanOptionalAction, default=False, help="decompose InnerProducts too"
+    )
+    parser.add_argument(
+        "--multiple", type=int, default=1, metavar="N", help="round each group's rank up to a multiple of N"
+    )
+    parser.add_argument("--split-groups", action="store_true", help="make grouped Convolutions parallel layers first")
+    parser.add_argument(
+        "--out", metavar="PREFIX", help="write PREFIX.prototxt, PREFIX.caffemodel, PREFIX.solver.prototxt"
+    )
+    parser.add_argument("--solver", metavar="SOLVER", help="what trained NET; the fine-tune solver follows it")
+    parser.add_argument("--force-overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument(
+        "--certificate", metavar="PATH", help="check the written files and write what was found as JSON"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads, for --budget latency")
+    parser.add_argument(
+        "--input",
+        type=input_shape,
+        action="append",
+        default=[],
+        metavar="BLOB=SHAPE",
+        help="shape of an input whose data is not here, e.g. data=1,3,227,227, to count costs; may be repeated",
+    )
+
+
+def _add_ranks(parser: argparse.ArgumentParser) -> None:
+    ranks = parser.add_mutually_exclusive_group(required=True)
+    ranks.add_argument("--keep", type=float, metavar="F", help="share of each layer's energy to keep, e.g. 0.95")
+    ranks.add_argument(
+        "--rankratio", type=float, metavar="F", help="the fork's rule: share of energy for pca, of the norm for svd"
+    )
+    ranks.add_argument("--ranks", type=comma_list, metavar="R", help="in the order of the layers, or NAME=RANK,...")
+    ranks.add_argument("--rank-config", metavar="JSON", help='file of {"layer": rank}; for tucker [inputs, outputs]')
+    ranks.add_argument("--evbmf", action="store_true", help="ranks for tucker by empirical variational Bayes")
+    ranks.add_argument(
+        "--budget",
+        metavar="UNIT=F",
+        help="keep most energy at share F of the net's multiply-adds, parameters or latency",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    set_threads(arguments.threads)
+    net = one_of(arguments.net, arguments.prototxt, "net", "--prototxt")
+    weights = one_of(arguments.weights, arguments.caffemodel, "weights", "--caffemodel")
+    paths = output_paths(net, weights, arguments.out)
+    if not arguments.force_overwrite:
+        keep_existing(paths)
+    with glog_lines():
+        model = cc.read_model(net, weights)
+        base = cc.read_solver(arguments.solver) if arguments.solver else None
+        start = cc.split_groups(model) if arguments.split_groups else model
+        ranks, methods = choose_ranks(start, arguments)
+        small = cc.decompose(start, ranks, methods)
+        cc.write_model(small, paths["net"], paths["weights"])
+        report(start, small, ranks, dict(arguments.input))
+        if cc.can_train(small.net):
+            cc.write_fine_tune_solver(paths["solver"], str(paths["net"]), str(paths["weights"]), base)
+        else:
+            del paths["solver"]
+        if arguments.certificate:
+            written = cc.read_model(paths["net"], paths["weights"])
+            cc.certify(start, written, dict(arguments.input) or None).write(arguments.certificate)
+    print("\n".join(f"Saved as {path}" for path in paths.values()))
+    return 0
+
+
+def output_paths(net: str, weights: str, prefix: str | None) -> dict[str, Path]:
+    """Where the net, its weights and the solver go: the fork's suffixes, or those of `prefix`."""
+    if prefix:
+        return {what: Path(f"{prefix}.{suffix}") for what, suffix in SUFFIXES.items()}
+    return {
+        "net": Path(f"{net}.lowrank.prototxt"),
+        "weights": Path(f"{weights}.lowrank.caffemodel.h5"),
+        "solver": Path(f"{net}.lowrank.solver.prototxt"),
+    }
+
+
+SUFFIXES = {"net": "prototxt", "weights": "caffemodel", "solver": "solver.prototxt"}
+
+
+def keep_existing(paths: Mapping[str, Path]) -> None:
+    for path in paths.values():
+        if path.exists():
+            raise cc.WriteError(f"{path}: exists and is kept; give --force-overwrite to replace it, or another --out")
+
+
+def choose_ranks(model: cc.Model, arguments: argparse.Namespace) -> tuple[dict[str, Any], str | dict[str, str]]:
+    """The rank of each layer, and the method or {layer: method}, that the arguments ask for."""
+    method, by_layer = parse_methods(arguments.method)
+    excepted = read_exceptions(arguments.except_layers)
+    fc = arguments.enable_fc
+    if arguments.budget:
+        plan = plan_budget(model, arguments)
+        return {name: rank for name, rank in plan.ranks.items() if name not in excepted}, plan.methods
+    if arguments.evbmf:
+        return cc.ranks_by_evbmf(model, excepted), "tucker"
+    ranks: dict[str, Any]
+    if arguments.keep is not None:
+        ranks = dict(cc.ranks_by_energy(model, arguments.keep, fc, excepted))
+    elif arguments.rankratio is not None:
+        ranks = ranks_by_ratio(model, arguments.rankratio, method, fc, excepted)
+    elif arguments.ranks and "=" in arguments.ranks[0]:
+        ranks = {name: whole(rank, name) for name, _, rank in (word.partition("=") for word in arguments.ranks)}
+    elif arguments.ranks is not None:
+        ranks = dict(cc.ranks_in_order(model, [whole(word, "--ranks") for word in arguments.ranks], fc, excepted))
+    else:
+        ranks = without_unasked(model, cc.read_ranks(arguments.rank_config), fc, excepted)
+    ranks = cc.round_ranks(model, ranks, arguments.multiple) if arguments.multiple != 1 else ranks
+    return ranks, {name: by_layer.get(name, method) for name in ranks}
+
+
+def parse_methods(words: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """The method for all layers, and those of single ones, of `--method pca,conv1=separable`."""
+    by_layer = dict(word.split("=", 1) for word in words if "=" in word)
+    rest = [word for word in words if "=" not in word]
+    return (rest[0] if rest else "pca"), by_layer
+
+
+def read_exceptions(text: str | None) -> Collection[str]:
+    """The names in a comma list, or in a JSON file that holds a list (or an object) of them."""
+    if not text:
+        return ()
+    path = Path(text)
+    if not (path.suffix == ".json" or path.is_file()):
+        return comma_list(text)
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise cc.RankError(f"{path}: a JSON list of layer names is wanted: {error}") from error
+    if not isinstance(found, list | dict) or not all(isinstance(name, str) for name in found):
+        raise cc.RankError(f"{path}: a JSON list of layer names is wanted, found {json.dumps(found)[:60]}")
+    return list(found)
+
+
+def ranks_by_ratio(model: cc.Model, ratio: float, method: str, fc: bool, excepted: Collection[str]) -> dict[str, Any]:
+    """The fork's rule for its method: share of energy for pca, of the norm for svd; for others it has none."""
+    rules = {"pca": cc.ranks_by_energy, "svd": cc.ranks_by_norm}
+    if method not in rules:
+        raise cc.RankError(f"--rankratio has no rule for method '{method}'; give --ranks or --keep")
+    return dict(rules[method](model, ratio, fc, excepted))
+
+
+def without_unasked(model: cc.Model, ranks: Mapping[str, Any], fc: bool, excepted: Collection[str]) -> dict[str, Any]:
+    """`ranks` less the excepted layers, and without --enable-fc less the InnerProducts, as the fork reads its file."""
+    dense = {layer.name for layer in model.net.layer if layer.type == "InnerProduct" and not fc} & set(ranks)
+    for name in sorted(dense):
+        log.warning("layer '%s' is an InnerProduct and stays dense; --enable-fc decomposes it", name)
+    return {name: rank for name, rank in ranks.items() if name not in excepted and name not in dense}
+
+
+def whole(text: str, where: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise cc.RankError(f"{where}: rank is '{text}'; a whole number is wanted") from None
+
+
+def plan_budget(model: cc.Model, arguments: argparse.Namespace) -> cc.Plan:
+    """The plan of `--budget UNIT=SHARE`, with the methods of --method to choose from."""
+    unit, _, share = arguments.budget.partition("=")
+    try:
+        part = float(share)
+    except ValueError:
+        part = -1.0
+    if unit not in UNITS or part < 0:
+        raise cc.RankError(f"--budget {arguments.budget}: wanted UNIT=SHARE with a unit of {', '.join(UNITS)}")
+    shapes = dict(arguments.input) or None
+    if unit == "latency":
+        plan = cc.ranks_by_latency(model, part, arguments.method, max(arguments.multiple, 1), input_shapes=shapes)
+    else:
+        plan = cc.ranks_by_budget(
+            model, part, UNITS[unit], arguments.method, arguments.multiple, arguments.enable_fc, shapes
+        )
+    print(f"{unit}: {plan.before:g} -> {plan.after:g} ({plan.after / plan.before:.3f})")
+    return plan
+
+
+def rank_line(layer: Any, rank: Any) -> str:
+    """The fork's line: the rank that the groups' equal shares add up to, of how many."""
+    if layer.type == "InnerProduct":
+        return f"{layer.name}\t{rank}/{layer.inner_product_param.num_output} neurons"
+    group = layer.convolution_param.group
+    used = [each // group * group for each in (rank if isinstance(rank, tuple | list) else [rank])]
+    return f"{layer.name}\t{', '.join(map(str, used))}/{layer.convolution_param.num_output} filters"
+
+
+def report(before: cc.Model, after: cc.Model, ranks: Mapping[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
+    """The fork's line for every layer, and the costs where the shapes of the inputs are known."""
+    for layer in before.net.layer:
+        if layer.name in ranks:
+            print(rank_line(layer, ranks[layer.name]))
+    try:
+        print(cc.compare_cost(before, after, shapes or None))
+    except (cc.DataError, cc.UnsupportedLayerError) as error:
+        log.info("Costs are not counted: %s", error)

@@ -1,0 +1,203 @@
+"""caffe-compat decompose: the fork's command line and outputs, the modern one, and bad input in one line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import caffe_compat as cc
+from caffe_compat.commands import main
+from tests.conftest import golden
+
+FLOWS = sorted(path.name for path in golden("decompose", "flow").iterdir() if not path.name.startswith("vh"))
+NET, WEIGHTS = "net.prototxt", "net.caffemodel"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The input files of a flow, in the working directory."""
+
+    def enter(name):
+        for path in golden("decompose", "flow", name).iterdir():
+            if "lowrank" not in path.name:
+                shutil.copy(path, tmp_path)
+        monkeypatch.chdir(tmp_path)
+        return json.loads(golden("decompose", "flow", name, "meta.json").read_text())
+
+    return enter
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_forks_command_line_gives_the_forks_files_and_lines(name, folder, capsys):
+    meta = folder(name)
+    assert main(["decompose", "--prototxt", NET, "--caffemodel", WEIGHTS, *meta["args"]]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line.endswith((" filters", " neurons"))] == meta["rank_info"]
+    made = cc.read_model("net.prototxt.lowrank.prototxt", "net.caffemodel.lowrank.caffemodel.h5")
+    assert made.net == cc.read_net(golden("decompose", "flow", name, "net.prototxt.lowrank.prototxt"))
+    shapes = {layer: [list(blob.shape) for blob in blobs] for layer, blobs in made.weights.items()}
+    assert shapes == meta["param_shapes"]
+
+
+def test_the_modern_command_line_names_files_by_prefix_and_prints_costs(folder, capsys):
+    folder("pca_ratio_convs")
+    command = ["decompose", NET, WEIGHTS, "--ranks", "c1=4,f1=3", "--method", "svd,c1=separable", "--out", "small"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "c1\t4/12 filters\nf1\t3/16 neurons\n" in printed
+    assert "Saved as small.prototxt\nSaved as small.caffemodel\n" in printed
+    assert any(line.split()[:1] == ["total"] for line in printed.splitlines())
+    made = cc.read_model("small.prototxt", "small.caffemodel")
+    assert {"c1_v", "c1_h", "f1_lowrank", "f1_linear"} <= set(made.weights)
+
+
+def test_keep_is_a_share_of_energy_for_every_method(folder):
+    folder("pca_ratio_convs")
+    assert main(["decompose", NET, WEIGHTS, "--keep=.9", "--method=svd", "--multiple=2", "--except-layers=c3"]) == 0
+    made = cc.read_net("net.prototxt.lowrank.prototxt")
+    ranks = {layer.name: layer.convolution_param.num_output for layer in made.layer if layer.name.endswith("lowrank")}
+    assert ranks == {"c1_lowrank": 4, "c2_lowrank": 4}  # 4 and 3 at 90 % in the fork's flow pca_ratio_convs
+
+
+def test_existing_files_are_kept_unless_told(folder, capsys):
+    folder("pca_ratio_convs")
+    command = ["decompose", NET, WEIGHTS, "--ranks=4,3,5"]
+    assert main(command) == 0
+    before = cc.read_net("net.prototxt.lowrank.prototxt")
+    capsys.readouterr()
+    assert main([*command[:-1], "--ranks=2,2,2"]) == 2
+    assert capsys.readouterr().err == (
+        "caffe-compat: net.prototxt.lowrank.prototxt: exists and is kept; "
+        "give --force-overwrite to replace it, or another --out\n"
+    )
+    assert cc.read_net("net.prototxt.lowrank.prototxt") == before
+    assert main([*command[:-1], "--ranks=2,2,2", "--force-overwrite"]) == 0
+    assert cc.read_net("net.prototxt.lowrank.prototxt") != before
+
+
+def test_a_net_with_a_loss_gets_a_solver_that_trains_it(folder):
+    folder("pca_ratio_convs")
+    loss = 'type: "SoftmaxWithLoss" bottom: "f2" bottom: "label"'
+    text = Path(NET).read_text().replace('type: "Softmax" bottom: "f2"', loss)
+    label = 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 } } }\n'
+    Path(NET).write_text(text.replace('layer { name: "c1"', f'{label}layer {{ name: "c1"', 1))
+    Path("base.prototxt").write_text(
+        'net: "net.prototxt" base_lr: 0.001 lr_policy: "step" stepsize: 9 gamma: 0.5 max_iter: 240000 momentum: 0.9\n'
+        'weight_decay: 0.004 force_decay: 0.001 force_type: "Constant" snapshot_prefix: "s/x"\n'
+    )
+    assert main(["decompose", NET, WEIGHTS, "--keep=.9", "--solver=base.prototxt"]) == 0
+    solver = cc.read_solver("net.prototxt.lowrank.solver.prototxt")
+    assert (solver.net, list(solver.weights)) == (
+        "net.prototxt.lowrank.prototxt",
+        ["net.caffemodel.lowrank.caffemodel.h5"],
+    )
+    assert solver.max_iter == 80000 and list(solver.stepvalue) == [30000, 60000]  # the fork's cifar10 ft_lowrank
+    assert f"{solver.base_lr:.6g}" == "0.0001" and solver.lr_policy == "multistep" and not solver.HasField("stepsize")
+    assert not solver.HasField("force_decay") and not solver.HasField("force_type")
+    assert solver.snapshot_prefix == "s/x_lowrank" and f"{solver.weight_decay:.6g}" == "0.004"
+
+
+def test_a_deploy_net_gets_no_solver(folder, tmp_path):
+    folder("pca_ratio_convs")
+    assert main(["decompose", NET, WEIGHTS, "--keep=.9"]) == 0
+    assert not (tmp_path / "net.prototxt.lowrank.solver.prototxt").exists()
+
+
+def test_grouped_layers_take_energy_and_can_be_split_first(folder):
+    folder("pca_group_ranks")
+    assert main(["decompose", NET, WEIGHTS, "--rankratio=.9"]) == 0  # the fork stops at an assertion here
+    made = {layer.name: layer for layer in cc.read_net("net.prototxt.lowrank.prototxt").layer}
+    assert made["c1_lowrank"].convolution_param.group == 2
+    assert main(["decompose", NET, WEIGHTS, "--keep=.9", "--split-groups", "--out=split"]) == 0
+    names = [layer.name for layer in cc.read_net("split.prototxt").layer]
+    assert {"c1_slice", "c1_group0_lowrank", "c1_group1_linear", "c1_concat"} <= set(names)
+
+
+@pytest.mark.parametrize("unit", ["multiply-adds", "parameters"])
+def test_a_budget_is_met(unit, folder, capsys):
+    folder("pca_ratio_fc")
+    command = ["decompose", NET, WEIGHTS, f"--budget={unit}=0.5", "--method=pca,separable", "--enable-fc"]
+    assert main(command) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(unit))
+    assert float(line.split("(")[1][:-1]) <= 0.5
+
+
+def test_tucker_ranks_by_evbmf(folder):
+    folder("pca_ratio_convs")
+    assert main(["decompose", NET, WEIGHTS, "--evbmf"]) == 0
+    names = {layer.name for layer in cc.read_net("net.prototxt.lowrank.prototxt").layer}
+    assert {"c1_in", "c1_core", "c1_out"} <= names
+
+
+def test_a_certificate_is_written_and_verify_finds_the_same(folder, tmp_path, capsys):
+    folder("pca_group_ranks")
+    assert main(["decompose", NET, WEIGHTS, "--ranks=6,6,4", "--out=small", "--certificate=made.json"]) == 0
+    capsys.readouterr()
+    verify = ["verify", "small.prototxt", "small.caffemodel", "--original", NET, "--original-weights", WEIGHTS]
+    assert main(verify) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "made.json").read_text())
+    assert main([*verify, "--max-error=0.01"]) == 2
+    assert "relative error" in capsys.readouterr().err
+    layers = json.loads((tmp_path / "made.json").read_text())["layers"]
+    weight = cc.read_weights(WEIGHTS)["c3"][0].reshape(6, -1).astype(np.float64)
+    values = np.linalg.svd(weight, compute_uv=False)
+    wanted = np.sqrt(np.square(values[4:]).sum() / np.square(values).sum())
+    assert layers["c3"]["relative_error"] == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--ranks=4,3"], "2 ranks were given for 3 layers: c1, c2, c3"),
+        (["--ranks=13,10,8"], "layer 'c1': rank 13 is out of range; the largest possible is 12"),
+        (["--ranks=0,10,8"], "layer 'c1': rank 0 is too small"),
+        (["--ranks=4,x,8"], "--ranks: rank is 'x'; a whole number is wanted"),
+        (["--ranks=c9=4"], "layer 'c9', which is not in the net; did you mean"),
+        (["--ranks=relu_c1=4"], "layer 'relu_c1' is a ReLU; only Convolution and InnerProduct layers"),
+        (["--keep=95"], "keep is 95.0; it must be above 0 and at most 1"),
+        (
+            ["--rankratio=.9", "--lra_type=kmeans"],
+            "--rankratio has no rule for method 'kmeans'; give --ranks or --keep",
+        ),
+        (["--ranks=4,3,9", "--lra_type=kmeans"], "layer 'c3': rank 9 is out of range; the largest possible is 8"),
+        (["--keep=.9", "--method=pac"], "layer 'c1': method is 'pac'; known: pca, svd, kmeans"),
+        (["--rank_config=none.json"], "none.json: no JSON object of layers and ranks can be read"),
+        (["--keep=.9", "--except_layers=c1,q"], "layer 'q', which is not in the net"),
+        (["--budget=time=.5"], "--budget time=.5: wanted UNIT=SHARE with a unit of multiply-adds, parameters, latency"),
+        (["--budget=parameters=.001"], "budget 0.001 cannot be met"),
+    ],
+)
+def test_bad_input_is_one_line(words, said, folder, capsys, tmp_path):
+    folder("pca_ratio_convs")
+    assert main(["decompose", NET, WEIGHTS, *words]) == 2
+    printed = capsys.readouterr().err.splitlines()
+    assert said in printed[-1] and printed[-1].startswith("caffe-compat: ")
+    assert not list(tmp_path.glob("*.lowrank.*"))
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [([], "one of the arguments --keep"), (["--keep=.9", "--rankratio=.9"], "not allowed with argument --keep")],
+)
+def test_ranks_are_asked_for_in_one_way(words, said, folder, capsys):
+    folder("pca_ratio_convs")
+    with pytest.raises(SystemExit) as stopped:
+        main(["decompose", NET, WEIGHTS, *words])
+    assert stopped.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_missing_weights_are_said(folder, capsys):
+    folder("pca_ratio_convs")
+    assert main(["decompose", NET, "--keep=.9"]) == 2
+    assert capsys.readouterr().err == "caffe-compat: weights: none given; name one, or use --caffemodel FILE\n"
+
+
+def test_weights_that_are_not_finite_are_said(folder, capsys):
+    folder("pca_ratio_convs")
+    model = cc.read_model(NET, WEIGHTS)
+    model.weights["c2"][0][0, 0, 0, 0] = np.nan
+    cc.write_model(model, NET, "bad.caffemodel")
+    assert main(["decompose", NET, "bad.caffemodel", "--keep=.9"]) == 2
+    assert "layer 'c2': blob 0 has values that are not finite" in capsys.readouterr().err
