@@ -11,12 +11,13 @@ from tests.conftest import golden
 
 TOLERANCES = json.loads(golden("solver", "tolerances.json").read_text())
 NAMES = sorted(TOLERANCES)
-QUICK = (
-    "adadelta_m90 adagrad_delta adam_b8_99 average_loss7_iter2 bn_scale clip_iter4 clip_zero force_adaptive_iter4_clip "
-    "force_constant_adaptive_same_neg force_degradation_fixed_all_neg force_gravity_fixed_same_pos force_group2 "
-    "force_ip_transpose force_iter5 force_l1 force_near_threshold force_odd_layers frozen_mid_adam lr_multistep_dup "
-    "lr_sigmoid nesterov_m5 rmsprop_d90 shared_sgd two_losses"
-).split()
+QUICK = [
+    "adadelta_m90", "adagrad_delta", "adam_b8_99", "average_loss7_iter2", "bn_scale", "clip_iter4",
+    "clip_zero", "force_adaptive_iter4_clip", "force_constant_adaptive_same_neg",
+    "force_degradation_fixed_all_neg", "force_gravity_fixed_same_pos", "force_group2", "force_ip_transpose",
+    "force_iter5", "force_l1", "force_near_threshold", "force_odd_layers", "frozen_mid_adam",
+    "lr_multistep_dup", "lr_sigmoid", "nesterov_m5", "rmsprop_d90", "shared_sgd", "two_losses",
+]  # fmt: skip
 
 
 class Case:
@@ -103,7 +104,7 @@ def test_updates_from_caffes_own_gradients_give_caffes_weights(name, monkeypatch
     names = [param["name"] for param in case.meta["params"]]
     still = {layer for layer, module in case.solver.net.layers.items() if module.param.type == "BatchNorm"}
     # Filters 1e-4 apart or opposite: the float32 reference itself is this far, relative to the history, from float64.
-    loose = {"force_near_threshold": 1.2e-3, "force_identical": 1.3e-5, "force_antiparallel": 9e-6}
+    loose = {"force_near_threshold": 1.2e-3, "force_identical": 1.3e-5, "force_antiparallel": 2e-5}
     for iteration in range(1, 6):
         for blob, param in zip(names, case.solver.net.learnable_params, strict=True):
             param.tensor.grad = torch.tensor(case.record[f"grad/{iteration}/{blob}"], dtype=torch.float64)
@@ -114,7 +115,8 @@ def test_updates_from_caffes_own_gradients_give_caffes_weights(name, monkeypatch
                 continue
             wanted = case.record[f"{kind}/{iteration}/{blob}"]
             step = np.abs(case.record[f"hist/{iteration}/{names.index(blob) if kind == 'data' else blob}"]).max()
-            atol = 2.5e-7 if kind == "data" else 1e-6 * step + 1e-12
+            rounding = 2.5e-7 + 6e-8 * np.abs(wanted).max()  # of the stored float32 weights
+            atol = rounding if kind == "data" else 1e-6 * step + 1e-12
             if name in loose:
                 atol = max(atol, loose[name] * step)
             np.testing.assert_allclose(found, wanted, rtol=0, atol=atol, err_msg=f"{kind} {blob} at {iteration}")
