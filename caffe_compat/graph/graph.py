@@ -38,8 +38,11 @@ def build_graph(net: Any, phase: str, level: int = 0, stages: Iterable[str] = ()
 
     Every Node's param is a copy with its phase filled in, as Caffe writes it into a caffemodel.
     """
-    if net.layers:
-        raise GraphError(f"net '{net.name}' has V0 or V1 'layers'; read it with read_model, which upgrades it")
+    for field in ("layers", "input"):
+        if getattr(net, field):
+            raise GraphError(
+                f"net '{net.name}' has the old field '{field}'; read it with read_model, which upgrades it"
+            )
     state = net_state(net, phase, level, stages)
     included, left_out = partition(net.layer, state)
     layers = insert_splits(included)

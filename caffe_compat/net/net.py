@@ -51,6 +51,8 @@ class Net(nn.Module):
         super().__init__()
         if compat not in COMPAT:
             raise GraphError(f"compat is '{compat}'; allowed: {', '.join(COMPAT)}")
+        if not isinstance(model, (Model, NetParameter)):
+            raise TypeError(f"Net takes what read_model gives, or a NetParameter; found {type(model).__name__}")
         self.param, weights = (model.net, model.weights) if isinstance(model, Model) else (model, {})
         self.graph: Graph = build_graph(self.param, phase, level, stages)
         given_shapes = dict(input_shapes or {})
@@ -61,6 +63,8 @@ class Net(nn.Module):
         self.learnable_params: list[LearnableParam] = learnable_params(self._sequence, self.param.force_backward)
         self.input_names = tuple(top.name for node, _ in self._sources() for top in node.tops)
         self.output_names = self.graph.outputs
+        for name in given_shapes:
+            self._check_input(name)
         self._checked_shapes: dict[str, Shape] = {}
         self._programs: dict[tuple[frozenset[str], bool], fx.GraphModule] = {}
         self.graph_module = self._program(frozenset(self.input_names), every_blob=False)
@@ -137,10 +141,8 @@ class Net(nn.Module):
 
     def _fed(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
         """The value of every source top that is known: given, or from a data layer of which none was given."""
-        known = ", ".join(self.input_names) or "none"
         for name in inputs:
-            if name not in self.input_names:
-                raise GraphError(f"net '{self.graph.name}' has no input '{name}'; its inputs: {known}")
+            self._check_input(name)
         values = {
             name: torch.as_tensor(value).to(device=self._place.device, dtype=self._place.dtype)
             for name, value in inputs.items()
@@ -150,9 +152,14 @@ class Net(nn.Module):
             if not layer.fed and not any(name in values for name in names):
                 values.update(zip(names, layer.next_batch(), strict=True))
         if not values and self.input_names:
-            raise GraphError(f"net '{self.graph.name}' was given no input; its inputs: {known}")
+            raise GraphError(f"net '{self.graph.name}' was given no input; its inputs: {', '.join(self.input_names)}")
         self._check_shapes(values)
         return values
+
+    def _check_input(self, name: str) -> None:
+        if name not in self.input_names:
+            known = ", ".join(self.input_names) or "none"
+            raise GraphError(f"net '{self.graph.name}' has no input '{name}'; its inputs: {known}")
 
     def _check_shapes(self, values: Mapping[str, Tensor]) -> None:
         shapes = {name: tuple(value.shape) for name, value in values.items()}

@@ -74,7 +74,9 @@ def written_net(name: str, layers: Sequence[Layer]) -> Any:
 
 def arrays_of(layer: Layer) -> tuple[np.ndarray, ...]:
     """Copies of the blobs of `layer`, float32, each in the shape in which the layer sees it."""
-    return tuple(layer.blob(i).detach().to("cpu", torch.float32, copy=True).numpy() for i in range(len(layer.blobs)))
+    blobs = (layer.blob(index).detach() for index in range(len(layer.blobs)))
+    rows_first = torch.contiguous_format  # whatever order the values have in memory
+    return tuple(blob.to("cpu", torch.float32, copy=True, memory_format=rows_first).numpy() for blob in blobs)
 
 
 def share_blobs(layers: Mapping[str, Layer], others: Mapping[str, Layer]) -> None:

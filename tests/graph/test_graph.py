@@ -149,7 +149,9 @@ def test_layers_that_do_not_fit_are_named(text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_net_that_was_not_upgraded_is_refused() -> None:
-    old = parse_text('name: "n" layers { name: "r" type: RELU bottom: "x" top: "y" }', NetParameter)
-    with pytest.raises(GraphError, match="net 'n' has V0 or V1 'layers'; read it with read_model, which upgrades it"):
-        build_graph(old, "TEST")
+@pytest.mark.parametrize(
+    ("old", "field"), [('layers { name: "r" type: RELU bottom: "x" top: "y" }', "layers"), ('input: "data"', "input")]
+)
+def test_a_net_that_was_not_upgraded_is_refused(old: str, field: str) -> None:
+    with pytest.raises(GraphError, match=f"net 'n' has the old field '{field}'; read it with read_model, which"):
+        build_graph(parse_text(f'name: "n" {old}', NetParameter), "TEST")

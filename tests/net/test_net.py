@@ -114,6 +114,13 @@ def test_programs_for_fewer_inputs_are_made_once() -> None:
 def test_an_unknown_input_is_named_with_those_there_are() -> None:
     with pytest.raises(GraphError, match=r"net 'n' has no input 'images'; its inputs: data, label"):
         net(INPUTS + SCORES)(images=np.ones((4, 3)))
+    with pytest.raises(GraphError, match=r"net 'n' has no input 'images'; its inputs: data, label"):
+        net(INPUTS + SCORES, input_shapes={"images": (4, 3)})
+
+
+def test_a_path_is_no_model() -> None:
+    with pytest.raises(TypeError, match="Net takes what read_model gives, or a NetParameter; found str"):
+        Net("lenet.prototxt")
 
 
 def test_no_input_at_all_is_an_error() -> None:
