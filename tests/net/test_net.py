@@ -169,26 +169,6 @@ def test_a_copy_computes_the_same_and_is_independent(duplicate: Any) -> None:
     assert model.params["conv1"][0].any()
 
 
-def test_the_table_counts_parameters_and_multiply_adds() -> None:
-    model = Net(read_net(golden("nets", "lenet.prototxt")), "TRAIN")
-    lines = str(model).splitlines()
-    assert lines[0] == "lenet (TRAIN), 2 Splits not shown"
-    assert lines[1].split() == ["layer", "type", "tops", "shape", "parameters", "multiply-adds"]
-    rows = {line.split()[0]: line.split()[1:] for line in lines[2:]}
-    # 20 filters of 1x5x5 at 24x24 places for each of 5 images; 500 x 800 weights for each of 5 rows
-    assert rows["conv1"] == ["Convolution", "conv1", "5x20x24x24", "520", f"{5 * 20 * 25 * 24 * 24:,}"]
-    assert rows["ip1"] == ["InnerProduct", "ip1", "5x500", "400,500", f"{5 * 500 * 800:,}"]
-    # 520 + 50*500+50 + 800*500+500 + 500*10+10
-    assert rows["total"][-2] == "431,080"
-    assert len({len(line) for line in lines[2:] if line.split()[0] in ("conv1", "total")}) == 1
-
-
-def test_shared_parameters_count_once_in_the_table() -> None:
-    model = Net(read_net(golden("nets", "siamese.prototxt")), "TRAIN")
-    total = sum(param.tensor.numel() for param in model.learnable_params)
-    assert f" {total:,} " in str(model).splitlines()[-1]
-
-
 def test_moving_a_net_keeps_its_learnable_params() -> None:
     model = net(INPUTS + SCORES)
     before: list[Tensor] = [param.tensor for param in model.learnable_params]
