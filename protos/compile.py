@@ -1,7 +1,7 @@
 """Compile Caffe's schema and what forks add to it: python protos/compile.py [OUTPUT]   (needs grpcio-tools)
 
-Given `caffe.proto`, which is Caffe 1.0 and the paper's fork, and `caffe_compat/proto/forks.tsv`, one line for each field
-or enum value that another fork adds. Result: one descriptor set, caffe_compat/proto/caffe.binpb.
+Given: `caffe.proto`, which is Caffe 1.0 and the paper's fork, and `caffe_compat/proto/forks.tsv`, one line for each
+field or enum value that another fork adds. Result: one descriptor set, `caffe_compat/proto/caffe.binpb`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from google.protobuf import descriptor_pb2
@@ -29,7 +30,12 @@ class Schema:
         self.enums: dict[str, descriptor_pb2.EnumDescriptorProto] = {}
         self._note("", file.message_type, file.enum_type)
 
-    def _note(self, prefix, messages, enums) -> None:
+    def _note(
+        self,
+        prefix: str,
+        messages: Iterable[descriptor_pb2.DescriptorProto],
+        enums: Iterable[descriptor_pb2.EnumDescriptorProto],
+    ) -> None:
         self.enums.update({prefix + enum.name: enum for enum in enums})
         for message in messages:
             self.messages[prefix + message.name] = message

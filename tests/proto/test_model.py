@@ -127,6 +127,7 @@ REAL = [
     ("mtcnn/det3.prototxt", "mtcnn/det3.caffemodel", 13, "conv5", [(256, 1152), (256,)]),
     ("resnet20_cifar10/res20_cifar_train_test.prototxt", "resnet20_cifar10/cifar10_res20_iter_64000.caffemodel", 64,
      "BatchNorm1", [(16,), (16,), (1,)]),
+    ("slim320/slim-320.prototxt", "slim320/slim-320.caffemodel", 42, "185", [(16, 3, 3, 3), (16,)]),
 ]  # fmt: skip
 
 
