@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 def choose_device(param: Any, device: str) -> torch.device:
     """The device called "cpu", "cuda", "cuda:N" or "auto": cuda if it is here, unless solver_mode is CPU.
 
-    Warns where a solver that says solver_mode: GPU runs on the CPU; SolverError for cuda asked by name where there is none.
+    Warns where a solver with solver_mode: GPU runs on the CPU; SolverError for cuda by name where there is none.
     """
     asks_gpu = param.HasField("solver_mode") and param.solver_mode == param.GPU
     has_gpu = torch.cuda.is_available()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from caffe_compat.errors import CaffeCompatError, SolverError
 from caffe_compat.net.net import Net
 from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.model import read_weights
+from caffe_compat.solver import sidecar
 from caffe_compat.solver.config import SolverConfig
-from caffe_compat.solver.state import SolverState, load, read_state, to_file, write_state
+from caffe_compat.solver.smoothing import SmoothedLoss
+from caffe_compat.solver.state import SolverState, check_fit, load, read_state, to_file, write_state
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +44,17 @@ def check_writable(config: SolverConfig) -> None:
         ) from None
 
 
-def write_snapshot(config: SolverConfig, net: Net, state: SolverState) -> Path:
-    """Write weights, then state; the path of the state. A file that stood there stays unless its heir is whole."""
+def write_snapshot(config: SolverConfig, nets: Mapping[str, Net], state: SolverState, smoothed: SmoothedLoss) -> Path:
+    """Write weights, side-car and state; the path of the state. A file that stood there stays unless its heir is whole.
+
+    The state comes last: once it is there, so is all that it needs. SolverError where the disk does not take it.
+    """
     if not config.snapshot_prefix:
         raise SolverError("snapshot_prefix is missing; give the path that snapshots start with")
     weights_path, state_path = snapshot_paths(config, state.iteration)
     kind = "HDF5" if config.snapshot_hdf5 else "binary proto"
-    model = net.model()
+    model = nets["train"].model()
+    stored = to_file(state, str(weights_path))
     try:
         logger.info("Snapshotting to %s file %s", kind, weights_path)
         if config.snapshot_hdf5:
@@ -56,7 +62,8 @@ def write_snapshot(config: SolverConfig, net: Net, state: SolverState) -> Path:
         else:
             binary.write_net(weights_path, model.net, model.weights)
         logger.info("Snapshotting solver state to %s file %s", kind, state_path)
-        write_state(state_path, to_file(state, str(weights_path)))
+        sidecar.write(sidecar.sidecar_path(state_path), sidecar.gather(config.type, nets, smoothed, stored))
+        write_state(state_path, stored)
     except OSError as error:
         raise SolverError(
             f"iteration {state.iteration}: no snapshot could be written: {error}; earlier ones are whole, "
@@ -65,16 +72,24 @@ def write_snapshot(config: SolverConfig, net: Net, state: SolverState) -> Path:
     return state_path
 
 
-def read_snapshot(path: str | os.PathLike[str], net: Net, state: SolverState, solver_type: str) -> None:
-    """Resume: the weights that the state at `path` names, then the state; nothing changes where either does not fit."""
+def read_snapshot(
+    path: str | os.PathLike[str], config: SolverConfig, nets: Mapping[str, Net], state: SolverState
+) -> SmoothedLoss:
+    """Resume from the state at `path`, the weights it names and its side-car; the smoothed loss to go on with.
+
+    Nothing changes where weights or state do not fit.
+    """
     path = Path(path)
+    net = nets["train"]
     stored = read_state(path)
-    weights = read_weights(_learned_net(stored.learned_net, path), net.param) if stored.learned_net else {}
-    fresh = SolverState(state.iteration, state.current_step, [blob.clone() for blob in state.history])
-    load(fresh, stored, path, solver_type)
-    net.load_weights(weights)
-    load(state, stored, path, solver_type)
+    check_fit(state, stored, path, config.type)
+    extras = sidecar.read(path, stored, config.type)
+    if stored.learned_net:
+        weights_path = _learned_net(stored.learned_net, path)
+        net.load_weights(read_weights(weights_path, net.param))
     logger.info("SGDSolver: restoring history")
+    load(state, stored)
+    return sidecar.apply(extras, nets, config.average_loss) if extras else SmoothedLoss(config.average_loss)
 
 
 def load_weights(net: Net, paths: Iterable[str | os.PathLike[str]]) -> None:
@@ -92,9 +107,11 @@ def load_weights(net: Net, paths: Iterable[str | os.PathLike[str]]) -> None:
 def _learned_net(name: str, state_path: Path) -> Path:
     """The weights a state names: at the path it gives, else beside the state, where a moved run keeps them."""
     beside = state_path.parent / Path(name).name
-    for place in (Path(name), beside):
-        if place.is_file():
-            return place
+    if Path(name).is_file():
+        return Path(name)
+    if beside.is_file():
+        logger.info("%s names %s, which is not there; taking %s", state_path, name, beside)
+        return beside
     raise SolverError(
         f"{state_path}: its weights '{name}' are neither there nor at '{beside}'; put them beside the solverstate"
     )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from caffe_compat.errors import SolverError
+from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam
 from caffe_compat.proto.model import Model, read_solver
 from caffe_compat.proto.upgrade import upgrade_solver
@@ -23,13 +24,13 @@ from caffe_compat.solver.config import SolverConfig, read_config
 from caffe_compat.solver.device import choose_device
 from caffe_compat.solver.forcing import choose_force, force_multipliers
 from caffe_compat.solver.gradients import clip, normalize
-from caffe_compat.solver.log import number, output_lines
+from caffe_compat.solver.log import number
 from caffe_compat.solver.nets import output_weights, test_nets, training_net
 from caffe_compat.solver.regularizers.registry import regularizer
 from caffe_compat.solver.schedules import learning_rate
 from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.state import SolverState, new_state
-from caffe_compat.solver.testing import mean_outputs
+from caffe_compat.solver.testing import log_outputs, run_test
 from caffe_compat.solver.updates import UPDATES
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Solver:
         self.callbacks: list[Any] = []
         self.loss = self.applied_rate = math.nan  # of the last iteration
         self._smoothed = SmoothedLoss(config.average_loss)
+        self._carried: SmoothedLoss | None = None  # of a restored run
         self._requests: set[str] = set()
         self._decay = regularizer(config.regularization_type)
         self._force = partial(
@@ -114,7 +116,7 @@ class Solver:
 
     def step(self, iterations: int) -> None:
         """Do `iterations` iterations: test where it is due, forward and backward, update, snapshot where it is due."""
-        self._smoothed = SmoothedLoss(self.config.average_loss)
+        self._smoothed, self._carried = self._carried or SmoothedLoss(self.config.average_loss), None
         last = self.iteration + iterations
         while self.iteration < last and "stop" not in self._requests:
             if self._is_due(self.config.test_interval) and (self.iteration > 0 or self.config.test_initialization):
@@ -188,20 +190,26 @@ class Solver:
 
     def test(self) -> list[dict[str, Any]]:
         """The mean of every output of every test net over its test_iter batches, by name; floats, or arrays."""
-        results = [self._test(index) for index in range(len(self.test_nets))]
+        results = [
+            run_test(net, index, self.config, self.iteration, lambda: "stop" in self._requests)
+            for index, net in enumerate(self.test_nets)
+        ]
         self._call("after_test", results)
         return results
 
     def snapshot(self) -> Path:
         """Write weights and state of now; the path of the solverstate, which `restore` takes."""
-        path = snapshots.write_snapshot(self.config, self.net, self.state)
+        path = snapshots.write_snapshot(self.config, self._nets(), self.state, self._smoothed)
         self._call("after_snapshot", path)
         return path
 
     def restore(self, path: str | os.PathLike[str]) -> None:
-        """Go on from a .solverstate or .solverstate.h5 of ours or of Caffe's, and the weights it names."""
+        """Go on from a .solverstate or .solverstate.h5 of ours or of Caffe's, and the weights it names.
+
+        With our own side-car beside it, data and random numbers go on too: an interrupted run equals a straight one.
+        """
         logger.info("Resuming from %s", path)
-        snapshots.read_snapshot(path, self.net, self.state, self.config.type)
+        self._carried = snapshots.read_snapshot(path, self.config, self._nets(), self.state)
 
     def model(self) -> Model:
         """The net as it was given, for all phases, with the weights of now."""
@@ -253,25 +261,10 @@ class Solver:
 
     def _display(self, outputs: dict[str, Tensor]) -> None:
         logger.info("Iteration %d, loss = %s", self.iteration, number(self.smoothed_loss))
-        self._log_outputs("Train", outputs, self._output_weights)
+        log_outputs("Train", outputs, self._output_weights)
 
-    def _test(self, index: int) -> dict[str, Any]:
-        logger.info("Iteration %d, Testing net (#%d)", self.iteration, index)
-        net = self.test_nets[index]
-        scores = mean_outputs(net, self.config.test_iter[index], lambda: "stop" in self._requests)
-        if scores is None:
-            logger.info("Test interrupted.")
-            return {}
-        means, loss = scores
-        if self.config.test_compute_loss:
-            logger.info("Test loss: %s", number(loss))
-        self._log_outputs("Test", means, output_weights(net))
-        return {name: mean.item() if mean.numel() == 1 else mean.cpu().numpy() for name, mean in means.items()}
-
-    def _log_outputs(self, phase: str, outputs: dict[str, Tensor], weights: dict[str, float]) -> None:
-        values = [(name, weight, outputs[name].flatten().tolist()) for name, weight in weights.items()]
-        for line in output_lines(phase, values):
-            logger.info("%s", line)
+    def _nets(self) -> dict[str, Net]:
+        return {"train": self.net, **{f"test {index}": net for index, net in enumerate(self.test_nets)}}
 
     def _is_due(self, interval: int) -> bool:
         return interval > 0 and self.iteration % interval == 0

@@ -43,8 +43,8 @@ def to_file(state: SolverState, learned_net: str) -> SolverStateFile:
     return SolverStateFile(state.iteration, learned_net, history, state.current_step)
 
 
-def load(state: SolverState, stored: SolverStateFile, path: Path, solver_type: str) -> None:
-    """Take over what a file holds, to the bit; SolverError where it belongs to another net or solver type."""
+def check_fit(state: SolverState, stored: SolverStateFile, path: Path, solver_type: str) -> None:
+    """SolverError where what a file holds belongs to another net or solver type."""
     wanted = [tuple(blob.shape) for blob in state.history]
     if len(stored.history) != len(wanted):
         raise SolverError(
@@ -57,6 +57,10 @@ def load(state: SolverState, stored: SolverStateFile, path: Path, solver_type: s
                 f"{path}: history blob {index} is {tuple(blob.shape)}, but this net has {shape}; "
                 "resume with the net that wrote it"
             )
+
+
+def load(state: SolverState, stored: SolverStateFile) -> None:
+    """Take over what a file holds, to the bit."""
     for target, blob in zip(state.history, stored.history, strict=True):
         values = torch.from_numpy(np.require(blob, requirements=["C", "W"]))
         target.copy_(values.reshape(target.shape))

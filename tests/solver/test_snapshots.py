@@ -1,0 +1,270 @@
+"""Snapshots and resuming: Caffe's files to the bit, straight runs equal to interrupted ones, and what may go wrong."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from caffe_compat.errors import CaffeCompatError, SolverError
+from caffe_compat.proto import binary, hdf5
+from caffe_compat.proto.model import read_weights
+from caffe_compat.solver.solver import Solver
+from tests.conftest import golden
+
+CASES = ["adadelta", "adam", "adam_force_iter20", "sgd_multistep_force", "sgd_step_shared"]
+SUFFIXES = {"solver.prototxt": "snap_iter_{}.solverstate", "solver_h5.prototxt": "snaph5_iter_{}.solverstate.h5"}
+
+
+@pytest.fixture(params=CASES)
+def case(request, tmp_path, monkeypatch):
+    return copy_case(request.param, tmp_path, monkeypatch)
+
+
+def copy_case(name, tmp_path, monkeypatch):
+    """A writable copy of a golden resume case as working directory; what Caffe recorded of it."""
+    folder = tmp_path / name
+    shutil.copytree(golden("resume", name), folder)
+    monkeypatch.chdir(folder)
+    return np.load(folder / "resume.npz")
+
+
+def params():
+    return json.loads(Path("meta.json").read_text())["params"]
+
+
+def blobs(solver):
+    found = {f"data/{name}": p.tensor for name, p in zip(params(), solver.net.learnable_params, strict=True)}
+    found.update({f"hist/{index}": blob for index, blob in enumerate(solver.state.history)})
+    return {key: blob.detach().numpy().copy() for key, blob in found.items()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("solver_file", SUFFIXES)
+@pytest.mark.parametrize("iteration", [15, 30])
+def test_caffes_snapshot_is_read_to_the_bit(case, solver_file, iteration):
+    solver = Solver(solver_file, compat="wen2017")
+    solver.restore(SUFFIXES[solver_file].format(iteration))
+    key = "at15" if iteration == 15 else "straight30"
+    for name, blob in blobs(solver).items():
+        np.testing.assert_array_equal(blob, case[f"{key}/{name}"], err_msg=name)
+    assert (solver.iteration, solver.state.current_step) == (iteration, int(case[f"{key}/current_step"]))
+
+
+@pytest.mark.parametrize("solver_file", SUFFIXES)
+def test_run_resumed_from_caffes_snapshot_follows_caffes(case, solver_file):
+    solver = Solver(solver_file, compat="wen2017")
+    solver.restore(SUFFIXES[solver_file].format(15))
+    losses, rates = [], []
+    for _ in range(15):
+        rates.append(solver.learning_rate)
+        solver.step(1)
+        losses.append(solver.loss)
+    key = "resumed30_h5" if "h5" in solver_file else "resumed30"
+    for name, blob in blobs(solver).items():
+        atol = 1e-5 * np.abs(case[f"{key}/{name}"]).max() + 1e-8  # a gradient that is 0 leaves only rounding
+        np.testing.assert_allclose(blob, case[f"{key}/{name}"], rtol=0, atol=atol, err_msg=name)
+    np.testing.assert_allclose(losses, case[f"{key}/loss"], atol=1e-5)
+    np.testing.assert_array_equal(np.float32(rates), case[f"{key}/lr"])
+
+
+@pytest.mark.parametrize("solver_file", SUFFIXES)
+def test_snapshot_written_from_caffes_is_caffes_again(case, solver_file):
+    """The binary state byte for byte; HDF5, whose bytes hold times, array for array; the weights blob for blob."""
+    solver = Solver(solver_file, compat="wen2017")
+    state = SUFFIXES[solver_file].format(15)
+    solver.restore(state)
+    original = Path(state).read_bytes()
+    weights = state.replace("solverstate", "caffemodel")
+    before = read_weights(weights)
+    assert str(solver.snapshot()) == state
+    if not state.endswith(".h5"):
+        assert Path(state).read_bytes() == original
+    reader = hdf5 if state.endswith(".h5") else binary
+    ours, theirs = (
+        reader.read_solver_state(state),
+        reader.read_solver_state(golden("resume", os.path.basename(os.getcwd()), state)),
+    )
+    assert (ours.iteration, ours.learned_net, ours.current_step) == (
+        theirs.iteration,
+        theirs.learned_net,
+        theirs.current_step,
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(ours.history, theirs.history, strict=True))
+    after = read_weights(weights)
+    assert after.keys() == before.keys()
+    assert all(np.array_equal(a, b) for name in after for a, b in zip(after[name], before[name], strict=True))
+
+
+@pytest.mark.parametrize("solver_file", SUFFIXES)
+def test_interrupted_run_equals_a_straight_one_to_the_bit(case, solver_file):
+    """Also where the data has no whole number of passes at the interruption: the side-car keeps the place."""
+    straight = Solver(solver_file, weights="init.caffemodel", compat="wen2017")
+    straight.step(15)
+    path = straight.snapshot()
+    straight.step(15)
+    resumed = Solver(solver_file, compat="wen2017")
+    resumed.restore(path)
+    resumed.step(15)
+    assert same(blobs(straight), blobs(resumed))
+    assert straight.loss == resumed.loss
+
+
+def test_without_its_side_car_a_run_resumes_with_the_first_data_as_in_caffe(tmp_path, monkeypatch):
+    record = copy_case("sgd_step_shared", tmp_path, monkeypatch)
+    solver = Solver("solver.prototxt", weights="init.caffemodel", compat="wen2017")
+    solver.step(15)
+    path = solver.snapshot()
+    os.remove(f"{path}.json")
+    resumed = Solver("solver.prototxt", compat="wen2017")
+    resumed.restore(path)
+    resumed.step(1)
+    assert resumed.loss == pytest.approx(record["resumed30/loss"][0], abs=1e-5)
+    solver.step(1)
+    assert solver.loss != pytest.approx(resumed.loss, abs=1e-3)
+
+
+def test_side_car_of_another_state_is_not_used(tmp_path, monkeypatch, caplog):
+    copy_case("adam", tmp_path, monkeypatch)
+    solver = Solver("solver.prototxt", weights="init.caffemodel", compat="wen2017")
+    solver.step(15)
+    solver.snapshot()
+    shutil.copy(golden("resume", "adam", "snap_iter_30.solverstate"), "snap_iter_15.solverstate")
+    Solver("solver.prototxt", compat="wen2017").restore("snap_iter_15.solverstate")
+    assert "belongs to another solverstate" in caplog.text
+
+
+def test_dropout_goes_on_with_the_same_masks(tmp_path, monkeypatch):
+    copy_case("adam", tmp_path, monkeypatch)
+    text = Path("net.prototxt").read_text()
+    dropout = 'layer { name: "d" type: "Dropout" bottom: "c1" top: "c1" }\n'
+    place = text.index('layer { name: "p1"') if 'layer { name: "p1"' in text else text.index('layer { name: "c2"')
+    Path("net.prototxt").write_text(text[:place] + dropout + text[place:])
+    straight = Solver("solver.prototxt", weights="init.caffemodel", compat="wen2017")
+    straight.step(4)
+    path = straight.snapshot()
+    straight.step(3)
+    torch.manual_seed(99)
+    resumed = Solver("solver.prototxt", compat="wen2017")
+    resumed.restore(path)
+    resumed.step(3)
+    assert same(blobs(straight), blobs(resumed))
+
+
+def test_smoothed_loss_goes_on_after_resuming(tmp_path, monkeypatch):
+    copy_case("adam", tmp_path, monkeypatch)
+    with open("solver.prototxt", "a") as file:
+        file.write("\naverage_loss: 4\n")
+    straight = Solver("solver.prototxt", weights="init.caffemodel", compat="wen2017")
+    paths = []
+
+    class Snapshot:
+        def after_step(self, solver):
+            if solver.iteration == 6:
+                paths.append(solver.snapshot())
+
+    straight.callbacks.append(Snapshot())
+    straight.step(9)
+    resumed = Solver("solver.prototxt", compat="wen2017")
+    resumed.restore(paths[0])
+    resumed.step(3)
+    assert resumed.smoothed_loss == straight.smoothed_loss
+
+
+def test_moved_run_is_found(tmp_path, monkeypatch, caplog):
+    """learned_net is a path of the old place; the weights lie beside the state."""
+    record = copy_case("adam", tmp_path, monkeypatch)
+    os.mkdir("moved")
+    for name in ("snap_iter_15.solverstate", "snap_iter_15.caffemodel"):
+        shutil.move(name, "moved")
+    solver = Solver("solver.prototxt", compat="wen2017")
+    with caplog.at_level("INFO"):
+        solver.restore("moved/snap_iter_15.solverstate")
+    np.testing.assert_array_equal(solver.net.params["c1"][0].detach(), record["at15/data/c1.0"])
+    assert "taking moved/snap_iter_15.caffemodel" in caplog.text
+
+
+def test_missing_weights_of_a_state_are_named(tmp_path, monkeypatch):
+    copy_case("adam", tmp_path, monkeypatch)
+    os.remove("snap_iter_15.caffemodel")
+    with pytest.raises(SolverError, match=r"its weights 'snap_iter_15.caffemodel' are neither there nor at"):
+        Solver("solver.prototxt", compat="wen2017").restore("snap_iter_15.solverstate")
+
+
+def test_state_of_another_solver_type_is_refused_by_its_length(tmp_path, monkeypatch):
+    copy_case("adam", tmp_path, monkeypatch)
+    text = Path("solver.prototxt").read_text()
+    Path("solver.prototxt").write_text(text.replace('"Adam"', '"SGD"'))
+    solver = Solver("solver.prototxt", compat="wen2017")
+    with pytest.raises(SolverError, match="12 history blobs, but this net with type SGD has 6; resume with"):
+        solver.restore("snap_iter_15.solverstate")
+    assert solver.iteration == 0
+
+
+def test_state_of_another_solver_type_is_refused_by_its_side_car(tmp_path, monkeypatch):
+    """Nesterov and SGD keep the same number of blobs: Caffe would go on without a word."""
+    copy_case("sgd_step_shared", tmp_path, monkeypatch)
+    Solver("solver.prototxt", weights="init.caffemodel", compat="wen2017").snapshot()
+    with open("solver.prototxt", "a") as file:
+        file.write('\ntype: "Nesterov"\n')
+    with pytest.raises(SolverError, match="a solver of type SGD wrote this state, this one has type Nesterov"):
+        Solver("solver.prototxt", compat="wen2017").restore("snap_iter_0.solverstate")
+
+
+def test_state_of_another_net_is_refused(tmp_path, monkeypatch):
+    copy_case("adam", tmp_path, monkeypatch)
+    text = Path("net.prototxt").read_text()
+    Path("net.prototxt").write_text(text.replace("num_output: 6", "num_output: 7"))
+    with pytest.raises(SolverError, match=r"history blob 0 is \(6, 3, 3, 3\), but this net has \(7, 3, 3, 3\)"):
+        Solver("solver.prototxt", compat="wen2017").restore("snap_iter_15.solverstate")
+
+
+@pytest.mark.parametrize("size", [0, 10, 1000])
+def test_corrupt_state_is_one_clear_line(tmp_path, monkeypatch, size):
+    copy_case("adam", tmp_path, monkeypatch)
+    stored = Path("snap_iter_15.solverstate").read_bytes()
+    Path("cut.solverstate").write_bytes(stored[:size])
+    with pytest.raises(CaffeCompatError, match=r"cut\.solverstate") as caught:
+        Solver("solver.prototxt", compat="wen2017").restore("cut.solverstate")
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_given_as_state_are_named(tmp_path, monkeypatch):
+    copy_case("adam", tmp_path, monkeypatch)
+    with pytest.raises(CaffeCompatError, match=r"give a \.solverstate"):
+        Solver("solver.prototxt", compat="wen2017").restore("snap_iter_15.caffemodel")
+
+
+def test_prefix_without_folder_is_found_before_training(tmp_path, monkeypatch):
+    copy_case("adam", tmp_path, monkeypatch)
+    text = Path("solver.prototxt").read_text().replace('"snap"', '"nowhere/snap"')
+    Path("solver.prototxt").write_text(text + "\nsnapshot: 5\n")
+    with pytest.raises(SolverError, match="snapshot_prefix is 'nowhere/snap', but there is no folder 'nowhere'"):
+        Solver("solver.prototxt", compat="wen2017")
+
+
+def test_full_disk_keeps_the_old_snapshot_and_says_so_in_one_line(tmp_path, monkeypatch):
+    copy_case("adam", tmp_path, monkeypatch)
+    solver = Solver("solver.prototxt", weights="init.caffemodel", compat="wen2017")
+    path = solver.snapshot()
+    kept = {name: Path(name).read_bytes() for name in (path, "snap_iter_0.caffemodel")}
+    solver.net.params["c1"][0].data.zero_()
+
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    before = sorted(os.listdir())
+    with pytest.raises(
+        SolverError, match=r"iteration 0: no snapshot could be written: .*No space left on device"
+    ) as caught:
+        solver.snapshot()
+    assert "\n" not in str(caught.value)
+    assert {name: Path(name).read_bytes() for name in kept} == kept
+    assert sorted(os.listdir()) == before
