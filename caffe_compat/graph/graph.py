@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from caffe_compat.errors import GraphError
 from caffe_compat.graph.rules import net_state, partition, phase_name
 from caffe_compat.graph.splits import insert_splits
-from caffe_compat.graph.wiring import Blob, Node, wire
+from caffe_compat.graph.wiring import LOSS_TYPES, Blob, Node, wire
 
 __all__ = ["Blob", "Graph", "Node", "build_graph"]
 
@@ -33,10 +33,13 @@ class Graph:
         return {top.name: top for node in self.nodes for top in node.tops}
 
 
-def build_graph(net: Any, phase: str, level: int = 0, stages: Iterable[str] = ()) -> Graph:
+def build_graph(
+    net: Any, phase: str, level: int = 0, stages: Iterable[str] = (), loss_types: Container[str] = LOSS_TYPES
+) -> Graph:
     """The graph of an upgraded NetParameter; GraphError where its layers do not fit together.
 
     Every Node's param is a copy with its phase filled in, as Caffe writes it into a caffemodel.
+    A layer of one of the `loss_types` that names no top makes one.
     """
     for field in ("layers", "input"):
         if getattr(net, field):
@@ -49,5 +52,5 @@ def build_graph(net: Any, phase: str, level: int = 0, stages: Iterable[str] = ()
     for layer in layers:
         if not layer.HasField("phase"):
             layer.phase = state.phase
-    nodes, outputs = wire(layers, left_out)
+    nodes, outputs = wire(layers, left_out, loss_types)
     return Graph(net.name, state, nodes, outputs)

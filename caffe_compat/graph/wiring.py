@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ LOSS_TYPES = frozenset(
         "SoftmaxWithLoss",
     }
 )
-"""The layers that make a top of their own where the prototxt names none (layer.hpp, AutoTopBlobs)."""
+"""Caffe's layers that make a top of their own where the prototxt names none (layer.hpp, AutoTopBlobs)."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class Node:
         return str(self.param.name)
 
 
-def wire(layers: Sequence[Any], left_out: Sequence[Any] = ()) -> tuple[tuple[Node, ...], tuple[str, ...]]:
+def wire(
+    layers: Sequence[Any], left_out: Sequence[Any] = (), loss_types: Container[str] = LOSS_TYPES
+) -> tuple[tuple[Node, ...], tuple[str, ...]]:
     """The nodes of `layers`, and the names of the tops that no layer consumes, in alphabetical order.
 
     `left_out` are the layers that the rules keep out; they only serve the message of an error.
@@ -73,7 +75,7 @@ def wire(layers: Sequence[Any], left_out: Sequence[Any] = ()) -> tuple[tuple[Nod
             makers[name] = layer.name
             available.add(name)
             tops.append(made[name])
-        if not tops and layer.type in LOSS_TYPES:
+        if not tops and layer.type in loss_types:
             tops.append(Blob(AUTOMATIC, automatic))
             automatic += 1
         nodes.append(Node(layer, tuple(bottoms), tuple(tops), _propagate_down(layer)))

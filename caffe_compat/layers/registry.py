@@ -31,6 +31,11 @@ def known_types() -> list[str]:
     return sorted(_classes)
 
 
+def loss_types() -> frozenset[str]:
+    """The registered types that are losses: their first top counts by default, and may be left out."""
+    return frozenset(name for name, layer in _classes.items() if layer.default_loss_weight)
+
+
 def layer_class(param: Any) -> type[Layer]:
     """The class for a LayerParameter; UnsupportedLayerError names the nearest known type."""
     found = _classes.get(param.type)

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from caffe_compat.errors import GraphError
 from caffe_compat.graph.graph import Graph, build_graph
 from caffe_compat.layers.base import Context, Layer, Shape
+from caffe_compat.layers.registry import loss_types
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.build import Program, partial_outputs
 from caffe_compat.net.params import LearnableParam, learnable_params, rebound
@@ -54,7 +55,7 @@ class Net(nn.Module):
         if not isinstance(model, (Model, NetParameter)):
             raise TypeError(f"Net takes what read_model gives, or a NetParameter; found {type(model).__name__}")
         self.param, weights = (model.net, model.weights) if isinstance(model, Model) else (model, {})
-        self.graph: Graph = build_graph(self.param, phase, level, stages)
+        self.graph: Graph = build_graph(self.param, phase, level, stages, loss_types())
         given_shapes = dict(input_shapes or {})
         self._options = {"compat": compat, "input_shapes": given_shapes, "folder": folder}
         context = Context(phase=phase, compat=compat, folder=folder)

@@ -9,9 +9,9 @@ import pytest
 from caffe_compat.errors import GraphError
 from caffe_compat.graph.graph import Blob, Graph, build_graph
 from caffe_compat.graph.wiring import AUTOMATIC, LOSS_TYPES
-from caffe_compat.layers.registry import known_types, layer_class
+from caffe_compat.layers.registry import loss_types
 from caffe_compat.proto.model import read_net
-from caffe_compat.proto.schema import LayerParameter, NetParameter
+from caffe_compat.proto.schema import NetParameter
 from caffe_compat.proto.text import parse_text
 from tests.conftest import golden
 
@@ -88,10 +88,14 @@ def test_a_loss_without_a_top_makes_one_that_is_no_output() -> None:
     assert graph.outputs == ()
 
 
-def test_the_loss_types_are_the_layers_with_a_default_loss_weight() -> None:
-    classes = {kind: layer_class(LayerParameter(name="x", type=kind)) for kind in known_types()}
-    losses = {kind for kind, cls in classes.items() if cls.default_loss_weight}
-    assert losses == LOSS_TYPES & set(known_types())
+def test_every_loss_of_caffe_is_registered_as_one() -> None:
+    assert loss_types() >= LOSS_TYPES
+
+
+def test_a_further_loss_type_may_leave_out_its_top_too() -> None:
+    own = net('layer { name: "l" type: "MyLoss" bottom: "data" bottom: "label" }')
+    assert build_graph(own, "TEST").nodes[-1].tops == ()
+    assert build_graph(own, "TEST", loss_types={"MyLoss"}).nodes[-1].tops == (Blob(AUTOMATIC, 0),)
 
 
 def test_a_phase_in_the_prototxt_stays_and_others_are_filled_in() -> None:
