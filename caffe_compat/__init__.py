@@ -20,12 +20,18 @@ from caffe_compat.errors import (
     UnsupportedLayerError,
     UnsupportedParameterError,
     WeightsError,
+    WriteError,
 )
 
 if TYPE_CHECKING:
+    from caffe_compat.data.contents import survey
     from caffe_compat.data.datasets import make_cifar10, make_mnist
     from caffe_compat.data.datum import encode_datum
+    from caffe_compat.data.image_lists import read_image_list
+    from caffe_compat.data.imageset import Conversion, make_imageset
     from caffe_compat.data.lmdb import write_lmdb
+    from caffe_compat.data.mean import compute_mean, write_mean
+    from caffe_compat.data.padding import pad_database
     from caffe_compat.decompose.budget import Plan, ranks_by_budget
     from caffe_compat.decompose.certificate import Certificate, certify
     from caffe_compat.decompose.cost import (
@@ -53,19 +59,24 @@ if TYPE_CHECKING:
     from caffe_compat.decompose.rewrite import decompose
     from caffe_compat.net.net import Net
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
+    from caffe_compat.proto.files import write_atomically
     from caffe_compat.proto.model import Model, Weights, read_model, read_net, read_solver, read_weights, write_model
     from caffe_compat.proto.printer import format_text
+    from caffe_compat.proto.schema import NetParameter, SolverParameter
     from caffe_compat.proto.text import parse_text
+    from caffe_compat.proto.upgrade import upgrade_solver
     from caffe_compat.solver.log import GlogHandler, JsonLinesLog
     from caffe_compat.solver.nets import output_weights
     from caffe_compat.solver.regularizers.force import force_gradient
     from caffe_compat.solver.solver import Solver
+    from caffe_compat.solver.state import SolverState
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Certificate": "decompose.certificate",
     "Comparison": "decompose.cost",
+    "Conversion": "data.imageset",
     "Cost": "decompose.cost",
     "Factorization": "decompose.factorize",
     "GlogHandler": "solver.log",
@@ -73,14 +84,18 @@ _HOMES = {
     "METHODS": "decompose.factorize",
     "Model": "proto.model",
     "Net": "net.net",
+    "NetParameter": "proto.schema",
     "Plan": "decompose.budget",
     "Solver": "solver.solver",
+    "SolverParameter": "proto.schema",
+    "SolverState": "solver.state",
     "Weights": "proto.model",
     "break_even_rank": "decompose.cost",
     "can_train": "decompose.finetune",
     "certify": "decompose.certificate",
     "compare_cost": "decompose.cost",
     "compare_time": "decompose.latency",
+    "compute_mean": "data.mean",
     "decompose": "decompose.rewrite",
     "encode_datum": "data.datum",
     "factorize": "decompose.factorize",
@@ -88,9 +103,11 @@ _HOMES = {
     "format_text": "proto.printer",
     "layer_costs": "decompose.cost",
     "make_cifar10": "data.datasets",
+    "make_imageset": "data.imageset",
     "make_mnist": "data.datasets",
     "merge_groups": "decompose.groups",
     "output_weights": "solver.nets",
+    "pad_database": "data.padding",
     "parse_text": "proto.text",
     "rank_by_energy": "decompose.ranks",
     "rank_by_norm": "decompose.ranks",
@@ -101,6 +118,7 @@ _HOMES = {
     "ranks_by_norm": "decompose.ranks",
     "ranks_in_order": "decompose.ranks",
     "read_blob": "proto.binary",
+    "read_image_list": "data.image_lists",
     "read_model": "proto.model",
     "read_net": "proto.model",
     "read_ranks": "decompose.ranks",
@@ -109,10 +127,14 @@ _HOMES = {
     "regroup_weights": "decompose.groups",
     "round_ranks": "decompose.ranks",
     "split_groups": "decompose.groups",
+    "survey": "data.contents",
     "theoretical_speedup": "decompose.cost",
+    "upgrade_solver": "proto.upgrade",
+    "write_atomically": "proto.files",
     "write_blob": "proto.binary",
     "write_fine_tune_solver": "decompose.finetune",
     "write_lmdb": "data.lmdb",
+    "write_mean": "data.mean",
     "write_model": "proto.model",
     "write_net": "proto.binary",
 }
@@ -122,6 +144,7 @@ __all__ = [
     "CaffeCompatError",
     "Certificate",
     "Comparison",
+    "Conversion",
     "Cost",
     "DataError",
     "Factorization",
@@ -130,21 +153,26 @@ __all__ = [
     "JsonLinesLog",
     "Model",
     "Net",
+    "NetParameter",
     "ParseError",
     "Plan",
     "RankError",
     "ShapeError",
     "Solver",
     "SolverError",
+    "SolverParameter",
+    "SolverState",
     "UnsupportedLayerError",
     "UnsupportedParameterError",
     "Weights",
     "WeightsError",
+    "WriteError",
     "break_even_rank",
     "can_train",
     "certify",
     "compare_cost",
     "compare_time",
+    "compute_mean",
     "decompose",
     "encode_datum",
     "factorize",
@@ -152,9 +180,11 @@ __all__ = [
     "format_text",
     "layer_costs",
     "make_cifar10",
+    "make_imageset",
     "make_mnist",
     "merge_groups",
     "output_weights",
+    "pad_database",
     "parse_text",
     "rank_by_energy",
     "rank_by_norm",
@@ -165,6 +195,7 @@ __all__ = [
     "ranks_by_norm",
     "ranks_in_order",
     "read_blob",
+    "read_image_list",
     "read_model",
     "read_net",
     "read_ranks",
@@ -173,10 +204,14 @@ __all__ = [
     "regroup_weights",
     "round_ranks",
     "split_groups",
+    "survey",
     "theoretical_speedup",
+    "upgrade_solver",
+    "write_atomically",
     "write_blob",
     "write_fine_tune_solver",
     "write_lmdb",
+    "write_mean",
     "write_model",
     "write_net",
 ]

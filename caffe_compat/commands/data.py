@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,8 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
     return TOOLS[arguments.tool][1](arguments)
 
 
-def add_backend(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backend", choices=("lmdb", "leveldb"), default="lmdb", help="kind of database, default lmdb")
+def add_backend(parser: argparse.ArgumentParser, default: str | None = "lmdb") -> None:
+    shown = f"default {default}" if default else "default what it is"
+    parser.add_argument("--backend", choices=("lmdb", "leveldb"), default=default, help=f"kind of database, {shown}")
 
 
 def _add_data_set(parser: argparse.ArgumentParser) -> None:
@@ -68,9 +70,126 @@ def _mnist(arguments: argparse.Namespace) -> int:
     return _make(cc.make_mnist, arguments)
 
 
+def _add_imageset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("root", metavar="ROOTFOLDER/", help="goes before every name of the list")
+    parser.add_argument("list", type=Path, metavar="LISTFILE", help="an image and its label in each line")
+    parser.add_argument("database", type=Path, metavar="DB_NAME", help="the database to make")
+    parser.add_argument("--gray", action="store_true", help="store one channel")
+    parser.add_argument("--shuffle", action="store_true", help="store in another order than that of the list")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the shuffle, default 0")
+    parser.add_argument("--resize-width", type=int, default=0, metavar="N", help="new width, default the image's")
+    parser.add_argument("--resize-height", type=int, default=0, metavar="N", help="new height, default the image's")
+    parser.add_argument("--check-size", action="store_true", help="refuse images of several sizes")
+    parser.add_argument("--encoded", action="store_true", help="store image files instead of pixels")
+    parser.add_argument("--encode-type", default="", metavar="KIND", help="store files of this kind: png, jpg, ...")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out and count images that cannot be read")
+    parser.add_argument("--resume", action="store_true", help="keep what is written if interrupted, and go on from it")
+    parser.add_argument("--workers", type=int, metavar="N", help="threads that decode, default one a processor")
+    add_backend(parser)
+
+
+def _imageset(arguments: argparse.Namespace) -> int:
+    began = time.monotonic()
+    conversion = cc.Conversion(
+        arguments.resize_height,
+        arguments.resize_width,
+        arguments.gray,
+        arguments.encoded,
+        arguments.encode_type,
+        arguments.check_size,
+        arguments.skip_bad,
+    )
+    written, bad = cc.make_imageset(
+        cc.read_image_list(arguments.list),
+        arguments.root,
+        arguments.database,
+        arguments.backend.upper(),
+        conversion,
+        arguments.shuffle,
+        arguments.seed,
+        arguments.workers,
+        arguments.resume,
+    )
+    print(f"{arguments.database}: {written} images in {time.monotonic() - began:.1f} s, {len(bad)} skipped")
+    return 0
+
+
+def _add_mean(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("database", type=Path, metavar="INPUT_DB")
+    parser.add_argument("output", type=Path, nargs="?", metavar="OUTPUT_FILE", help="a .binaryproto; default: none")
+    add_backend(parser, None)
+
+
+def _mean(arguments: argparse.Namespace) -> int:
+    mean = cc.compute_mean(arguments.database, _backend(arguments))
+    for channel, value in enumerate(mean.mean(axis=(1, 2))):
+        print(f"mean_value channel [{channel}]: {value:g}")
+    if arguments.output:
+        cc.write_mean(arguments.output, mean)
+        print(arguments.output)
+    return 0
+
+
+def _add_pad(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="INPUT_DB")
+    parser.add_argument("database", type=Path, metavar="DB_NAME", help="the database to make")
+    parser.add_argument("--pad", type=int, default=4, metavar="N", help="pixels on each side, default 4")
+    parser.add_argument("--value", type=int, default=0, metavar="N", help="of the border, 0 to 255, default 0")
+    add_backend(parser)
+
+
+def _pad(arguments: argparse.Namespace) -> int:
+    sizes = arguments.pad, arguments.value
+    written = cc.pad_database(arguments.source, arguments.database, *sizes, arguments.backend.upper())
+    print(f"{arguments.database}: {written} images; make their mean with: caffe-compat data mean {arguments.database}")
+    return 0
+
+
+def _add_info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("database", type=Path, metavar="DB")
+    parser.add_argument("--most", type=int, metavar="N", help="look at the first N records only")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_backend(parser, None)
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    found = cc.survey(arguments.database, _backend(arguments), arguments.most)
+    shapes = {"x".join(map(str, shape)): count for shape, count in found.shapes.items()}
+    rows: dict[str, Any] = {
+        "path": str(found.path),
+        "kind": found.kind,
+        "records": found.records,
+        "seen": found.seen,
+        "keys": [found.first_key, found.last_key],
+        "forms": found.forms,
+        "shapes (channels x height x width)": shapes,
+        "labels": found.labels,
+    }
+    if arguments.json:
+        print(json.dumps(rows))
+        return 0
+    rows["keys"] = f"{found.first_key} to {found.last_key}"
+    for name, row in rows.items():
+        print(f"{name}: {_brief(row) if isinstance(row, dict) else row}")
+    return 0
+
+
+def _brief(counts: dict[Any, int], most: int = 20) -> str:
+    shown = ", ".join(f"{value} ({count})" for value, count in list(counts.items())[:most])
+    return shown if len(counts) <= most else f"{shown} and {len(counts) - most} more"
+
+
+def _backend(arguments: argparse.Namespace) -> str | None:
+    return arguments.backend.upper() if arguments.backend else None
+
+
 Tool = tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int], str]
 
 TOOLS: dict[str, Tool] = {
     "cifar10": (_add_data_set, _cifar10, "CIFAR-10's binary version -> cifar10_train_lmdb, cifar10_test_lmdb, mean"),
+    "imageset": (_add_imageset, _imageset, "image files that a list names -> a database (Caffe's convert_imageset)"),
+    "info": (_add_info, _info, "what is in a database"),
+    "mean": (_add_mean, _mean, "the mean image of a database (Caffe's compute_image_mean)"),
     "mnist": (_add_data_set, _mnist, "MNIST's idx files -> mnist_train_lmdb, mnist_test_lmdb"),
+    "pad": (_add_pad, _pad, "a database with a border round every image"),
 }

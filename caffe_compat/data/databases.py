@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from caffe_compat.data.datum import Bytes
 from caffe_compat.data.leveldb import LevelDB, write_leveldb
 from caffe_compat.data.lmdb import LMDB, write_lmdb
+from caffe_compat.data.writing import partial_folder
 from caffe_compat.errors import DataError
 
 
@@ -25,10 +27,15 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
-Writer: TypeAlias = Callable[[Path, Iterable[tuple[bytes, bytes]]], int]
+@dataclass(frozen=True)
+class StoredKeys:
+    """How far an unfinished database has come."""
+
+    count: int
+    last: bytes
+
 
 _READERS: dict[str, Callable[[Path], Database]] = {"LMDB": LMDB, "LEVELDB": LevelDB}
-_WRITERS: dict[str, Writer] = {"LMDB": write_lmdb, "LEVELDB": write_leveldb}
 BACKENDS = tuple(_READERS)
 
 
@@ -45,9 +52,29 @@ def open_database(path: Path, backend: str | None = None) -> Database:
     return _READERS[backend or found](path)
 
 
-def write_database(path: Path, records: Iterable[tuple[bytes, bytes]], backend: str = "LMDB") -> int:
-    """Write (key, value) pairs, keys rising, to a new database at `path`; gives their number.
+def write_database(
+    path: Path, records: Iterable[tuple[bytes, bytes]], backend: str = "LMDB", resume: bool = False
+) -> int:
+    """Write (key, value) pairs, keys rising, to a new database at `path`; gives the number of records there.
 
-    It appears at `path` only when it is whole. DataError if something is there already, or the disk is full.
+    It appears at `path` only when it is whole; with `resume`, which only LMDB can, an unfinished one is added to.
+    DataError if something is there already, or the disk is full.
     """
-    return _WRITERS[backend](path, records)
+    if backend == "LMDB":
+        return write_lmdb(path, records, resume)
+    if resume:
+        raise DataError(f"{path}: only an LMDB can be written in several runs; choose that backend")
+    return write_leveldb(path, records)
+
+
+def stored_keys(path: Path) -> StoredKeys | None:
+    """How far the unfinished LMDB for `path` has come; None if there is none."""
+    folder = partial_folder(path)
+    if not (folder / "data.mdb").exists():
+        return None
+    database = LMDB(folder)
+    count, last = 0, b""
+    for count, last in enumerate(database.key_order(), 1):  # noqa: B007
+        pass
+    database.close()
+    return StoredKeys(count, last) if count else None

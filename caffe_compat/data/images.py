@@ -33,11 +33,15 @@ def decode_image(content: bytes | memoryview, where: str, color: bool | None = N
 
 def read_image(path: Path, height: int = 0, width: int = 0, color: bool = True) -> np.ndarray:
     """The image in a file, resized to height x width if both are given; DataError where it is missing or damaged."""
+    return resize_image(decode_image(read_file(path), str(path), color), height, width)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of an image file; DataError where it is missing."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: the image cannot be read ({error.strerror})") from error
-    return resize_image(decode_image(content, str(path), color), height, width)
 
 
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -49,11 +53,12 @@ def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def encode_image(image: np.ndarray, kind: str) -> bytes:
-    """A file of type `kind` ("jpg", "png") that holds `image`."""
-    done, content = _opencv().imencode(f".{kind.lstrip('.')}", image)
-    if not done:
-        raise DataError(f"OpenCV cannot encode images as '{kind}'")
-    return bytes(content)
+    """A file of type `kind` ("jpg", "png") that holds `image`; DataError if OpenCV has no such encoder."""
+    cv2 = _opencv()
+    try:
+        return bytes(cv2.imencode(f".{kind.lstrip('.')}", image)[1])
+    except cv2.error as error:
+        raise DataError(f"OpenCV cannot encode images as '{kind}'; use png or jpg") from error
 
 
 def is_truncated(content: bytes | memoryview) -> bool:

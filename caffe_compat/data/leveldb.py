@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from caffe_compat.data.writing import new_database
 from caffe_compat.errors import DataError
 
 _COUNT_UP_TO = 1 << 29  # bytes of a database whose records are counted on opening; counting reads all of it
@@ -59,14 +60,9 @@ class LevelDB:
 def write_leveldb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> int:
     """Write (key, value) pairs to a new LevelDB at `path`; gives their number. It appears there only when whole."""
     plyvel = _module()
-    if path.exists():
-        raise DataError(f"{path}: exists already; remove it or choose another place")
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
+    with new_database(path, False, (OSError, plyvel.Error)) as folder:
         count, source = 0, iter(records)
-        database = plyvel.DB(str(partial), create_if_missing=True, error_if_exists=True, max_open_files=100)
+        database = plyvel.DB(str(folder), create_if_missing=True, error_if_exists=True, max_open_files=100)
         try:
             while chunk := list(itertools.islice(source, _COMMIT_EVERY)):
                 with database.write_batch() as batch:
@@ -75,11 +71,6 @@ def write_leveldb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> int:
                 count += len(chunk)
         finally:
             database.close()
-        partial.rename(path)
-    except (OSError, plyvel.Error) as error:
-        raise DataError(f"{path}: cannot be written ({_text(error)})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return count
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import struct
 import threading
 import weakref
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from caffe_compat.data.writing import new_database
 from caffe_compat.errors import DataError
 
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
@@ -48,40 +48,26 @@ class LMDB:
         self._release()
 
 
-def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> int:
-    """Write (key, value) pairs, keys rising, to a new LMDB at `path`; gives their number.
+def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]], resume: bool = False) -> int:
+    """Write (key, value) pairs, keys rising, to a new LMDB at `path`; gives the number of records there.
 
-    The database appears at `path` only when it is whole. DataError if something is there already or the disk is full.
+    The database appears at `path` only when it is whole. With `resume`, what an interrupted run with `resume` wrote is
+    kept and added to. DataError if something is at `path` already, or the disk is full.
     """
     lmdb = _module()
-    if path.exists():
-        raise DataError(f"{path}: exists already; remove it or choose another place")
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        count = _fill(lmdb, partial, iter(records))
-        (partial / "lock.mdb").unlink(missing_ok=True)
-        partial.rename(path)
-    except (OSError, lmdb.Error) as error:
-        raise DataError(f"{path}: cannot be written ({error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return count
-
-
-def _fill(lmdb: ModuleType, folder: Path, records: Iterator[tuple[bytes, bytes]]) -> int:
-    environment = lmdb.open(str(folder), map_size=_MAP_SIZE, sync=False)
-    count = 0
-    try:
-        while chunk := list(itertools.islice(records, _COMMIT_EVERY)):
-            with environment.begin(write=True) as transaction:
-                for key, value in chunk:
-                    transaction.put(key, value)
-            count += len(chunk)
-        environment.sync(True)
-    finally:
-        environment.close()
+    with new_database(path, resume, (OSError, lmdb.Error)) as folder:
+        environment = lmdb.open(str(folder), map_size=_MAP_SIZE, sync=False)
+        try:
+            source = iter(records)
+            while chunk := list(itertools.islice(source, _COMMIT_EVERY)):
+                with environment.begin(write=True) as transaction:
+                    for key, value in chunk:
+                        transaction.put(key, value)
+            environment.sync(True)
+            count: int = environment.stat()["entries"]
+        finally:
+            environment.close()
+        (folder / "lock.mdb").unlink(missing_ok=True)
     return count
 
 
