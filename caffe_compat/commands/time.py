@@ -117,7 +117,7 @@ class LayerTimer(fx.Interpreter):
         self.net.zero_grad()
         values = self._next_batch()
         _, self.loss = self.run(*(values[name] for name in self.net.input_names))
-        return float(self.loss.detach() if isinstance(self.loss, Tensor) else self.loss)
+        return float(self.loss.detach()) if isinstance(self.loss, Tensor) else 0.0
 
     def _next_batch(self) -> dict[str, Tensor]:
         """The tops of every source; zeros where only a user could feed it, as Caffe times a net with Input layers."""

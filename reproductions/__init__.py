@@ -1,0 +1,1 @@
+"""Nets of the paper, trained, forced and measured with caffe_compat."""

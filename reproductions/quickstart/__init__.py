@@ -1,0 +1,1 @@
+"""The main job in about two minutes: train a small ConvNet, pull its filters together, see its ranks fall."""

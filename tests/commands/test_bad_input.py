@@ -1,0 +1,205 @@
+"""Each mistake gets one line that says where it is and what to do, exit status 2, and no traceback."""
+
+import errno
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+import caffe_compat as cc
+from caffe_compat.commands import main
+from caffe_compat.proto import files
+
+
+def complaint(capsys, *words):
+    """The one line that `caffe-compat WORDS` prints when it refuses."""
+    assert main(list(words)) == 2
+    printed = capsys.readouterr()
+    lines = printed.err.splitlines()
+    assert "Traceback" not in printed.err
+    assert lines[-1].startswith("caffe-compat: ")
+    assert not any(line.startswith("caffe-compat: ") for line in lines[:-1])
+    return lines[-1].removeprefix("caffe-compat: ")
+
+
+def test_a_misspelt_field_is_placed_and_the_nearest_is_named(problem, capsys):
+    problem.edit("net.prototxt", 'name: "ip1" type:', 'name: "ip1" typ:')
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "net.prototxt:10:21: " in found
+    assert "'typ'" in found and "did you mean 'type'?" in found
+
+
+def test_a_misspelt_type_names_the_layer_and_the_nearest_type(problem, capsys):
+    problem.edit("net.prototxt", "InnerProduct", "InerProduct")
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "'ip1'" in found and "'InerProduct'" in found and "did you mean 'InnerProduct'?" in found
+
+
+def test_a_misspelt_solver_field_is_placed(problem, capsys):
+    problem.edit("solver.prototxt", "momentum:", "momentm:")
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "solver.prototxt:9:1: " in found and "did you mean 'momentum'?" in found
+
+
+def test_a_bottom_that_nobody_makes_is_named_with_its_layer(problem, capsys):
+    problem.edit("net.prototxt", 'bottom: "conv2" top: "ip1"', 'bottom: "conv3" top: "ip1"')
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "'ip1'" in found and "'conv3'" in found
+
+
+def test_a_top_made_twice_is_named(problem, capsys):
+    problem.edit("net.prototxt", 'bottom: "conv1" top: "conv2"', 'bottom: "conv1" top: "data"')
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "'conv2'" in found and "'data'" in found
+
+
+def test_include_and_exclude_together_are_refused(problem, capsys):
+    problem.edit("net.prototxt", "include { phase: TEST }", "include { phase: TEST } exclude { stage: 'x' }")
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "'accuracy'" in found and "include" in found and "exclude" in found
+
+
+def test_weights_of_another_shape_name_the_layer_both_shapes_and_the_remedy(problem, capsys):
+    shapes = {"conv1": [(6, 1, 3, 3), (6,)], "ip1": [(1000, 80), (1000,)]}
+    weights = {name: tuple(np.zeros(shape, np.float32) for shape in each) for name, each in shapes.items()}
+    cc.write_net("other.caffemodel", cc.read_net("net.prototxt"), weights)
+    found = complaint(capsys, "solve", "solver.prototxt", "--weights", "other.caffemodel")
+    assert "'ip1'" in found and "(1000, 80)" in found and "(2, 80)" in found and "rename the layer" in found
+
+
+def test_a_truncated_caffemodel_is_named(problem, capsys):
+    cc.write_net("whole.caffemodel", cc.read_net("net.prototxt"), {"conv1": (np.ones((6, 1, 3, 3), np.float32),)})
+    whole = (problem.folder / "whole.caffemodel").read_bytes()
+    (problem.folder / "cut.caffemodel").write_bytes(whole[:-50])
+    found = complaint(capsys, "solve", "solver.prototxt", "--weights", "cut.caffemodel")
+    assert "cut.caffemodel" in found
+
+
+def test_a_missing_solver_is_named(problem, capsys):
+    assert "absent.prototxt" in complaint(capsys, "solve", "absent.prototxt")
+
+
+def test_missing_weights_are_named(problem, capsys):
+    assert "absent.caffemodel" in complaint(capsys, "solve", "solver.prototxt", "-weights", "absent.caffemodel")
+
+
+def test_a_missing_lmdb_is_named_with_its_layer(problem, capsys):
+    problem.edit("net.prototxt", 'type: "HDF5Data"', 'type: "Data"')
+    problem.edit("net.prototxt", "hdf5_data_param", "data_param")
+    problem.edit("net.prototxt", '"list.txt" batch_size: 10', '"absent_lmdb" batch_size: 10 backend: LMDB')
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "absent_lmdb" in found
+
+
+def test_a_label_outside_the_range_is_said(problem, capsys):
+    with h5py.File("data.h5", "r+") as file:
+        file["label"][7] = 2
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "label" in found and "holds 2, wanted 0 to 1" in found
+
+
+@pytest.mark.parametrize(
+    ("field", "allowed"),
+    [
+        ('force_type: "Gravitation"', "Gravity"),
+        ('force_direction: "sames"', "same"),
+        ('force_decay_type: "adaptiv"', "adaptive"),
+        ('type: "Adamm"', "Adam"),
+        ('regularization_type: "L3"', "L2"),
+    ],
+)
+def test_an_unknown_word_in_the_solver_is_answered_with_the_allowed_ones(problem, capsys, field, allowed):
+    problem.edit("solver.prototxt", "momentum: 0.9", f"momentum: 0.9 force_decay: 0.1 {field}")
+    found = complaint(capsys, "solve", "solver.prototxt")
+    name, word = field.replace('"', "").split(": ")
+    assert "solver.prototxt" in found and name in found and word in found and allowed in found
+
+
+def test_an_unknown_lr_policy_is_answered_with_the_allowed_ones(problem, capsys):
+    problem.edit("solver.prototxt", '"step"', '"stepwise"')
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "lr_policy is 'stepwise'; did you mean 'step'?" in found and "multistep" in found
+
+
+def test_an_unknown_force_is_answered_with_the_allowed_ones(problem, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["solve", "solver.prototxt", "--force", "l3"])
+    assert stopped.value.code == 2
+    printed = capsys.readouterr().err
+    assert "'l3'" in printed and "'l1'" in printed and printed.count("\n") == 1
+
+
+def test_force_with_nothing_to_force_is_refused(problem, capsys):
+    text = (problem.folder / "net.prototxt").read_text()
+    problem.write("net.prototxt", text.replace('name: "conv', 'param { force_mult: 0 } name: "conv'))
+    found = complaint(capsys, "solve", "solver.prototxt", "--force", "l1")
+    assert "force_mult" in found and "force_layers" in found
+
+
+def test_a_layer_to_force_that_is_not_there_is_named_with_the_nearest(problem, capsys):
+    found = complaint(capsys, "solve", "solver.prototxt", "--force", "l1", "--force-layers", "conv1,covn2")
+    assert "'covn2'" in found and "did you mean 'conv2'?" in found
+
+
+def test_nan_loss_stops_with_the_iteration_and_keeps_a_snapshot(problem, capsys):
+    with h5py.File("data.h5", "r+") as file:
+        file["data"][23] = np.nan  # batch 2, so that iterations 0 and 1 pass
+    problem.edit("solver.prototxt", "test_interval: 10", "test_interval: 10 test_initialization: false")
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "iteration 2" in found and "nan" in found
+    assert (problem.folder / "small_iter_2.solverstate").exists()
+
+
+def test_snapshot_with_weights_is_refused(problem, capsys):
+    found = complaint(capsys, "train", "-solver", "solver.prototxt", "-snapshot", "a.solverstate", "-weights", "b")
+    assert "--snapshot" in found and "--weights" in found
+
+
+def test_a_missing_snapshot_is_named(problem, capsys):
+    assert "absent.solverstate" in complaint(capsys, "solve", "solver.prototxt", "--snapshot", "absent.solverstate")
+
+
+def test_a_folder_for_snapshots_that_is_not_there_is_found_before_training(problem, capsys):
+    problem.edit("solver.prototxt", '"small"', '"nowhere/small"')
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "snapshot_prefix" in found and "nowhere" in found
+
+
+def test_a_full_disk_leaves_the_earlier_snapshot_whole(problem, capsys, monkeypatch):
+    assert main(["solve", "solver.prototxt", "--max-iter", "10"]) == 0
+    before = {path.name: path.read_bytes() for path in problem.folder.glob("small_iter_10.*")}
+    assert len(before) == 2
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    capsys.readouterr()
+    found = complaint(capsys, "solve", "solver.prototxt", "--max-iter", "10")
+    assert "iteration 10" in found and "No space left on device" in found
+    assert {path.name: path.read_bytes() for path in problem.folder.glob("small_iter_10.*")} == before
+    assert not [path for path in problem.folder.iterdir() if "small_iter" in path.name and path.name not in before]
+
+
+def test_a_gpu_that_is_not_there_is_refused(problem, capsys):
+    found = complaint(capsys, "test", "-model", "net.prototxt", "-weights", "x", "-gpu", "99")
+    assert "99" in found and "--device cpu" in found
+
+
+def test_two_gpus_are_refused(problem, capsys):
+    assert "one GPU" in complaint(capsys, "solve", "solver.prototxt", "-gpu", "0,1")
+
+
+def test_no_solver_is_asked_for(problem, capsys):
+    assert "--solver" in complaint(capsys, "solve")
+
+
+def test_a_test_without_weights_is_refused(problem, capsys):
+    assert "--weights" in complaint(capsys, "test", "net.prototxt")
+
+
+@pytest.mark.parametrize("verb", ["test", "time"])
+def test_no_iterations_are_refused(problem, capsys, verb):
+    words = ["-weights", "x"] if verb == "test" else []
+    assert "--iterations 0" in complaint(capsys, verb, "net.prototxt", "-iterations", "0", *words)

@@ -1,0 +1,24 @@
+"""`caffe-compat show` prints a net as a table or as code."""
+
+import caffe_compat as cc
+from caffe_compat.commands import main
+
+
+def test_the_table_is_that_of_the_net(problem, capsys):
+    assert main(["show", "net.prototxt", "--phase", "TRAIN"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == f"{cc.Net(cc.read_model('net.prototxt'), phase='TRAIN')}\n"
+    assert "accuracy" not in printed
+
+
+def test_the_code_is_python(problem, capsys):
+    assert main(["show", "-model", "net.prototxt", "--code"]) == 0
+    printed = capsys.readouterr().out
+    compile(printed, "shown", "exec")
+    assert "self.conv1(" in printed
+
+
+def test_a_shape_stands_in_for_data_that_is_not_here(problem, capsys):
+    (problem.folder / "list.txt").unlink()
+    assert main(["show", "net.prototxt", "--input", "data=7,1,8,8", "--input", "label=7"]) == 0
+    assert "7x6x6x6" in capsys.readouterr().out
