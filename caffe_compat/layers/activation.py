@@ -47,10 +47,17 @@ class ReLU(Elementwise):
 
 @register("ReLU6")
 class ReLU6(Elementwise):
-    """min(max(x, 0), 6), as the MobileNet forks have it; the gradient is 0 at both ends."""
+    """min(max(x, 0) + negative_slope * min(x, 0), 6) (relu6_layer.cpp of MobileNet-YOLO); the gradient at 6 is 0."""
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        self.negative_slope: float = param.relu6_param.negative_slope
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        return functional.relu6(bottoms[0])
+        if self.negative_slope == 0:
+            return functional.relu6(bottoms[0])
+        top = functional.leaky_relu(bottoms[0], self.negative_slope)
+        return torch.where(top < 6, top, 6.0)
 
 
 @register("PReLU")

@@ -1,4 +1,4 @@
-"""Eltwise, Reduction, ArgMax and Tile (the layer files of the same names in Caffe 1.0)."""
+"""Eltwise, Reduction, ArgMax and Tile (the layer files of these names in Caffe 1.0), and Axpy of SENet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
-from caffe_compat.layers.base import Context, Count, Layer, Shape
+from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
 from caffe_compat.layers.fields import enum_name, given
 from caffe_compat.layers.registry import register
 
@@ -91,6 +91,29 @@ class Eltwise(Layer):
         for bottom, coefficient in zip(bottoms[1:], coefficients[1:], strict=True):
             top = torch.add(top, bottom, alpha=coefficient)
         return top
+
+
+@register("Axpy")
+class Axpy(Layer):
+    """a * x + y with one a for each item and channel (axpy_layer.cpp of hujie-frank/SENet).
+
+    Bottoms: a (N, C) or (N, C, 1, 1), x and y (N, C, ...).
+    """
+
+    bottoms = exactly(3)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        a, x, y = bottom_shapes
+        if x != y or a[:2] != x[:2] or math.prod(a[2:]) != 1:
+            raise ShapeError(
+                f"layer '{self.name}': bottoms have shapes {a}, {x} and {y}, wanted (N, C, 1, 1), (N, C, ...), (N, C, "
+                "...)"
+            )
+        return [x]
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        a, x, y = bottoms
+        return torch.addcmul(y, a.reshape(*x.shape[:2], *(1,) * (x.dim() - 2)), x)
 
 
 _REDUCE: dict[str, Callable[[Tensor, tuple[int, ...]], Tensor]] = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from caffe_compat.errors import UnsupportedParameterError
+from caffe_compat.proto.schema import is_repeated
 
 
 def enum_name(message: Any, field: str) -> str:
@@ -17,6 +19,20 @@ def enum_name(message: Any, field: str) -> str:
 def given(message: Any, field: str) -> Any:
     """The value of an optional field, or None where the message does not set it."""
     return getattr(message, field) if message.HasField(field) else None
+
+
+def refuse_other_fields(layer: str, name: str, message: Any, known: Collection[str]) -> None:
+    """UnsupportedParameterError where message `name` of `layer` sets a field that is not in `known`.
+
+    Forks of one name differ; what another fork added to a message changes what its layer computes.
+    """
+    for field, value in message.ListFields():
+        if field.name not in known and (is_repeated(field) or value != field.default_value):
+            shown = str(value).strip().replace("\n", " ")
+            raise UnsupportedParameterError(
+                f"layer '{layer}': {name}.{field.name} is {shown}, which is not implemented; "
+                f"implemented: {', '.join(known) or 'none'}"
+            )
 
 
 def axis_of(layer: str, message: Any, old_field: str) -> int:

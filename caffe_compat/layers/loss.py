@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from caffe_compat.errors import ShapeError
-from caffe_compat.layers.base import Context, Layer, Shape, exactly
-from caffe_compat.layers.fields import enum_name
+from caffe_compat.errors import ShapeError, UnsupportedParameterError
+from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
+from caffe_compat.layers.fields import enum_name, refuse_other_fields
 from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.registry import register
 
@@ -144,3 +144,52 @@ class ContrastiveLoss(LossLayer):
         a, b, similar = bottoms
         same = similar.detach().reshape(-1, 1).trunc() != 0
         return contrast(a.flatten(1) - b.flatten(1), same, self.margin, self.legacy_version)
+
+
+@register("L1Loss")
+class L1Loss(DifferenceLoss):
+    """sum(|a - b|) / N, N the size of axis 0 (l1_loss_layer.cpp of NVIDIA's fork); the gradient at 0 is 0."""
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        refuse_other_fields(self.name, "l1_loss_param", param.l1_loss_param, ())
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        a, b = bottoms
+        return (a - b.reshape(a.shape)).abs().sum() / a.shape[0]
+
+
+@register("SmoothL1Loss")
+class SmoothL1Loss(DifferenceLoss):
+    """sum(w_out f(w_in (a - b))) / N (smooth_L1_loss_layer of Fast R-CNN; with three bottoms SSD's, without w_out).
+
+    f(d) = 0.5 (sigma d)^2 where |d| < 1 / sigma^2, else |d| - 0.5 / sigma^2. Bottoms: a, b, and if given w_in and
+    w_out, which get no gradient.
+    """
+
+    bottoms = Count(2, 4)
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        self.sigma: float = param.smooth_l1_loss_param.sigma
+        if self.sigma <= 0:
+            raise UnsupportedParameterError(
+                f"layer '{self.name}': smooth_l1_loss_param.sigma is {self.sigma:g}; it must be positive"
+            )
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        for weight in bottom_shapes[2:]:
+            self.check_equal_counts([bottom_shapes[0], weight])
+        return super().top_shapes(bottom_shapes)
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        a, b, *weights = (bottom.reshape(bottoms[0].shape) for bottom in bottoms)
+        difference = a - b
+        if weights:
+            difference = weights[0].detach() * difference
+        losses = functional.smooth_l1_loss(
+            difference, torch.zeros_like(difference), reduction="none", beta=1 / self.sigma**2
+        )
+        if len(weights) == 2:
+            losses = weights[1].detach() * losses
+        return losses.sum() / a.shape[0]

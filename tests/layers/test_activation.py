@@ -18,6 +18,7 @@ FORMULAS: dict[str, tuple[str, Callable[[float], float]]] = {
     "leaky": ('type: "ReLU" relu_param { negative_slope: 0.3 }', lambda x: x if x > 0 else 0.3 * x),
     "rising": ('type: "ReLU" relu_param { negative_slope: -0.5 }', lambda x: x if x > 0 else -0.5 * x),
     "relu6": ('type: "ReLU6"', lambda x: min(max(x, 0.0), 6.0)),
+    "leaky6": ('type: "ReLU6" relu6_param { negative_slope: 0.5 }', lambda x: min(x if x > 0 else 0.5 * x, 6.0)),
     "elu": ('type: "ELU" elu_param { alpha: 0.5 }', lambda x: x if x > 0 else 0.5 * (math.exp(x) - 1)),
     "sigmoid": ('type: "Sigmoid"', lambda x: 1 / (1 + math.exp(-x))),
     "tanh": ('type: "TanH"', math.tanh),

@@ -131,3 +131,30 @@ def test_infogain_faults_are_named(tmp_path: Path) -> None:
         build('type: "InfogainLoss"', (2, 3), (2,), (2, 2))
     with pytest.raises(DataError, match=r"layer 'lay': 'none\.binaryproto'"):
         build('type: "InfogainLoss" infogain_loss_param { source: "none.binaryproto" }', (2, 3), (2,), folder=tmp_path)
+
+
+def test_l1_loss_is_the_mean_distance_and_flat_at_zero() -> None:
+    a = torch.tensor([[1.0, -2.0], [3.0, 0.5]], requires_grad=True)
+    loss = build('type: "L1Loss"', (2, 2), (2, 2))(a, torch.tensor([[0.0, 0.0], [3.0, 1.0]]))
+    loss.backward()
+    assert float(loss.detach()) == 1.75
+    assert a.grad is not None
+    assert a.grad.tolist() == [[0.5, -0.5], [0, -0.5]]
+    with pytest.raises(UnsupportedParameterError, match=r"layer 'lay': l1_loss_param\.l2_per_location is True"):
+        build('type: "L1Loss" l1_loss_param { l2_per_location: true }', (2, 2), (2, 2))
+
+
+@pytest.mark.parametrize("weights", [0, 1, 2])
+def test_smooth_l1_loss_is_that_of_the_loops(weights: int) -> None:
+    shape = (3, 4, 2)
+    layer = build('type: "SmoothL1Loss" smooth_l1_loss_param { sigma: 2 }', *[shape] * (2 + weights))
+    a, b = _random(*shape), _random(*shape)
+    given = [torch.rand(shape, dtype=torch.float64) for _ in range(weights)]
+    inside = given[0] if weights else torch.ones(shape)
+    outside = given[1] if weights == 2 else torch.ones(shape)
+    wanted = 0.0
+    for x, y, w_in, w_out in zip(*(t.flatten().tolist() for t in (a, b, inside, outside)), strict=True):
+        d = abs(w_in * (x - y))
+        wanted += w_out * (0.5 * (2 * d) ** 2 if d < 0.25 else d - 0.125)
+    assert float(layer(a, b, *given).detach()) == pytest.approx(wanted / 3, rel=1e-12)
+    assert torch.autograd.gradcheck(lambda x, y: layer(x, y, *given), (a, b), fast_mode=True)

@@ -1,0 +1,258 @@
+"""PriorBox and DetectionOutput of SSD (prior_box_layer.cpp, detection_output_layer.cpp of weiliu89/caffe).
+
+Boxes are (xmin, ymin, xmax, ymax) in fractions of the image.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caffe_compat.errors import ShapeError, UnsupportedParameterError
+from caffe_compat.layers.base import Context, Layer, Shape, exactly
+from caffe_compat.layers.fields import enum_name, given, refuse_other_fields
+from caffe_compat.layers.registry import register
+
+log = logging.getLogger(__name__)
+
+
+@register("PriorBox")
+class PriorBox(Layer):
+    """The default boxes around every place of bottom 0, for an image of the size of bottom 1.
+
+    Top (1, 2, H * W * priors * 4): the boxes, then their variances. At each place, for each min_size: the square of
+    that size, the square of size sqrt(min_size * max_size) if there are max_sizes, and one box for each further aspect
+    ratio.
+    """
+
+    bottoms = exactly(2)
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        field = param.prior_box_param
+        self.min_sizes, self.max_sizes = tuple(field.min_size), tuple(field.max_size)
+        self.clip: bool = field.clip
+        self.offset: float = field.offset
+        self.variances: tuple[float, ...] = tuple(field.variance) or (0.1,)
+        self.image = _pair(field, "img_h", "img_w", "img_size")
+        self.step = _pair(field, "step_h", "step_w", "step")
+        self._check()
+        self.sizes = self._sizes(_aspect_ratios(field))
+        self._made: tuple[Any, Tensor] | None = None
+
+    def _check(self) -> None:
+        sizes_fit = self.min_sizes and min(self.min_sizes) > 0 and len(self.max_sizes) in (0, len(self.min_sizes))
+        if not sizes_fit or any(large <= small for small, large in zip(self.min_sizes, self.max_sizes, strict=False)):
+            raise UnsupportedParameterError(
+                f"layer '{self.name}': prior_box_param.min_size {list(self.min_sizes)} and max_size "
+                f"{list(self.max_sizes)}: give positive min_sizes, and no max_size or a larger one for each"
+            )
+        if len(self.variances) not in (1, 4) or min(self.variances) <= 0:
+            raise UnsupportedParameterError(
+                f"layer '{self.name}': prior_box_param.variance {list(self.variances)} must be one or four positive "
+                "numbers"
+            )
+
+    def _sizes(self, ratios: list[float]) -> np.ndarray:
+        """Width and height of every prior of one place, in pixels, float32 (priors, 2)."""
+        sizes: list[tuple[float, float]] = []
+        for index, min_size in enumerate(map(int, self.min_sizes)):
+            sizes.append((min_size, min_size))
+            if self.max_sizes:
+                sizes.append((math.sqrt(min_size * int(self.max_sizes[index])),) * 2)
+            sizes += [(min_size * math.sqrt(ratio), min_size / math.sqrt(ratio)) for ratio in ratios]
+        return np.array(sizes, np.float32)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        layer, image = bottom_shapes
+        if len(layer) != 4 or len(image) != 4:
+            raise ShapeError(
+                f"layer '{self.name}': bottoms have shapes {layer} and {image}, wanted (N, C, H, W) for both"
+            )
+        return [(1, 2, layer[2] * layer[3] * self.sizes.size * 2)]
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        layer, image = bottoms
+        made_for = (layer.shape[2:], image.shape[2:], layer.dtype, layer.device)
+        if self._made is None or self._made[0] != made_for:
+            self._made = made_for, torch.from_numpy(self._boxes(layer, image)).to(layer)
+        return self._made[1]
+
+    def _boxes(self, layer: Tensor, image: Tensor) -> np.ndarray:
+        height, width = self.image or tuple(image.shape[2:])
+        rows, columns = layer.shape[2:]
+        step_h, step_w = self.step or (np.float32(height) / np.float32(rows), np.float32(width) / np.float32(columns))
+        boxes = np.empty((rows, columns, len(self.sizes), 4), np.float32)
+        y = ((np.arange(rows, dtype=np.float32) + np.float32(self.offset)) * np.float32(step_h))[:, None, None]
+        x = ((np.arange(columns, dtype=np.float32) + np.float32(self.offset)) * np.float32(step_w))[None, :, None]
+        half_width, half_height = (self.sizes.astype(np.float64) / 2).T
+        boxes[..., 0], boxes[..., 2] = (x - half_width) / width, (x + half_width) / width
+        boxes[..., 1], boxes[..., 3] = (y - half_height) / height, (y + half_height) / height
+        if self.clip:
+            boxes = boxes.clip(0, 1)
+        variances = np.broadcast_to(np.array(self.variances, np.float32), boxes.shape)
+        return np.stack((boxes.reshape(-1), variances.reshape(-1)))[None]
+
+
+def _aspect_ratios(field: Any) -> list[float]:
+    """Every ratio but 1, in order, each followed by its inverse if `flip`; none twice."""
+    ratios = [1.0]
+    for ratio in field.aspect_ratio:
+        if all(abs(ratio - known) >= 1e-6 for known in ratios):
+            ratios += [ratio, 1 / ratio] if field.flip else [ratio]
+    return [ratio for ratio in ratios if abs(ratio - 1) >= 1e-6]
+
+
+def _pair(field: Any, first: str, second: str, both: str) -> tuple[Any, Any] | None:
+    """Two fields, or twice the one that stands for both; None where none is given or one of them is 0."""
+    pair = (getattr(field, first), getattr(field, second)) if field.HasField(first) or field.HasField(second) else None
+    pair = pair or (getattr(field, both),) * 2
+    return pair if all(pair) else None
+
+
+_DETECTION_FIELDS = (
+    "num_classes",
+    "share_location",
+    "background_label_id",
+    "nms_param",
+    "save_output_param",
+    "code_type",
+    "keep_top_k",
+    "variance_encoded_in_target",
+    "confidence_threshold",
+    "visualize",
+    "visualize_threshold",
+    "save_file",
+)
+
+Decoder = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _decode_corners(prior: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    decoded: np.ndarray = prior + offset
+    return decoded
+
+
+def _decode_corners_by_size(prior: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    decoded: np.ndarray = prior + offset * np.tile(prior[:, 2:] - prior[:, :2], 2)
+    return decoded
+
+
+def _decode_center_and_size(prior: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    size = prior[:, 2:] - prior[:, :2]
+    center = offset[..., :2] * size + (prior[:, :2] + prior[:, 2:]) / 2
+    half = np.exp(offset[..., 2:]) * size / 2
+    return np.concatenate((center - half, center + half), -1)
+
+
+DECODE: dict[str, Decoder] = {
+    "CORNER": _decode_corners,
+    "CORNER_SIZE": _decode_corners_by_size,
+    "CENTER_SIZE": _decode_center_and_size,
+}
+
+
+def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The Jaccard overlap of one box with each of `boxes` (K, 4); a box turned inside out has size 0."""
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    shared = np.where((sides > 0).all(1), sides.prod(1), 0)
+    size, sizes = ((b[..., 2:] - b[..., :2]).clip(0).prod(-1) for b in (box, boxes))
+    union = size + sizes - shared
+    shares: np.ndarray = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    return shares
+
+
+@register("DetectionOutput")
+class DetectionOutput(Layer):
+    """Boxes decoded from predictions, less those that overlap a better one of their class: top (1, 1, K, 7).
+
+    Bottoms: locations (N, priors * 4, times classes unless share_location), confidences (N, priors * classes), and the
+    top of PriorBox. A row is (item, class, confidence, xmin, ymin, xmax, ymax); without any detection each item has one
+    row of -1. No gradient. The files of save_output_param and the pictures of `visualize` are not written.
+    """
+
+    bottoms = exactly(3)
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        field = param.detection_output_param
+        refuse_other_fields(self.name, "detection_output_param", field, _DETECTION_FIELDS)
+        self.classes: int = field.num_classes
+        self.share_location: bool = field.share_location
+        self.background: int = field.background_label_id
+        self.decode = DECODE[enum_name(field, "code_type")]
+        self.variance_encoded_in_target: bool = field.variance_encoded_in_target
+        self.keep_top_k: int = field.keep_top_k
+        self.least: float = (
+            given(field, "confidence_threshold") if field.HasField("confidence_threshold") else -math.inf
+        )
+        self.nms_threshold: float = field.nms_param.nms_threshold
+        self.top_k: int = field.nms_param.top_k if field.nms_param.HasField("top_k") else -1
+        self.eta: float = field.nms_param.eta
+        if self.classes < 1 or self.nms_threshold < 0 or not 0 < self.eta <= 1:
+            raise UnsupportedParameterError(
+                f"layer '{self.name}': detection_output_param needs num_classes of 1 or more, nms_threshold of 0 or "
+                f"more and eta in (0, 1]; found {self.classes}, {self.nms_threshold:g} and {self.eta:g}"
+            )
+        if field.HasField("save_output_param") or field.visualize:
+            log.warning("layer '%s': save_output_param and visualize write files in Caffe; here they do not", self.name)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        locations, confidences, priors = bottom_shapes
+        number = priors[2] // 4 if len(priors) > 2 else -1
+        wanted = (number * 4 * (1 if self.share_location else self.classes), number * self.classes)
+        if (math.prod(locations[1:]), math.prod(confidences[1:])) != wanted or locations[0] != confidences[0]:
+            raise ShapeError(
+                f"layer '{self.name}': bottoms have shapes {locations}, {confidences}, {priors}, wanted (N, "
+                f"{wanted[0]}), (N, {wanted[1]}) and (1, 2, priors * 4)"
+            )
+        return [(1, 1, 1, 7)]
+
+    @torch.no_grad()
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        locations, confidences, priors = (bottom.cpu().numpy() for bottom in bottoms)
+        prior, variance = priors[0].reshape(2, -1, 4)
+        offsets = locations.reshape(len(locations), len(prior), -1, 4).transpose(0, 2, 1, 3)
+        boxes = self.decode(prior, offsets if self.variance_encoded_in_target else offsets * variance)
+        scores = confidences.reshape(len(confidences), len(prior), self.classes).transpose(0, 2, 1)
+        rows = [row for item in range(len(boxes)) for row in self._detections(item, boxes[item], scores[item])]
+        if not rows:
+            rows = [(item, *(-1,) * 6) for item in range(len(boxes))]
+        return torch.tensor(np.array(rows, np.float64), dtype=bottoms[0].dtype, device=bottoms[0].device)[None, None]
+
+    def _detections(self, item: int, boxes: np.ndarray, scores: np.ndarray) -> list[tuple[float, ...]]:
+        """The rows of one item; boxes (1 or classes, priors, 4), scores (classes, priors)."""
+        kept = [
+            (scores[label, index], label, index)
+            for label in range(self.classes)
+            if label != self.background
+            for index in self._suppressed(boxes[0 if self.share_location else label], scores[label])
+        ]
+        if -1 < self.keep_top_k < len(kept):
+            best = sorted(kept, key=lambda entry: -entry[0])[: self.keep_top_k]
+            kept = sorted(best, key=lambda entry: entry[1])
+        return [
+            (item, label, score, *boxes[0 if self.share_location else label, index]) for score, label, index in kept
+        ]
+
+    def _suppressed(self, boxes: np.ndarray, scores: np.ndarray) -> list[int]:
+        """The boxes of one class that survive, best first (ApplyNMSFast)."""
+        candidates = np.flatnonzero(scores > self.least)
+        candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
+        if self.top_k > -1:
+            candidates = candidates[: self.top_k]
+        kept: list[int] = []
+        threshold = self.nms_threshold
+        for index in candidates.tolist():
+            if kept and overlaps(boxes[index], boxes[kept]).max() > threshold:
+                continue
+            kept.append(index)
+            if self.eta < 1 and threshold > 0.5:
+                threshold *= self.eta
+        return kept
