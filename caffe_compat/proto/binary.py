@@ -14,6 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 
 from caffe_compat.errors import ParseError, WeightsError
+from caffe_compat.proto import dialects
 from caffe_compat.proto.blobs import StoredBlob, Weights, blob_bytes, current_shape, find_blob
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.schema import NetParameter, SolverState, is_repeated
@@ -26,15 +27,16 @@ _MOST_BYTES = 2**31 - 1  # what protobuf, and so Caffe, reads as one message
 
 @dataclass(frozen=True)
 class _Form:
-    """Where a form of layer keeps its name, its blobs, and a layer of the first form inside it."""
+    """Where a form of layer keeps its name, its blobs, a type that is text, and a layer of the first form inside it."""
 
     name: int
     blobs: int
+    type: int = 0
     inner: int = 0
 
 
 _V0 = _Form(name=1, blobs=50)
-_FORMS = {_LAYERS: _Form(name=4, blobs=6, inner=1), _LAYER: _Form(name=1, blobs=7)}
+_FORMS = {_LAYERS: _Form(name=4, blobs=6, inner=1), _LAYER: _Form(name=1, blobs=7, type=2)}
 
 
 @dataclass
@@ -72,6 +74,7 @@ def read_net(path: str | os.PathLike[str]) -> tuple[Any, Weights]:
                 _merge(walker, part, net, delimited(part.number, b"".join(layer.kept)))
             else:
                 _merge(walker, part, net, walker.data[part.tag : part.end])
+        dialects.settle_pooling(net)
         net = upgrade_net(net, walker.path)
         types = {layer.name: layer.type for layer in net.layer}
         weights = {}
@@ -147,32 +150,38 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Walker]]:
 
 
 def _layer(walker: Walker, message: Field, form: _Form) -> _Stored:
-    """Separate a layer's blobs from the rest of its bytes."""
-    stored = _Stored()
+    """Separate a layer's blobs from the rest of its bytes, and give that our field numbers."""
+    stored, parts = _Stored(), walker.fields(message.start, message.end)
+    layer_type = ""
+    for part in parts:
+        if part.number == form.name and part.wire == BYTES:
+            stored.name = _text(walker, part)
+        elif part.number == form.type and part.wire == BYTES:
+            layer_type = _text(walker, part)
     kept_from = message.start
-    for part in walker.fields(message.start, message.end):
-        if part.wire != BYTES:
-            continue
-        if part.number == form.blobs:
+    for part in parts:
+        changed = None
+        if part.number == form.blobs and part.wire == BYTES:
             stored.blobs.append(find_blob(walker, part.start, part.end))
-            stored.kept.append(walker.data[kept_from : part.tag])
-            kept_from = part.end
-        elif part.number == form.name:
-            stored.name = _name(walker, part)
-        elif part.number == form.inner:
+            changed = b""
+        elif part.number == form.inner and part.wire == BYTES:
             inner = _layer(walker, part, _V0)
             stored.name, stored.blobs = inner.name, inner.blobs
-            stored.kept += [walker.data[kept_from : part.tag], delimited(form.inner, b"".join(inner.kept))]
+            changed = delimited(form.inner, b"".join(inner.kept))
+        elif form.type:
+            changed = dialects.read_field(walker, part, layer_type)
+        if changed is not None:
+            stored.kept += [walker.data[kept_from : part.tag], changed]
             kept_from = part.end
     stored.kept.append(walker.data[kept_from : message.end])
     return stored
 
 
-def _name(walker: Walker, part: Field) -> str:
+def _text(walker: Walker, part: Field) -> str:
     try:
         return bytes(walker.data[part.start : part.end]).decode()
     except UnicodeDecodeError as error:
-        raise walker.error(part.start, "a layer's name is not UTF-8; the file is damaged") from error
+        raise walker.error(part.start, "a layer's name or type is not UTF-8; the file is damaged") from error
 
 
 def _merge(walker: Walker, part: Field, message: Any, data: bytes) -> None:
@@ -211,28 +220,27 @@ def _read(file: BinaryIO, walker: Walker, blobs: list[StoredBlob], layer_type: s
 
 def _net_bytes(net: Any, weights: Mapping[str, tuple[np.ndarray, ...]]) -> list[bytes | memoryview]:
     """The bytes of `net`, the blobs of each layer put in their place between its fields."""
-    data = net.SerializeToString()
+    data = net.SerializePartialToString()
     walker = Walker(data)
     pieces: list[bytes | memoryview] = []
-    for part, layer in _with_layers(walker.fields(0, len(data)), net):
-        if layer is None or layer.name not in weights:
+    layers = iter(net.layer)
+    for part in walker.fields(0, len(data)):
+        if part.number != _LAYER:
             pieces.append(data[part.tag : part.end])
             continue
-        fields = walker.fields(part.start, part.end)
-        blobs = _FORMS[_LAYER].blobs
-        before = b"".join(data[f.tag : f.end] for f in fields if f.number < blobs)
-        behind = b"".join(data[f.tag : f.end] for f in fields if f.number > blobs)
-        inside = [piece for array in weights[layer.name] for piece in _blob_field(blobs, array)]
-        length = len(before) + sum(map(len, inside)) + len(behind)
-        pieces += [tag(_LAYER, BYTES) + varint(length) + before, *inside, behind]
+        name, number = next(layers).name, _FORMS[_LAYER].blobs
+        fields = [f for f in walker.fields(part.start, part.end) if f.number != number or name not in weights]
+        before = b"".join(_field_bytes(walker, f) for f in fields if f.number <= number)
+        behind = b"".join(_field_bytes(walker, f) for f in fields if f.number > number)
+        blobs = [piece for array in weights.get(name, ()) for piece in _blob_field(number, array)]
+        length = len(before) + sum(map(len, blobs)) + len(behind)
+        pieces += [tag(_LAYER, BYTES) + varint(length) + before, *blobs, behind]
     return pieces
 
 
-def _with_layers(fields: list[Field], net: Any) -> Iterator[tuple[Field, Any]]:
-    """Each field of a net's bytes, with the layer that it is."""
-    layers = iter(net.layer)
-    for part in fields:
-        yield part, next(layers) if part.number == _LAYER else None
+def _field_bytes(walker: Walker, part: Field) -> bytes:
+    changed = dialects.written_field(walker, part)
+    return walker.data[part.tag : part.end] if changed is None else changed
 
 
 def _blob_field(number: int, array: np.ndarray) -> list[bytes | memoryview]:

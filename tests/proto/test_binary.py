@@ -165,7 +165,7 @@ DAMAGED = {
     b"\x07abc": "byte 0: no protobuf field starts here",
     b"\x00": "byte 0: no protobuf field starts here",
     b"\x0b\x0c": "byte 0: field 1 is a group",
-    b"\xa2\x06\x04\x0a\x02\xff\xfe": "byte 5: a layer's name is not UTF-8",
+    b"\xa2\x06\x04\x0a\x02\xff\xfe": "a layer's name or type is not UTF-8",
     b"\xa2\x06\x04\x1a\x02\xff\xfe": "byte 0: 'bottom' is not UTF-8",
     b"\xa2\x06\x05\x3a\x03\x2a\x01\x00": "byte 5: blob data has 1 bytes, not a multiple of 4",
     b"\xa2\x06\x08\x3a\x06\x3a\x04\x0a\x02\x02\x03": "byte 5: the blob of shape (2, 3) wants 6 values and has 0",

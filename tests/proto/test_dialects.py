@@ -1,0 +1,128 @@
+"""Fields that mean different things in different forks: told apart by layer type and wire type, and written back."""
+
+import struct
+
+import pytest
+
+from caffe_compat.proto import schema
+from caffe_compat.proto.binary import read_net, write_net
+from caffe_compat.proto.dialects import Dialect, detect, fork_fields, unknown_fields
+from caffe_compat.proto.text import parse_text
+from caffe_compat.proto.wire import delimited, tag, varint
+from tests.conftest import shared
+
+
+def number(field, value):
+    return tag(field, 0) + varint(value)
+
+
+def single(field, value):
+    return tag(field, 5) + struct.pack("<f", value)
+
+
+def layer(layer_type, *fields):
+    return delimited(100, delimited(1, b"a") + delimited(2, layer_type.encode()) + b"".join(fields))
+
+
+def read(data, tmp_path):
+    """The net in `data`, which must come back byte for byte when it is written."""
+    (tmp_path / "in.caffemodel").write_bytes(data)
+    net, weights = read_net(tmp_path / "in.caffemodel")
+    write_net(tmp_path / "out.caffemodel", net, weights)
+    again, _ = read_net(tmp_path / "out.caffemodel")
+    assert again == net
+    assert len((tmp_path / "out.caffemodel").read_bytes()) == len(data)
+    return net
+
+
+# What stands at a contested number -> the field it is, by the layer's type. Sources: the forks' caffe.proto files
+CONTESTED = [
+    ("Swish", delimited(147, single(1, 0.5)), "swish_param { beta: 0.5 }", "bvlc"),
+    ("Sparsify", delimited(147, single(1, 0.5)), "sparsify_param { thre: 0.5 }", "wen2017"),
+    ("ROIPooling", delimited(147, number(1, 6)), "roi_pooling_param { pooled_h: 6 }", None),
+    ("Clip", delimited(148, single(1, -1) + single(2, 1)), "clip_param { min: -1 max: 1 }", "bvlc"),
+    ("SymmetricRectify", delimited(148, number(2, 1)), "symmetric_rectify_param { channel_shared: true }", "wen2017"),
+    ("Permute", delimited(202, number(1, 2)), "permute_param { order: 2 }", "ssd"),
+    ("Upsample", delimited(137, number(1, 2)), "upsample_param { scale: 2 }", None),
+    ("Embed", delimited(137, number(1, 2)), "embed_param { num_output: 2 }", "bvlc"),
+    ("Sparsify", number(147, 1), "forward_math: FLOAT", "nvidia"),
+    ("Convolution", number(145, 2), "forward_type: FLOAT16", "nvidia"),
+    ("Parameter", delimited(145, delimited(1, delimited(1, b"\3"))), "parameter_param { shape { dim: 3 } }", "bvlc"),
+]
+
+
+@pytest.mark.parametrize(("layer_type", "field", "text", "dialect"), CONTESTED)
+def test_layer_type_and_wire_type_tell_what_a_contested_number_is(layer_type, field, text, dialect, tmp_path):
+    net = read(layer(layer_type, field), tmp_path)
+    assert net == parse_text(f'layer {{ name: "a" type: "{layer_type}" {text} }}', schema.NetParameter)
+    if dialect:
+        assert detect(net).name == dialect
+
+
+@pytest.mark.parametrize(
+    ("evidence", "text"),
+    [
+        (b"", "round_mode: FLOOR"),
+        (delimited(100, delimited(2, b"SpatialDropout") + delimited(155, number(1, 1))), "avg_include_pad: true"),
+        (delimited(100, delimited(2, b"DeformSample") + delimited(151, number(1, 1))), "ceil_mode: true"),
+    ],
+    ids=["caffe", "intel", "dsod"],
+)
+def test_field_13_of_pooling_is_what_the_rest_of_the_net_says(evidence, text, tmp_path):
+    net = read(evidence + layer("Pooling", delimited(121, number(13, 1))), tmp_path)
+    assert net.layer[-1].pooling_param == parse_text(text, schema.message_class("PoolingParameter"))
+
+
+def test_field_that_nothing_explains_is_listed_and_comes_back_byte_for_byte(tmp_path):
+    data = layer("Mystery", delimited(153, b"\x08\x01"), number(4000, 7), delimited(121, number(99, 1)))
+    net = read(data, tmp_path)
+    assert net.layer[0].ListFields()[-1][0].name == "pooling_param"
+    assert sorted(unknown_fields(net)) == [
+        "layer 'a': field 153", "layer 'a': field 4000", "layer 'a': field pooling_param.99"
+    ]  # fmt: skip
+    parts = sorted((tmp_path / "out.caffemodel").read_bytes())
+    assert parts == sorted(data)
+
+
+def test_multipliers_of_structured_sparsity_are_not_taken_for_force(tmp_path):
+    net = read(layer("Convolution", delimited(6, single(5, 2) + single(6, 3))), tmp_path)
+    assert net.layer[0].param[0] == parse_text("breadth_decay_mult: 2 kernel_shape_decay_mult: 3", schema.ParamSpec)
+    assert detect(net).name == "ssl"
+
+
+def test_force_multiplier_keeps_its_number(tmp_path):
+    net = read(layer("Convolution", delimited(6, single(6, 3))), tmp_path)
+    assert net.layer[0].param[0].force_mult == 3
+    assert detect(net).name == "wen2017"
+    assert detect(net).evidence == ("layer 'a': param.force_mult",)
+
+
+def test_net_without_anything_of_a_fork_is_caffes():
+    net = parse_text('layer { name: "c" type: "Convolution" convolution_param { num_output: 3 } }', schema.NetParameter)
+    assert detect(net) == Dialect("bvlc", ())
+    assert fork_fields(net) == []
+
+
+def test_fields_of_forks_are_listed_with_who_has_them():
+    net = parse_text('layer { name: "p" pooling_param { torch_pooling: true pad: 1 } }', schema.NetParameter)
+    assert [tuple(use) for use in fork_fields(net)] == [("p", "pooling_param.torch_pooling", ("nvidia",))]
+
+
+@pytest.mark.parametrize(
+    ("model", "dialect"),
+    [
+        ("slim320/slim-320.caffemodel", "ssd"), ("lenet300_dns/caffe_lenet300100_sparse.caffemodel", "surgery"),
+        ("googlenet/bvlc_googlenet.caffemodel", "bvlc"), ("mtcnn/det1.caffemodel", "bvlc"),
+    ],
+)  # fmt: skip
+def test_real_model_is_of_its_fork_and_is_written_back_byte_for_byte(model, dialect, tmp_path):
+    path = shared("models", model)
+    net, weights = read_net(path)
+    assert detect(net).name == dialect
+    write_net(tmp_path / "copy.caffemodel", net, weights)
+    assert (tmp_path / "copy.caffemodel").read_bytes() == path.read_bytes()
+
+
+def test_unknown_fields_of_a_real_model_are_listed():
+    net, _ = read_net(shared("models", "mtcnn", "det2.caffemodel"))
+    assert unknown_fields(net) == ["layer 'loss3': field loss_param.4", "layer 'loss2': field loss_param.4"]
