@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     weights = one_of(arguments.weights, arguments.caffemodel, "weights", "--caffemodel")
     paths = output_paths(net, weights, arguments.out)
     if not arguments.force_overwrite:
-        keep_existing(paths)
+        keep_existing(paths.values())
     with glog_lines():
         model = cc.read_model(net, weights)
         base = cc.read_solver(arguments.solver) if arguments.solver else None
@@ -124,8 +124,9 @@ def output_paths(net: str, weights: str, prefix: str | None) -> dict[str, Path]:
 SUFFIXES = {"net": "prototxt", "weights": "caffemodel", "solver": "solver.prototxt"}
 
 
-def keep_existing(paths: Mapping[str, Path]) -> None:
-    for path in paths.values():
+def keep_existing(paths: Iterable[Path]) -> None:
+    """WriteError where one of `paths` exists."""
+    for path in paths:
         if path.exists():
             raise cc.WriteError(f"{path}: exists and is kept; give --force-overwrite to replace it, or another --out")
 

@@ -1,0 +1,65 @@
+"""Make grouped Convolutions parallel layers X_group0, X_group1, ..., or such layers one Convolution again.
+
+caffe-compat groups split NET WEIGHTS
+caffe-compat groups split --original-alexnet NET --split-alexnet NET --caffemodel WEIGHTS   (as group_spitter.py)
+
+Writes NET.split.prototxt and WEIGHTS.split.caffemodel.h5, or .merge. for merge. With both nets given, as the fork's
+scripts take them, the second is written as it is. What stands there already is kept unless --force-overwrite is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import caffe_compat as cc
+from caffe_compat.commands.decompose import keep_existing
+from caffe_compat.commands.options import comma_list, one_of
+
+VERBS = {"split": cc.split_groups, "merge": cc.merge_groups}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=tuple(VERBS))
+    parser.add_argument("net", nargs="?", metavar="NET", help="the net's prototxt")
+    parser.add_argument("weights", nargs="?", metavar="WEIGHTS", help="its .caffemodel or .caffemodel.h5")
+    parser.add_argument("--original-alexnet", metavar="NET", help="the net with groups, by the fork's name")
+    parser.add_argument("--split-alexnet", metavar="NET", help="the net with parallel layers, by the fork's name")
+    parser.add_argument("--caffemodel", metavar="WEIGHTS", help="the weights, by the fork's name")
+    parser.add_argument("--parts", type=comma_list, metavar="A=2,B=2", help="what to split: layers and into how many")
+    parser.add_argument("--force-overwrite", action="store_true", help="replace files that exist")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    splitting = arguments.action == "split"
+    given, other = arguments.original_alexnet, arguments.split_alexnet
+    source, target = (given, other) if splitting else (other, given)
+    net = one_of(arguments.net, source, "net", "--original-alexnet" if splitting else "--split-alexnet")
+    weights = one_of(arguments.weights, arguments.caffemodel, "weights", "--caffemodel")
+    model = cc.read_model(net, weights)
+    if target:
+        wanted = cc.read_net(target)
+        made = cc.Model(wanted, cc.regroup_weights(model.weights, wanted))
+    elif splitting:
+        made = cc.split_groups(model, parse_parts(arguments.parts))
+    else:
+        made = cc.merge_groups(model)
+    missing = sorted({layer.name for layer in made.net.layer if layer.type == "Convolution"} - set(made.weights))
+    if missing:
+        raise cc.WeightsError(f"{weights} has nothing for {', '.join(missing)}; the nets must name X and X_group0, ...")
+    paths = [Path(f"{net}.{arguments.action}.prototxt"), Path(f"{weights}.{arguments.action}.caffemodel.h5")]
+    if not arguments.force_overwrite:
+        keep_existing(paths)
+    cc.write_model(made, *paths)
+    print("\n".join(f"Saved as {path}" for path in paths))
+    return 0
+
+
+def parse_parts(words: tuple[str, ...] | None) -> dict[str, int] | None:
+    """{layer: parts} of `--parts conv1=2,conv2=2`; None, every grouped Convolution, where it is not given."""
+    if words is None:
+        return None
+    try:
+        return {name: int(count) for name, count in (word.split("=") for word in words)}
+    except ValueError:
+        raise cc.RankError(f"--parts {','.join(words)}: wanted LAYER=PARTS, for example conv1=2,conv2=2") from None
