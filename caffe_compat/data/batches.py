@@ -24,31 +24,38 @@ class RecordCursor:
     def __init__(self, database: Database, rank: int = 0, ranks: int = 1) -> None:
         self.database, self.rank, self.ranks = database, rank, ranks
         self._next = -1
-        self._stream: Iterator[tuple[int, Bytes]] = iter(())
+        self._position = self._opened_at = 0
+        self._stream: Iterator[Bytes] = iter(())
 
-    def take(self, start: int, count: int) -> list[tuple[int, Bytes]]:
-        """(number, bytes) of `count` records of this rank, from its record `start` on, counted over all passes."""
+    def take(self, start: int, count: int) -> tuple[list[int], list[Bytes]]:
+        """The numbers and the bytes of `count` records of this rank, from its record `start` on, over all passes."""
         if start != self._next:
-            forever = _round_and_round(self.database, start * self.ranks + self.rank)
-            self._stream = itertools.islice(forever, 0, None, self.ranks)
+            self._go_to(start * self.ranks)
         self._next = start + count
-        return list(itertools.islice(self._stream, count))
+        numbers: list[int] = []
+        records: list[Bytes] = []
+        while len(records) < count * self.ranks:
+            taken = list(itertools.islice(self._stream, count * self.ranks - len(records)))
+            numbers.extend(range(self._position, self._position + len(taken)))
+            records.extend(taken)
+            self._position += len(taken)
+            if len(records) < count * self.ranks:
+                self._go_round()
+        return numbers[self.rank :: self.ranks], records[self.rank :: self.ranks]
 
+    def _go_to(self, position: int) -> None:
+        self._position = self._opened_at = position % self.database.count if self.database.count else position
+        self._stream = iter(self.database.records(self._position))
 
-def _round_and_round(database: Database, start: int) -> Iterator[tuple[int, Bytes]]:
-    """(number, record) from record `start` on, counted over all passes; DataError if there is none at all."""
-    position = start % database.count if database.count else start
-    while True:
-        read = -1
-        for read, record in enumerate(database.records(position)):
-            yield position + read, record
-        if read >= 0:
-            position = 0
-            continue
-        database.count = sum(1 for _ in database.key_order())  # it ends before `position`
-        if not database.count:
-            raise DataError(f"{database.path}: the database is empty")
-        position %= database.count
+    def _go_round(self) -> None:
+        """Back to the first record; DataError if there is none at all."""
+        if self._position > self._opened_at:
+            self._go_to(0)
+            return
+        self.database.count = sum(1 for _ in self.database.key_order())  # it ends before the position that was wanted
+        if not self.database.count:
+            raise DataError(f"{self.database.path}: the database is empty")
+        self._go_to(self._position)
 
 
 class DatumBatches:
@@ -71,7 +78,7 @@ class DatumBatches:
     ) -> None:
         self.database, self.batch_size, self.transform, self.seed = database, batch_size, transform, seed
         self._cursor = RecordCursor(database, rank, ranks)
-        number, record = self._cursor.take(0, 1)[0]
+        (number,), (record,) = self._cursor.take(0, 1)
         self._first = self._decode(number, self._parse(number, record)).shape
         self._assembler = Assembler(transform, database.count, self._first, cache_bytes, workers)
 
@@ -88,13 +95,12 @@ class DatumBatches:
         numbers = (start + np.arange(self.batch_size)) * self._cursor.ranks + self._cursor.rank
         batch = self._assembler.remembered(numbers, draws)
         if batch is None:
-            records = self._cursor.take(start, self.batch_size)
+            taken, records = self._cursor.take(start, self.batch_size)
             alike = _alike(records)
             if alike is not None:
-                taken = [number for number, _ in records]
                 batch = self._assembler.stacked(taken, *alike, draws, self._where(taken[0]))
             else:
-                batch = self._assembler.each([self._item(*record) for record in records], draws)
+                batch = self._assembler.each(list(map(self._item, taken, records)), draws)
         images, labels = batch
         return images.transpose(0, 3, 1, 2), labels
 
@@ -126,10 +132,10 @@ class DatumBatches:
         return f"{self.database.path}: record {number}"
 
 
-def _alike(records: list[tuple[int, Bytes]]) -> tuple[np.ndarray, np.ndarray] | None:
+def _alike(records: list[Bytes]) -> tuple[np.ndarray, np.ndarray] | None:
     """Images (batch, height, width, channels) and labels of raw records of one kind; None where they are others."""
     try:
-        alike = parse_alike([record for _, record in records])
+        alike = parse_alike(records)
     except ValueError:
         return None  # the first is damaged; parsing one by one says how
     if alike is None:
