@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -41,7 +40,6 @@ class Plan:
         return overhang(self.size, self.output, self.windows)
 
 
-@lru_cache(maxsize=1024)
 def make_plan(layer: str, size: Sizes, windows: Windows, ceil: bool) -> Plan:
     """The plan for planes of `size` (height, width); ShapeError where an output would have no window to look at."""
     output = pooled_size(size, windows, ceil)
@@ -73,9 +71,11 @@ def max_pool(bottom: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     As in Caffe a NaN never wins, and a window without a value above -FLT_MAX gives -FLT_MAX (index -1).
     """
     top, index = _max_of_numbers(bottom, plan)
-    # the sum of the tops is finite unless one of them is not, or they are so large that the slow way does no harm;
-    # on other devices a look at it would wait for the device, so there NaN wins, as in torch
-    if top.device.type != "cpu" or math.isfinite(top.detach().sum().item()):
+    # elsewhere the look at the values would wait for the device, or break a program being recorded: there NaN wins
+    if top.device.type != "cpu" or torch.compiler.is_compiling():
+        return top, index
+    # a finite sum has finite terms; a sum that overflows only takes the slow way
+    if math.isfinite(top.detach().sum().item()):
         return top, index
     numbers = torch.where(bottom > _LEAST, bottom, bottom.new_full((), _LEAST))
     top, index = _max_of_numbers(numbers, plan)
@@ -158,6 +158,7 @@ class Pooling(Layer):
         if self.pool == "STOCHASTIC" and any(windows.pad):
             raise UnsupportedParameterError(f"layer '{self.name}': pad is for MAX and AVE; STOCHASTIC takes none")
         self.windows: Windows | None = None if param.global_pooling else windows
+        self._plans: dict[Sizes, Plan] = {}
 
     def _plane(self, shape: Shape) -> Sizes:
         if len(shape) != 4:
@@ -167,8 +168,10 @@ class Pooling(Layer):
     def plan(self, shape: Shape) -> Plan:
         """How a bottom of `shape` is pooled; global pooling has a window of each plane's own size."""
         size = self._plane(shape)
-        windows = self.windows or Windows(size, (1, 1), (0, 0), (1, 1))
-        return make_plan(self.name, size, windows, self.ceil)
+        if size not in self._plans:
+            windows = self.windows or Windows(size, (1, 1), (0, 0), (1, 1))
+            self._plans[size] = make_plan(self.name, size, windows, self.ceil)
+        return self._plans[size]
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape = bottom_shapes[0]
