@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.decompose.bank import FilterBank, find_layer, layer_fields, read_bank
+from caffe_compat.decompose.bank import find_layer, layer_fields, read_bank
 from caffe_compat.decompose.directions import Rank
 from caffe_compat.decompose.factorize import METHODS, Factorization, factorize
 from caffe_compat.decompose.ranks import as_rank
@@ -80,6 +80,19 @@ def decompose(model: Model, ranks: Mapping[str, Rank], method: str | Mapping[str
     for name in method if not isinstance(method, str) else ():
         find_layer(model, name)
     chains = {name: _factorize_layer(model, name, ranks[name], methods[name]) for name in ranks}
+    return replace_layers(model, chains, {name: CHAINS[method] for name, method in methods.items()})
+
+
+def replace_layers(
+    model: Model,
+    chains: Mapping[str, Factorization],
+    links: Mapping[str, Sequence[Link]],
+    biases: Mapping[str, np.ndarray] | None = None,
+) -> Model:
+    """The model with the layers of `chains` made of the given factors, links and, where other than their own, biases.
+
+    Raises RankError where a weight that layers share would differ, GraphError for names that are taken.
+    """
     _check_shared(model, chains)
     net = NetParameter()
     net.CopyFrom(model.net)
@@ -88,9 +101,11 @@ def decompose(model: Model, ranks: Mapping[str, Rank], method: str | Mapping[str
     for layer in model.net.layer:
         parts = [layer]
         if layer.name in chains:
-            parts = chain_layers(layer, chains[layer.name], CHAINS[methods[layer.name]])
+            parts = chain_layers(layer, chains[layer.name], links[layer.name])
             _check_names(model, layer, parts)
-            weights.update(_chain_blobs(parts, read_bank(model, layer), chains[layer.name]))
+            own = read_bank(model, layer).bias
+            bias = own if own is None or biases is None else biases.get(layer.name, own)
+            weights.update(_chain_blobs(parts, bias, chains[layer.name]))
         net.layer.extend(parts)
     return Model(net, weights)
 
@@ -173,15 +188,14 @@ def _resize(part: Any, factor: np.ndarray, link: Link, before: np.ndarray | None
         fields.group = len(before) // factor.shape[1]
 
 
-def _chain_blobs(parts: Sequence[Any], bank: FilterBank, factorization: Factorization) -> Weights:
+def _chain_blobs(parts: Sequence[Any], bias: np.ndarray | None, factorization: Factorization) -> Weights:
     blobs: Weights = {}
     for part, factor in zip(parts, factorization.factors, strict=True):
         fields = layer_fields(part)
         turned = part.type == "InnerProduct" and fields.transpose
         weight = np.ascontiguousarray(factor.T if turned else factor)
-        last = part is parts[-1]
-        bias = bank.bias if last else np.zeros(len(factor), factor.dtype)
-        blobs[part.name] = (weight, bias) if fields.bias_term and bias is not None else (weight,)
+        added = bias if part is parts[-1] else np.zeros(len(factor), factor.dtype)
+        blobs[part.name] = (weight, added) if fields.bias_term and added is not None else (weight,)
     return blobs
 
 
