@@ -90,21 +90,41 @@ class ROIPooling(RegionLayer):
     def _maxima(self, features: Tensor, items: np.ndarray, rows: Bins, columns: Bins) -> Tensor:
         """Where in the flat (N, C, H, W) each maximum stands, int64 (R, C, pooled_h, pooled_w); -1 for empty bins."""
         channels, height, width = features.shape[1:]
-        places = torch.full((len(items), channels, *self.pooled), -1, dtype=torch.int64, device=features.device)
-        planes = torch.arange(channels, device=features.device) * (height * width)
-        for region, item in enumerate(items):
-            for j, (left, right) in enumerate(zip(columns[0][region], columns[1][region], strict=True)):
-                if right <= left:
-                    continue
-                row_values, row_columns = features[item, :, :, left:right].max(2)
-                for i, (top, bottom) in enumerate(zip(rows[0][region], rows[1][region], strict=True)):
-                    if bottom <= top:
-                        continue
-                    row = row_values[:, top:bottom].argmax(1) + int(top)
-                    column = row_columns.gather(1, row.unsqueeze(1)).squeeze(1) + int(left)
-                    places[region, :, i, j] = planes + row * width + column
-            places[region] += torch.where(places[region] >= 0, int(item) * channels * height * width, 0)
-        return places
+        images = features.permute(0, 2, 3, 1).contiguous()
+        places = torch.empty((len(items), *self.pooled, channels), dtype=torch.int64, device=features.device)
+        filled = [torch.from_numpy(last > first).to(features.device) for first, last in (rows, columns)]
+        for region, item in enumerate(items.tolist()):
+            top, bottom = int(rows[0][region].min()), max(int(rows[1][region].max()), 1)
+            across, down = (_steps(bins, region, features.device) for bins in (columns, rows))
+            strip = images[item, min(top, bottom - 1) : bottom]
+            values, column = _first_maxima(strip, across, 1)
+            _, row = _first_maxima(values, down - min(top, bottom - 1), 0)
+            column = column.gather(0, row)
+            places[region] = (row + min(top, bottom - 1)) * width + column
+        places += torch.from_numpy(items).to(places).view(-1, 1, 1, 1) * channels * height * width
+        places += torch.arange(channels, device=places.device) * (height * width)
+        places = torch.where((filled[0][:, :, None] & filled[1][:, None, :]).unsqueeze(3), places, -1)
+        return places.permute(0, 3, 1, 2)
+
+
+def _steps(bins: Bins, region: int, device: torch.device) -> Tensor:
+    """Step k is where the k-th row of every bin lies, its last one where it has fewer: int64 (longest bin, bins)."""
+    first, last = bins[0][region], np.maximum(bins[1][region] - 1, 0)
+    longest = max(1, int((last - first).max()) + 1)
+    return torch.from_numpy(np.minimum(first + np.arange(longest)[:, None], last)).to(device)
+
+
+def _first_maxima(values: Tensor, steps: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """The largest value of every bin along `axis` and where the first such one lies."""
+    shape = [1] * values.dim()
+    shape[axis] = -1
+    best = values.index_select(axis, steps[0])
+    place = steps[0].view(shape).expand(best.shape)
+    for step in steps[1:]:
+        value = values.index_select(axis, step)
+        better = value > best
+        best, place = torch.where(better, value, best), torch.where(better, step.view(shape), place)
+    return best, place
 
 
 @register("PSROIPooling")
