@@ -5,6 +5,7 @@ default pool, and works with any protobuf runtime from version 4 up. `caffe.binp
 `protos/caffe.proto`.
 """
 
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -31,10 +32,18 @@ def is_repeated(field: Any) -> bool:
     return bool(field.label == field.LABEL_REPEATED) if known is None else bool(known)
 
 
-def is_required(field: Any) -> bool:
-    """Whether a field descriptor is required, in the words of any protobuf release."""
-    known = getattr(field, "is_required", None)
-    return bool(field.label == field.LABEL_REQUIRED) if known is None else bool(known)
+def fields_of(full_name: str) -> list[Any]:
+    """The field descriptors of a message, given with its package: "caffe.NetParameter"."""
+    return list(_pool.FindMessageTypeByName(full_name).fields)
+
+
+@cache
+def required_fields(full_name: str) -> tuple[str, ...]:
+    """The names of the fields that a message must have, in the words of any protobuf release."""
+    fields = fields_of(full_name)
+    if fields and hasattr(fields[0], "is_required"):
+        return tuple(field.name for field in fields if field.is_required)
+    return tuple(field.name for field in fields if field.label == field.LABEL_REQUIRED)
 
 
 NetParameter: Any = message_class("NetParameter")

@@ -11,20 +11,22 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import struct
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 
 from caffe_compat.errors import ParseError
 from caffe_compat.proto.printer import format_text
-from caffe_compat.proto.schema import is_repeated, is_required
+from caffe_compat.proto.schema import fields_of, is_repeated, required_fields
 from caffe_compat.proto.tokens import Token, Tokens, shown, string_bytes, whole_number
 
 __all__ = ["format_text", "parse_text", "read_text"]
 
+_SINGLE = struct.Struct("f")
 _CLOSING = {"{": "}", "<": ">"}
 _TRUTH = {
     "true": True, "True": True, "t": True, "1": True,
@@ -58,21 +60,38 @@ def parse_text(text: str, message_class: Any, path: str = "<text>") -> Any:
     return message
 
 
+class _Field(NamedTuple):
+    """What the parser asks of a field, looked up once for each message type."""
+
+    name: str
+    descriptor: Any
+    repeated: bool
+    is_message: bool
+
+
+@cache
+def _fields_of(full_name: str) -> dict[str, _Field]:
+    return {
+        field.name: _Field(field.name, field, is_repeated(field), field.message_type is not None)
+        for field in fields_of(full_name)
+    }
+
+
 class _Parser:
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
 
     def fields(self, message: Any, name: str, opened: Token | None, closing: str | None) -> None:
         """Fill `message` with all fields up to `closing`, or up to the end of the text."""
-        tokens, descriptor, seen = self.tokens, message.DESCRIPTOR, set()
-        known = descriptor.fields_by_name
+        tokens, seen = self.tokens, set()
+        known = _fields_of(message.DESCRIPTOR.full_name)
         while True:
             token = tokens.take()
             if token.kind == "name":
                 field = known.get(token.text)
                 if field is None:
-                    raise tokens.error(token, _unknown_field(descriptor, name, token.text))
-                if not is_repeated(field):
+                    raise tokens.error(token, _unknown_field(message.DESCRIPTOR, name, token.text))
+                if not field.repeated:
                     if token.text in seen:
                         raise tokens.error(token, f"{name} has '{token.text}' twice; it may stand once")
                     seen.add(token.text)
@@ -82,18 +101,17 @@ class _Parser:
                 break
             else:
                 raise tokens.error(token, self._expected_field(token, name, opened, closing))
-        for field in descriptor.fields:
-            if is_required(field) and field.name not in seen:
-                raise tokens.error(opened or token, f"{name} lacks '{field.name}', which it must have")
+        for required in required_fields(message.DESCRIPTOR.full_name):
+            if required not in seen:
+                raise tokens.error(opened or token, f"{name} lacks '{required}', which it must have")
 
-    def field(self, message: Any, field: Any) -> None:
+    def field(self, message: Any, field: _Field) -> None:
         """Read the value or values of `field` into `message`."""
         tokens = self.tokens
-        is_message = field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE
-        if not tokens.skip(":") and not is_message:
+        if not tokens.skip(":") and not field.is_message:
             raise tokens.error(tokens.next, f"expected ':' after '{field.name}', found {shown(tokens.next)}")
-        read = self.message if is_message else self.scalar
-        if not (is_repeated(field) and tokens.skip("[")):
+        read = self.message if field.is_message else self.scalar
+        if not (field.repeated and tokens.skip("[")):
             read(message, field)
             return
         if tokens.skip("]"):
@@ -105,25 +123,25 @@ class _Parser:
             raise tokens.error(tokens.next, f"expected ',' or ']' in the list of '{field.name}', "
                                             f"found {shown(tokens.next)}")  # fmt: skip
 
-    def message(self, parent: Any, field: Any) -> None:
+    def message(self, parent: Any, field: _Field) -> None:
         """Read one message between braces into `field` of `parent`."""
         token = self.tokens.take()
         closing = _CLOSING.get(token.text) if token.kind == "symbol" else None
         if closing is None:
             raise self.tokens.error(token, f"expected '{{' after '{field.name}', found {shown(token)}")
         value = getattr(parent, field.name)
-        if is_repeated(field):
+        if field.repeated:
             value = value.add()
         else:
             value.SetInParent()
         self.fields(value, field.name, token, closing)
 
-    def scalar(self, message: Any, field: Any) -> None:
+    def scalar(self, message: Any, field: _Field) -> None:
         """Read one number, string, truth value or enum value into `field` of `message`."""
         token = self.tokens.next
-        value = _READERS[field.cpp_type](self, field)
+        value = _READERS[field.descriptor.cpp_type](self, field.descriptor)
         try:
-            if is_repeated(field):
+            if field.repeated:
                 getattr(message, field.name).append(value)
             else:
                 setattr(message, field.name, value)
@@ -147,8 +165,10 @@ class _Parser:
     def float32(self, field: Any) -> float:
         """The value, rounded to single precision; beyond its range it is infinite, as in C++."""
         value = self.float64(field)
-        with np.errstate(over="ignore"):
-            return float(np.float32(value))
+        try:
+            return float(_SINGLE.unpack(_SINGLE.pack(value))[0])
+        except OverflowError:
+            return math.copysign(math.inf, value)
 
     def float64(self, field: Any) -> float:
         token, minus = self.number()

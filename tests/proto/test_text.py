@@ -1,9 +1,12 @@
 """Prototxt in every form that protobuf's text language has, and the sentence that each mistake gets."""
 
 import math
+import re
 
 import pytest
 from google.protobuf import text_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from caffe_compat.errors import ParseError
 from caffe_compat.proto import schema
@@ -121,3 +124,25 @@ def test_strings_with_quotes_control_signs_and_other_scripts_survive():
     assert parse_text(format_text(net), schema.NetParameter) == net
     datum = schema.Datum(data=bytes(range(256)))
     assert parse_text(format_text(datum), schema.Datum) == datum
+
+
+WORDS = st.sampled_from(
+    ["layer", "name", "input_dim", "state", "stage", "{", "}", "<", ">", "[", "]", ":", ",", ";", "-", '"a"', "'", "1",
+     "0x1F", "1e9", "nan", "true", "TEST", "phase", "#", "\n", "\\", "\x00", "\ud800", "9" * 400, "1" * 5000, '"\\777"']
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=2000)
+@given(st.lists(WORDS | st.text(max_size=4), max_size=40))
+def test_any_text_is_read_or_refused_with_its_place(words):
+    try:
+        net = parse_text(" ".join(words), schema.NetParameter, "fuzz")
+    except ParseError as error:
+        assert re.match(r"fuzz:\d+:\d+: \S", str(error))
+    else:
+        assert parse_text(format_text(net), schema.NetParameter) == net
+
+
+def test_ten_thousand_layers_are_read(tmp_path):
+    text = "".join(f'layer {{ name: "l{i}" type: "ReLU" bottom: "b{i}" top: "b{i + 1}" }}\n' for i in range(10_000))
+    assert len(parse_text(text, schema.NetParameter).layer) == 10_000

@@ -69,3 +69,17 @@ def test_input_without_shape_beside_one_with_shape_is_refused():
     net = parse_text('input: "a" input: "b" input_dim: [1, 2, 3, 4]', schema.NetParameter)
     with pytest.raises(ParseError, match="input 'b' has no shape"):
         upgrade_net(net)
+
+
+def test_enum_type_of_a_fork_is_refused_by_name():
+    net = parse_text('layers { name: "n" type: NORMALIZE }', schema.NetParameter)
+    with pytest.raises(ParseError, match="layer 'n': type NORMALIZE is a fork's; write the layer as layer"):
+        upgrade_net(net)
+
+
+def test_unknown_field_of_an_old_layer_is_logged(caplog):
+    layers = schema.V1LayerParameter.FromString(b"\x22\x01r\x28\x12\xb8\x3e\x01")
+    with caplog.at_level(logging.WARNING):
+        net = upgrade_net(schema.NetParameter(layers=[layers]))
+    assert (net.layer[0].name, net.layer[0].type) == ("r", "ReLU")
+    assert "layer 'r': field 999 is unknown; it is dropped" in caplog.text

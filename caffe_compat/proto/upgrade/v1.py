@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf.unknown_fields import UnknownFieldSet
+
 from caffe_compat.errors import ParseError
 from caffe_compat.proto.schema import LayerParameter, NetParameter, V1LayerParameter, is_repeated
 
@@ -40,7 +42,10 @@ def needed(net: Any) -> bool:
 
 
 def upgrade(net: Any) -> list[str]:
-    """Rewrite `net`. Raises ParseError where it has both `layer` and `layers`."""
+    """Rewrite `net`; gives a line for each field that the current form has no place for.
+
+    Raises ParseError where the net has both `layer` and `layers`, or a type that no Caffe knows by name.
+    """
     if net.layer:
         raise ParseError(
             f"the net has both 'layer' ('{net.layer[0].name}') and 'layers' ('{net.layers[0].name}'); "
@@ -49,29 +54,37 @@ def upgrade(net: Any) -> list[str]:
     old = NetParameter()
     old.CopyFrom(net)
     net.ClearField("layers")
+    dropped: list[str] = []
     for layers in old.layers:
-        _upgrade_layer(layers, net.layer.add())
-    return []
+        _upgrade_layer(layers, net.layer.add(), dropped)
+    return dropped
 
 
-def type_name(number: int) -> str:
-    """The current name of an enum type, "" for NONE."""
-    return _NAMES.get(number, "")
-
-
-def _upgrade_layer(old: Any, layer: Any) -> None:
+def _upgrade_layer(old: Any, layer: Any, dropped: list[str]) -> None:
     fields = LayerParameter.DESCRIPTOR.fields_by_name
     for field, value in old.ListFields():
         if field.name == "type":
-            layer.type = type_name(old.type)
+            layer.type = _type(old)
         elif field.name in _PARAM_FIELDS:
             for i, item in enumerate(value):
                 while len(layer.param) <= i:
                     layer.param.add()
                 setattr(layer.param[i], _PARAM_FIELDS[field.name], item)
+        elif field.name not in fields:
+            dropped.append(f"layer '{old.name}': the current form has no place for '{field.name}'; it is dropped")
         elif is_repeated(field):
             getattr(layer, field.name).extend(value)
-        elif field.name in fields and field.message_type:
+        elif field.message_type:
             getattr(layer, field.name).CopyFrom(value)
-        elif field.name in fields:
+        else:
             setattr(layer, field.name, value)
+    for unknown in UnknownFieldSet(old):
+        dropped.append(f"layer '{old.name}': field {unknown.field_number} is unknown; it is dropped")
+
+
+def _type(old: Any) -> str:
+    if old.type in _NAMES:
+        return _NAMES[old.type]
+    # Some forks added enum values; none of them can upgrade its own.
+    name = V1LayerParameter.LayerType.Name(old.type)
+    raise ParseError(f"layer '{old.name}': type {name} is a fork's; write the layer as layer {{ type: \"...\" }}")
