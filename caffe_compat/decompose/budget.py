@@ -157,7 +157,7 @@ def _knapsack(table: Table, room: float) -> dict[str, Choice]:
     for name, (useful, pick) in reversed(list(zip(table, picks, strict=True))):
         chosen[name] = useful[pick[left]]
         left -= math.ceil(chosen[name].cost / step - 1e-9)
-    return chosen
+    return {name: chosen[name] for name in table}
 
 
 def _undominated(choices: Sequence[Choice]) -> list[Choice]:
