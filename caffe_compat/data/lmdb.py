@@ -20,7 +20,7 @@ _COMMIT_EVERY = 1000  # records in a transaction, as Caffe's tools
 _MAP_SIZE = 1 << 40  # address space, as Caffe (1 TB); the file grows as needed
 
 _open_environments: dict[str, tuple[Any, int]] = {}  # path -> environment, users; a forked child goes on using them
-_lock = threading.Lock()
+_lock = threading.RLock()  # a garbage collection within may run a _release in the same thread
 
 
 class LMDB:
@@ -29,9 +29,10 @@ class LMDB:
     def __init__(self, path: Path) -> None:
         self.path = path
         _check_header(path)
-        environment = _acquire(path)
+        key = str(path.resolve())  # now, for the working directory may be another one when it is given back
+        environment = _acquire(key, path)
         self._transaction = environment.begin(buffers=True)
-        self._release = weakref.finalize(self, _release, os.getpid(), path, self._transaction)
+        self._release = weakref.finalize(self, _release, os.getpid(), key, self._transaction)
         self.count: int | None = environment.stat()["entries"]
 
     def records(self, start: int = 0) -> Iterator[memoryview]:
@@ -71,8 +72,8 @@ def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]], resume: bool 
     return count
 
 
-def _acquire(path: Path) -> Any:
-    lmdb, key = _module(), str(path.resolve())
+def _acquire(key: str, path: Path) -> Any:
+    lmdb = _module()
     with _lock:
         environment, users = _open_environments.get(key, (None, 0))
         if environment is None:
@@ -98,11 +99,10 @@ def _open(lmdb: ModuleType, path: Path) -> Any:
     return lmdb.open(str(path), lock=False, **options)
 
 
-def _release(process: int, path: Path, transaction: Any) -> None:
+def _release(process: int, key: str, transaction: Any) -> None:
     if process != os.getpid():
         return  # a forked child; the transaction is its parent's
     transaction.abort()
-    key = str(path.resolve())
     with _lock:
         environment, users = _open_environments.pop(key)
         if users > 1:
