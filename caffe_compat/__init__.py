@@ -25,6 +25,7 @@ from caffe_compat.errors import (
 
 if TYPE_CHECKING:
     from caffe_compat.data.contents import survey
+    from caffe_compat.data.crops import Preprocessing, list_images, read_labels, read_mean_planes
     from caffe_compat.data.datasets import make_cifar10, make_mnist
     from caffe_compat.data.datum import encode_datum
     from caffe_compat.data.image_lists import read_image_list
@@ -56,7 +57,9 @@ if TYPE_CHECKING:
         read_ranks,
         round_ranks,
     )
+    from caffe_compat.decompose.responses import decompose_by_responses, recalibrate
     from caffe_compat.decompose.rewrite import decompose
+    from caffe_compat.net.classifier import Classifier, Prediction, own_preprocessing
     from caffe_compat.net.net import Net
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
     from caffe_compat.proto.files import write_atomically
@@ -75,6 +78,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Certificate": "decompose.certificate",
+    "Classifier": "net.classifier",
     "Comparison": "decompose.cost",
     "Conversion": "data.imageset",
     "Cost": "decompose.cost",
@@ -86,6 +90,8 @@ _HOMES = {
     "Net": "net.net",
     "NetParameter": "proto.schema",
     "Plan": "decompose.budget",
+    "Prediction": "net.classifier",
+    "Preprocessing": "data.crops",
     "Solver": "solver.solver",
     "SolverParameter": "proto.schema",
     "SolverState": "solver.state",
@@ -97,16 +103,19 @@ _HOMES = {
     "compare_time": "decompose.latency",
     "compute_mean": "data.mean",
     "decompose": "decompose.rewrite",
+    "decompose_by_responses": "decompose.responses",
     "encode_datum": "data.datum",
     "factorize": "decompose.factorize",
     "force_gradient": "solver.regularizers.force",
     "format_text": "proto.printer",
     "layer_costs": "decompose.cost",
+    "list_images": "data.crops",
     "make_cifar10": "data.datasets",
     "make_imageset": "data.imageset",
     "make_mnist": "data.datasets",
     "merge_groups": "decompose.groups",
     "output_weights": "solver.nets",
+    "own_preprocessing": "net.classifier",
     "pad_database": "data.padding",
     "parse_text": "proto.text",
     "rank_by_energy": "decompose.ranks",
@@ -119,11 +128,14 @@ _HOMES = {
     "ranks_in_order": "decompose.ranks",
     "read_blob": "proto.binary",
     "read_image_list": "data.image_lists",
+    "read_labels": "data.crops",
+    "read_mean_planes": "data.crops",
     "read_model": "proto.model",
     "read_net": "proto.model",
     "read_ranks": "decompose.ranks",
     "read_solver": "proto.model",
     "read_weights": "proto.model",
+    "recalibrate": "decompose.responses",
     "regroup_weights": "decompose.groups",
     "round_ranks": "decompose.ranks",
     "split_groups": "decompose.groups",
@@ -143,6 +155,7 @@ __all__ = [
     "METHODS",
     "CaffeCompatError",
     "Certificate",
+    "Classifier",
     "Comparison",
     "Conversion",
     "Cost",
@@ -156,6 +169,8 @@ __all__ = [
     "NetParameter",
     "ParseError",
     "Plan",
+    "Prediction",
+    "Preprocessing",
     "RankError",
     "ShapeError",
     "Solver",
@@ -174,16 +189,19 @@ __all__ = [
     "compare_time",
     "compute_mean",
     "decompose",
+    "decompose_by_responses",
     "encode_datum",
     "factorize",
     "force_gradient",
     "format_text",
     "layer_costs",
+    "list_images",
     "make_cifar10",
     "make_imageset",
     "make_mnist",
     "merge_groups",
     "output_weights",
+    "own_preprocessing",
     "pad_database",
     "parse_text",
     "rank_by_energy",
@@ -196,11 +214,14 @@ __all__ = [
     "ranks_in_order",
     "read_blob",
     "read_image_list",
+    "read_labels",
+    "read_mean_planes",
     "read_model",
     "read_net",
     "read_ranks",
     "read_solver",
     "read_weights",
+    "recalibrate",
     "regroup_weights",
     "round_ranks",
     "split_groups",

@@ -29,10 +29,12 @@ VERBS = {
     "solve": Verb("solve", "train a net as its solver prototxt says, with or without force"),
     "train": Verb("solve", "the same as solve, by Caffe's name"),
     "test": Verb("test", "score a net on its own test data"),
+    "classify": Verb("classify", "say what is in images, by the classes of a trained net"),
     "time": Verb("time", "measure each layer, forward and backward"),
     "show": Verb("show", "print a net as a table: layer, type, tops, shape, parameters, multiply-adds"),
     "decompose": Verb("decompose", "replace layers by chains of low rank"),
     "verify": Verb("verify", "check a decomposed net against the net it came from"),
+    "groups": Verb("groups", "make grouped convolutions parallel layers, or one convolution again"),
     "data": Verb("data", "make the databases that nets read, and mean images"),
     "upgrade": Verb("upgrade", "rewrite an old net, solver or caffemodel in the current format"),
 }

@@ -101,7 +101,7 @@ def read_mean_planes(path: Path) -> np.ndarray:
 
 
 def list_images(paths: list[Path]) -> list[Path]:
-    """`paths`, with the image files in it, by name, for each folder; DataError for a missing file and an empty folder."""
+    """`paths`, with the image files in it, by name, for each folder; DataError for a missing file or empty folder."""
     found = []
     for path in paths:
         if path.is_dir():
@@ -130,7 +130,7 @@ def read_labels(path: Path) -> list[str]:
 
 
 def _cut(image: np.ndarray, height: int, width: int, oversample: bool, where: str) -> np.ndarray:
-    """The crops (1 or 10, height, width, channels) of an image; the centre begins at (size - crop) / 2, rounded down."""
+    """The crops (1 or 10, height, width, channels) of an image; the centre begins at (size - crop) // 2."""
     room = image.shape[0] - height, image.shape[1] - width
     if min(room) < 0:
         found = f"{image.shape[0]}x{image.shape[1]}"
