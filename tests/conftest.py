@@ -1,10 +1,15 @@
-"""What every test may ask for: the golden folder, and the real models and data that are never committed."""
+"""What every test may ask for: the golden folder, and the real models and data, which are never committed."""
 
+import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from caffe_compat import make_cifar10
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,3 +28,22 @@ def shared(*parts: str) -> Path:
 def golden(*parts: str) -> Path:
     """A committed golden case of tests/golden."""
     return Path(__file__).resolve().parent.joinpath("golden", *parts)
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CIFAR-10 (folder cifar10) and MNIST (mnist) as published, unpacked once; skips where that cannot be done."""
+    script = shared("data", "unpack.py")
+    if importlib.util.find_spec("imagecodecs") is None:
+        pytest.skip("unpacking the shared data needs the package imagecodecs")
+    folder = tmp_path_factory.mktemp("published")
+    subprocess.run([sys.executable, str(script), str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cifar10(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with cifar10_train_lmdb, cifar10_test_lmdb and mean.binaryproto of the real CIFAR-10."""
+    folder = tmp_path_factory.mktemp("cifar10")
+    make_cifar10(published / "cifar10", folder)
+    return folder

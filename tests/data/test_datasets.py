@@ -1,9 +1,6 @@
 """CIFAR-10 and MNIST become the databases that Caffe's own tools make."""
 
 import gzip
-import importlib.util
-import subprocess
-import sys
 import tarfile
 
 import numpy as np
@@ -19,24 +16,6 @@ from caffe_compat.layers.registry import create_layer
 from caffe_compat.proto.binary import read_blob
 from caffe_compat.proto.schema import Datum, NetParameter
 from tests.conftest import golden, shared
-
-
-@pytest.fixture(scope="session")
-def published(tmp_path_factory):
-    """The real files, unpacked once; skips without the shared data or the package that unpacks them."""
-    script = shared("data", "unpack.py")
-    if importlib.util.find_spec("imagecodecs") is None:
-        pytest.skip("unpacking the shared data needs the package imagecodecs")
-    folder = tmp_path_factory.mktemp("published")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def cifar10(published, tmp_path_factory):
-    out = tmp_path_factory.mktemp("cifar10")
-    make_cifar10(published / "cifar10", out)
-    return out
 
 
 def test_the_mean_of_cifar10_equals_caffes_to_the_byte(cifar10, published):
