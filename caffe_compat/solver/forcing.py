@@ -67,6 +67,15 @@ def force_multipliers(
     return multipliers
 
 
+def force_groups(net: Net) -> list[int]:
+    """How many groups of filters each learnable parameter has: the `group` of the convolution that owns it, else 1."""
+    groups = []
+    for param in net.learnable_params:
+        layer = net.layers[param.layer].param
+        groups.append(layer.convolution_param.group if layer.type == "Convolution" and _is_bank(param) else 1)
+    return groups
+
+
 def _for_layers(net: Net, names: Iterable[str]) -> list[float]:
     """The parameters with 2 axes or more of these layers at their own force_mult, or 1; all others 0."""
     chosen = set()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, SolverError
 from caffe_compat.net.net import Net
@@ -17,13 +19,18 @@ from caffe_compat.solver.config import SolverConfig
 from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.state import SolverState, check_fit, load, read_state, to_file, write_state
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 logger = logging.getLogger(__name__)
 
 
-def snapshot_paths(config: SolverConfig, iteration: int) -> tuple[Path, Path]:
-    """Where the weights and the state of `iteration` go."""
+def snapshot_paths(config: SolverConfig, name: str) -> tuple[Path, Path]:
+    """Where the weights and the state of snapshot `name`, such as "iter_1000", go."""
     suffix = ".h5" if config.snapshot_hdf5 else ""
-    stem = f"{config.snapshot_prefix}_iter_{iteration}"
+    stem = f"{config.snapshot_prefix}_{name}"
     return Path(f"{stem}.caffemodel{suffix}"), Path(f"{stem}.solverstate{suffix}")
 
 
@@ -44,14 +51,40 @@ def check_writable(config: SolverConfig) -> None:
         ) from None
 
 
-def write_snapshot(config: SolverConfig, nets: Mapping[str, Net], state: SolverState, smoothed: SmoothedLoss) -> Path:
+@contextmanager
+def prefix_reserved(config: SolverConfig) -> Iterator[None]:
+    """Within this block, no other process can train into the same snapshot_prefix; SolverError where one does now.
+
+    The lock is the kernel's: it goes with the process, however that ends.
+    """
+    prefix = Path(config.snapshot_prefix)
+    if fcntl is None or not prefix.parent.is_dir():
+        yield
+        return
+    path = prefix.with_name(f".{prefix.name}.lock")
+    with path.open("a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SolverError(
+                f"another run is writing snapshots to '{prefix}' ({path} is locked); give this one another prefix"
+            ) from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def write_snapshot(
+    config: SolverConfig, nets: Mapping[str, Net], state: SolverState, smoothed: SmoothedLoss, name: str
+) -> Path:
     """Write weights, side-car and state; the path of the state. A file that stood there stays unless its heir is whole.
 
     The state comes last: once it is there, so is all that it needs. SolverError where the disk does not take it.
     """
     if not config.snapshot_prefix:
         raise SolverError("snapshot_prefix is missing; give the path that snapshots start with")
-    weights_path, state_path = snapshot_paths(config, state.iteration)
+    weights_path, state_path = snapshot_paths(config, name)
     kind = "HDF5" if config.snapshot_hdf5 else "binary proto"
     model = nets["train"].model()
     stored = to_file(state, str(weights_path))
@@ -92,9 +125,9 @@ def read_snapshot(
     return sidecar.apply(extras, nets, config.average_loss) if extras else SmoothedLoss(config.average_loss)
 
 
-def load_weights(net: Net, paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Copy weights in by layer name, file after file, as `caffe train -weights a,b`."""
-    for path in paths:
+def load_weights(net: Net, weights: Any) -> None:
+    """Copy weights in by layer name, file after file, as `caffe train -weights a,b`: a comma list or a sequence."""
+    for path in _paths(weights):
         logger.info("Finetuning from %s", path)
         try:
             report = net.load_weights(read_weights(path, net.param))
@@ -115,3 +148,12 @@ def _learned_net(name: str, state_path: Path) -> Path:
     raise SolverError(
         f"{state_path}: its weights '{name}' are neither there nor at '{beside}'; put them beside the solverstate"
     )
+
+
+def _paths(weights: Any) -> list[str | os.PathLike[str]]:
+    """Weights files from a comma list, one path or a sequence of either."""
+    if isinstance(weights, os.PathLike):
+        return [weights]
+    if isinstance(weights, str):
+        return [name.strip() for name in weights.split(",") if name.strip()]
+    return [name for item in weights for name in _paths(item)]

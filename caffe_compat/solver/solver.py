@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from caffe_compat.proto.model import Model, read_solver
 from caffe_compat.proto.upgrade import upgrade_solver
 from caffe_compat.solver import snapshots
 from caffe_compat.solver.config import SolverConfig, read_config
+from caffe_compat.solver.debug import passes_explained, update_explained
 from caffe_compat.solver.device import choose_device
-from caffe_compat.solver.forcing import choose_force, force_multipliers
+from caffe_compat.solver.forcing import choose_force, force_groups, force_multipliers
 from caffe_compat.solver.gradients import clip, normalize
 from caffe_compat.solver.log import number
 from caffe_compat.solver.nets import output_weights, test_nets, training_net
@@ -43,7 +45,8 @@ class Solver:
 
     weights: files to start from, a comma list or a sequence; instead of those that the solver names. device: "cpu",
     "cuda", "cuda:1", or "auto" (what solver_mode asks for, if it is here). force: l1, l2, linear, gravity or none;
-    force_decay, force_layers: see `forcing`. max_iter: instead of the solver's. level, stages: of the training net.
+    force_decay, force_layers: see `forcing`; force_per_group: filters attract only those of their own group, as they do
+    not in the fork. max_iter: instead of the solver's. level, stages: of the training net.
     compat: "bvlc" or "wen2017", see Net.
 
     callbacks: objects with any of before_step(solver), after_step(solver), after_test(solver, results) and
@@ -58,6 +61,7 @@ class Solver:
         force: str | None = None,
         force_decay: float | None = None,
         force_layers: Sequence[str] | str | None = None,
+        force_per_group: bool = False,
         compat: str = "bvlc",
         max_iter: int | None = None,
         level: int = 0,
@@ -78,10 +82,13 @@ class Solver:
         self.test_nets = [net.to(self.device) for net in test_nets(self.param, self.path, compat)]
         for net in self.test_nets:
             net.share_weights_with(self.net)
-        snapshots.load_weights(self.net, _names(weights if weights is not None else self.param.weights))
-        self._prepare(force is not None and force != "none", force_layers, compat)
+        snapshots.load_weights(self.net, weights if weights is not None else self.param.weights)
+        multipliers = force_multipliers(
+            self.net, force not in (None, "none"), force_layers, self.config.force.decay, compat
+        )
+        self._prepare(multipliers, force_groups(self.net) if force_per_group else None)
 
-    def _prepare(self, force_wanted: bool, force_layers: Sequence[str] | str | None, compat: str) -> None:
+    def _prepare(self, force_multipliers: Sequence[float], groups: Sequence[int] | None) -> None:
         config, force = self.config, self.config.force
         self._params = self.net.learnable_params
         self.state: SolverState = new_state(self._params, config.type)
@@ -91,12 +98,10 @@ class Solver:
         self._carried: SmoothedLoss | None = None  # of a restored run
         self._requests: set[str] = set()
         self._decay = regularizer(config.regularization_type)
-        self._force = partial(
-            regularizer("force"), force_type=force.force_type, direction=force.direction, decay_type=force.decay_type
-        )
-        multipliers = force_multipliers(self.net, force_wanted, force_layers, force.decay, compat)
+        settings = {"force_type": force.force_type, "direction": force.direction, "decay_type": force.decay_type}
+        self._force = partial(regularizer("force"), **settings, groups=groups)
         self._decay_strengths = [config.weight_decay * param.decay_mult for param in self._params]
-        self._force_strengths = [force.decay * multiplier for multiplier in multipliers]
+        self._force_strengths = [force.decay * multiplier for multiplier in force_multipliers]
         self._output_weights = output_weights(self.net)
 
     @property
@@ -124,10 +129,13 @@ class Solver:
                 if "stop" in self._requests:
                     break
             self._call("before_step")
-            outputs = self._forward_backward()
+            explained = self.config.debug_info and self._is_due(self.config.display)
+            with passes_explained(self.net) if explained else nullcontext():
+                outputs = self._forward_backward()
             if self._is_due(self.config.display):
                 self._display(outputs)
-            self.apply_update()
+            with update_explained(self.net) if explained else nullcontext():
+                self.apply_update()
             self.state.iteration += 1
             self._call("after_step")
             if self._is_due(self.config.snapshot) or "snapshot" in self._requests:
@@ -167,6 +175,11 @@ class Solver:
         logger.info("Learning Rate Policy: %s", config.lr_policy)
         if resume is not None:
             self.restore(resume)
+        with snapshots.prefix_reserved(config):
+            self._train()
+
+    def _train(self) -> None:
+        config = self.config
         self.step(config.max_iter - self.iteration)
         if config.snapshot_after_train and (not config.snapshot or self.iteration % config.snapshot):
             self.snapshot()
@@ -197,9 +210,10 @@ class Solver:
         self._call("after_test", results)
         return results
 
-    def snapshot(self) -> Path:
-        """Write weights and state of now; the path of the solverstate, which `restore` takes."""
-        path = snapshots.write_snapshot(self.config, self._nets(), self.state, self._smoothed)
+    def snapshot(self, name: str | None = None) -> Path:
+        """Write weights and state of now as PREFIX_name ("iter_N" by default); the solverstate, for `restore`."""
+        name = name or f"iter_{self.iteration}"
+        path = snapshots.write_snapshot(self.config, self._nets(), self.state, self._smoothed, name)
         self._call("after_snapshot", path)
         return path
 
@@ -273,12 +287,3 @@ class Solver:
         for callback in self.callbacks:
             if (method := getattr(callback, hook, None)) is not None:
                 method(self, *facts)
-
-
-def _names(weights: Any) -> list[str | os.PathLike[str]]:
-    """Weights files from a comma list, one path or a sequence of either."""
-    if isinstance(weights, os.PathLike):
-        return [weights]
-    if isinstance(weights, str):
-        return [name.strip() for name in weights.split(",") if name.strip()]
-    return [name for item in weights for name in _names(item)]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from caffe_compat.data.datasets import make_cifar10
 from caffe_compat.solver.solver import Solver
@@ -37,7 +36,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def in_folder(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    torch.set_num_threads(2)
 
 
 def test_first_batch_is_the_reference_runs():

@@ -359,3 +359,21 @@ def test_learning_rate_is_the_next_ones_and_does_not_move_the_solver():
     given.step(1)
     assert given.learning_rate == given.learning_rate == pytest.approx(0.025)
     assert given.state.current_step == 0
+
+
+def test_per_group_force_takes_the_groups_of_the_convolution():
+    net = read_net("net.prototxt")
+    convolution = next(layer for layer in net.layer if layer.name == "conv1")
+    grouped = net.layer.add()
+    grouped.CopyFrom(convolution)
+    grouped.name, grouped.bottom[0], grouped.top[0] = "conv2", "conv1", "conv2"
+    grouped.convolution_param.group = 5
+    net.layer.add(name="quiet", type="Silence", bottom=["conv2"])
+    param = read_solver("solver.prototxt")
+    param.ClearField("net")
+    param.net_param.CopyFrom(net)
+    given = Solver(param, force="l1", force_per_group=True)
+    users = [param.users[0] for param in given.net.learnable_params]
+    assert dict(zip(users, given._force.keywords["groups"], strict=True)) == {
+        ("conv1", 0): 1, ("conv1", 1): 1, ("conv2", 0): 5, ("conv2", 1): 1, ("ip1", 0): 1, ("ip1", 1): 1,
+    }  # fmt: skip

@@ -39,16 +39,20 @@ def add_force(
     force_type: str = "Degradation",
     direction: str = "all",
     decay_type: str = "fixed",
+    groups: Sequence[int] | None = None,
 ) -> None:
     """Add strength * force to each gradient, in place; a strength is force_decay * force_mult, of either sign.
 
     direction "same" drops the elements that point against the gradient; decay_type "adaptive" makes the force's norm
-    strength * |gradient|. Both look at the gradient as it stands, weight decay included.
+    strength * |gradient|. Both look at the gradient as it stands, weight decay included. groups: how many groups of
+    filters of each weight keep to themselves; 1 for all by default, for the fork ignores the groups of a convolution.
     """
-    for weight, gradient, strength in zip(weights, gradients, strengths, strict=True):
+    for weight, gradient, strength, parts in zip(
+        weights, gradients, strengths, groups or [1] * len(weights), strict=True
+    ):
         if strength == 0 or weight.dim() < 2:
             continue
-        force = force_gradient(weight, force_type)
+        force = torch.cat([force_gradient(part, force_type) for part in weight.chunk(parts)])
         if direction == "same":
             force.masked_fill_(gradient * force < 0, 0)
         if decay_type == "adaptive":

@@ -200,3 +200,12 @@ def test_adaptive_decay_leaves_the_gradient_where_there_is_no_force():
 def test_unknown_force_type_names_the_known_ones():
     with pytest.raises(SolverError, match="force_type is 'constant'; allowed: Degradation, Constant, Linear, Gravity"):
         force_gradient(torch.ones(2, 2), "constant")
+
+
+def test_groups_of_filters_keep_to_themselves_only_when_asked():
+    weight = torch.randn(6, 4, generator=torch.Generator().manual_seed(11))
+    together, apart = torch.zeros(6, 4), torch.zeros(6, 4)
+    add_force([weight], [together], [1.0], "Constant")
+    add_force([weight], [apart], [1.0], "Constant", groups=[2])
+    torch.testing.assert_close(apart, torch.cat([force_gradient(weight[:3]), force_gradient(weight[3:])]))
+    torch.testing.assert_close(together, force_gradient(weight))
