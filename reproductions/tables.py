@@ -1,0 +1,142 @@
+"""The tables of README.md, made from what real Caffe recorded and from results/: `python -m reproductions.tables`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from reproductions.record import HERE, RESULTS, read_result
+
+README = HERE.parent / "README.md"
+GOLDEN = HERE.parent / "tests" / "golden"
+MARK = "<!-- {name}: made by `python -m reproductions.tables`, do not edit -->\n"
+END = "<!-- end of {name} -->"
+
+
+def exactness() -> str:
+    """One row a golden family: how many cases real Caffe computed, how closely they are met, and the test."""
+    table = [("What Caffe computed", "cases", "met within", "test")]
+    table += [(what, str(count()), tolerance, f"`tests/{test}`") for what, count, tolerance, test in FAMILIES]
+    return markdown(table)
+
+
+def scores() -> str:
+    """One row a public trained model: the accuracy that its authors' Caffe reports, and ours."""
+    if not (RESULTS / "scores.json").exists():
+        return ""
+    table = [("Public model, its test set", "images", "Caffe", "here")]
+    for row in read_result("scores")["rows"]:
+        published = "-" if row["published"] is None else f"{row['published']:.2f} %"
+        table.append((row["model"], f"{row['images']:,}", published, f"{row['ours']:.2f} %"))
+    return markdown(table)
+
+
+def quickstart() -> str:
+    """The rows that the quickstart printed when it was recorded."""
+    if not (RESULTS / "quickstart.json").exists():
+        return ""
+    result = read_result("quickstart")
+    layers = list(result["rows"][0]["ranks"])
+    table = [
+        (
+            "Digits, 449 test images",
+            "accuracy",
+            *(f"rank of {layer}" for layer in layers),
+            "decomposed",
+            "multiply-adds",
+        )
+    ]
+    for row in result["rows"]:
+        ranks = [f"{row['ranks'][layer]} of {row['filters'][layer]}" for layer in layers]
+        small = f"{100 * row['small_accuracy']:.2f} %", f"{row['speedup']:.2f} times fewer"
+        table.append((row["name"], f"{100 * row['accuracy']:.2f} %", *ranks, *small))
+    return markdown(table)
+
+
+def files(folder: str, pattern: str) -> Callable[[], int]:
+    """Counts the golden files or folders that match."""
+    return lambda: len(list((GOLDEN / folder).glob(pattern)))
+
+
+def entries(*path: str) -> Callable[[], int]:
+    """Counts the entries of a golden index."""
+    return lambda: len(json.loads(GOLDEN.joinpath(*path).read_text(encoding="utf-8")))
+
+
+FAMILIES: tuple[tuple[str, Callable[[], int], str, str], ...] = (
+    (
+        "layers, forward and backward",
+        entries("layers", "cases.json"),
+        "1e-5 of the largest value",
+        "layers/test_golden_layers.py",
+    ),
+    ("whole nets, every blob and gradient", files("nets", "*.npz"), "2e-5, gradients 1e-4", "net/test_golden_nets.py"),
+    (
+        "solver runs, weights and history",
+        files("solver", "*/trajectory.npz"),
+        "10 times Caffe's own rounding",
+        "solver/test_golden_trajectories.py",
+    ),
+    (
+        "the force alone",
+        entries("force_step", "force_step.json"),
+        "float32 rounding; 1e-11 in float64",
+        "solver/regularizers/test_force.py",
+    ),
+    ("snapshots resumed, both ways", files("resume", "*"), "1e-5; the files to the bit", "solver/test_snapshots.py"),
+    (
+        "filter banks factorized",
+        entries("decompose", "tensors.json"),
+        "2e-5 of the largest weight",
+        "decompose/test_factorize.py",
+    ),
+    (
+        "nets decomposed by the paper's scripts",
+        files("decompose", "flow/*"),
+        "1e-5 of the largest output",
+        "decompose/test_rewrite.py",
+    ),
+    (
+        "old nets and solvers upgraded",
+        files("formats", "upgrade_*/*.in.prototxt"),
+        "equal messages",
+        "proto/test_upgrade.py",
+    ),
+    (
+        "data layers, batch after batch",
+        files("formats", "data/*.npz"),
+        "exact; 1e-5 with a mean file",
+        "layers/test_stored.py",
+    ),
+    ("fillers", entries("fillers", "fillers.json"), "5 standard errors", "layers/test_fillers.py"),
+)
+
+TABLES: dict[str, Callable[[], str]] = {"exactness": exactness, "scores": scores, "quickstart": quickstart}
+
+
+def markdown(rows: Iterable[tuple[Any, ...]]) -> str:
+    """Rows, the first of them the head, as a Markdown table."""
+    head, *body = [f"| {' | '.join(row)} |\n" for row in rows]
+    return head + re.sub(r"[^|\n]+", "---", head) + "".join(body)
+
+
+def filled(text: str) -> str:
+    """`text` with the table between each pair of marks made anew."""
+    for name, make in TABLES.items():
+        start, end = MARK.format(name=name), END.format(name=name)
+        before, found, rest = text.partition(start)
+        if found:
+            _, _, after = rest.partition(end)
+            text = f"{before}{start}\n{make()}\n{end}{after}"
+    return text
+
+
+def main(readme: Path = README) -> None:
+    readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
