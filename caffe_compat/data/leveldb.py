@@ -33,7 +33,8 @@ class LevelDB:
         if not (path / "CURRENT").is_file():
             raise DataError(f"{path}: no LevelDB there (it has no file CURRENT)")
         self._folder, self._database = _open_view(path)
-        self._remove = weakref.finalize(self, _remove_view, os.getpid(), self._folder, self._database)
+        self._iterators: set[Any] = set()  # the open ones; they must be closed before the database is
+        self._remove = weakref.finalize(self, _remove_view, os.getpid(), self._folder, self._database, self._iterators)
         size = sum(file.stat().st_size for file in path.iterdir())
         self.count: int | None = sum(1 for _ in self.key_order()) if size <= _COUNT_UP_TO else None
 
@@ -51,10 +52,15 @@ class LevelDB:
 
     def _iterate(self, **what: bool) -> Iterator[bytes]:
         plyvel = _module()
+        iterator = self._database.iterator(verify_checksums=True, fill_cache=False, **what)
+        self._iterators.add(iterator)
         try:
-            yield from self._database.iterator(verify_checksums=True, fill_cache=False, **what)
+            yield from iterator
         except plyvel.Error as error:
             raise DataError(f"{self.path}: LevelDB is damaged ({_text(error)})") from error
+        finally:
+            iterator.close()
+            self._iterators.discard(iterator)
 
 
 def write_leveldb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> int:
@@ -89,9 +95,16 @@ def _open_view(path: Path) -> tuple[Path, Any]:
         raise DataError(f"{path}: LevelDB cannot be opened ({_text(error)})") from error
 
 
-def _remove_view(process: int, folder: Path, database: Any) -> None:
+def _remove_view(process: int, folder: Path, database: Any, iterators: set[Any]) -> None:
+    """Close and delete the view.
+
+    plyvel's own close knows its iterators by weak references, which a garbage collection clears first: an iterator
+    that is collected together with its database would then free memory of a database that is gone.
+    """
     if process != os.getpid():
         return  # a forked child; the view is its parent's
+    for iterator in tuple(iterators):
+        iterator.close()
     database.close()
     shutil.rmtree(folder, ignore_errors=True)
 
