@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from caffe_compat.errors import DataError
 
 Shape = tuple[int, ...]
 CACHE_BYTES = 1 << 29  # a set whose pixels fit in here is kept in memory after its first pass
+_UNUSED = 3  # references to an array that only its list, a loop variable and the counting call hold; views count too
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Item:
 class Assembler:
     """Makes (images, labels) of a batch: float32 (batch, height, width, channels) and float32 (batch,).
 
-    count: images in the set, None if unknown. first: (height, width, channels) of one of them. A set of uint8 images
-    that are all of that shape and fit in `cache_bytes` is kept, undecoded work done once.
+    count: images in the set, None if unknown. first: (height, width, channels) of its first image, named `where` in
+    messages. A set of uint8 images that are all of that shape and fit in `cache_bytes` is kept, so that later passes
+    decode nothing.
     """
 
     def __init__(
@@ -38,12 +41,15 @@ class Assembler:
         transform: Transform,
         count: int | None,
         first: Shape,
+        where: str,
         cache_bytes: int = CACHE_BYTES,
         workers: int | None = None,
     ) -> None:
         self.transform = transform
         self._workers = workers or len(os.sched_getaffinity(0))
         self._pool: ThreadPoolExecutor | None = None
+        self._empty = _Arrays()
+        self._output = transform.output_shape(first, where)
         fits = count and count * int(np.prod(first)) <= cache_bytes
         self._cache: _Cache | None = _Cache(count, first) if count and fits else None
 
@@ -52,7 +58,7 @@ class Assembler:
         if self._cache is None or not self._cache.has(numbers):
             return None
         pixels, labels = self._cache.get(numbers)
-        return self.transform.stack(pixels, draws), labels
+        return self.transform.stack(pixels, draws, self._empty), labels
 
     def stacked(
         self, numbers: Sequence[int], pixels: np.ndarray, labels: np.ndarray, draws: Draws, where: str
@@ -60,32 +66,47 @@ class Assembler:
         """The batch of (batch, height, width, channels) images that are of one size already."""
         self.transform.output_shape(pixels.shape[1:], where)
         self._remember(numbers, pixels, labels)
-        return self.transform.stack(pixels, draws), labels
+        return self.transform.stack(pixels, draws, self._empty), labels
 
     def each(self, items: Sequence[Item], draws: Draws) -> tuple[np.ndarray, np.ndarray]:
         """The batch of images that are decoded and transformed one by one; the results must be of one size."""
-        first = items[0].decode()
-        shape = self.transform.output_shape(first.shape, items[0].where)
-        target = np.empty((len(items), *shape), np.float32)
+        images: list[np.ndarray | None] = [None] * len(items)
+        shape, others = self._output, "the first of all"
+        if not self.transform.crop or len(items) == 1:  # Caffe reshapes for the first image of every batch
+            first, others = items[0].decode(), "the first of its batch"
+            images[0], shape = first, self.transform.output_shape(first.shape, items[0].where)
+        target = self._empty((len(items), *shape))
 
-        def place(index: int) -> np.ndarray:
-            item = items[index]
-            image = item.decode() if index else first
-            found = self.transform.output_shape(image.shape, item.where)
+        def place(index: int) -> None:
+            decoded = images[index]
+            image = items[index].decode() if decoded is None else decoded
+            found = self.transform.output_shape(image.shape, items[index].where)
             if found != shape:
                 raise DataError(
-                    f"{item.where}: the image is {found} (height, width, channels), others of its batch are {shape}; "
+                    f"{items[index].where}: the image is {found} (height, width, channels), {others} {shape}; "
                     "set crop_size, or resize the images to one size"
                 )
             self.transform.place(image, draws, index, target[index])
-            return image
+            images[index] = None if self._cache is None else image
 
+        self._in_threads(place, len(items))
+        labels = np.array([item.label for item in items], np.float32)
+        if self._cache is not None:
+            kept = [image for image in images if image is not None]
+            self._remember([item.number for item in items], kept, labels)
+        return target, labels
+
+    def _in_threads(self, work: Callable[[int], None], count: int) -> None:
+        """Call `work` with 0 to count - 1; each thread takes the next number when it is free."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._workers, "decode")
-        images = list(self._pool.map(place, range(len(items))))
-        labels = np.array([item.label for item in items], np.float32)
-        self._remember([item.number for item in items], images, labels)
-        return target, labels
+        numbers = iter(range(count))
+
+        def keep_working(_: int) -> None:
+            for number in numbers:
+                work(number)
+
+        list(self._pool.map(keep_working, range(min(self._workers, count))))
 
     def close(self) -> None:
         """Stop the threads."""
@@ -96,6 +117,22 @@ class Assembler:
     def _remember(self, numbers: Sequence[int], images: np.ndarray | list[np.ndarray], labels: np.ndarray) -> None:
         if self._cache is not None and not self._cache.put(numbers, images, labels):
             self._cache = None  # a set of several sizes or of floats is not kept
+
+
+class _Arrays:
+    """Float32 arrays, used again once nobody else holds them: fresh memory costs as much as filling it."""
+
+    def __init__(self, most: int = 16) -> None:
+        self._given: list[np.ndarray] = []
+        self._most = most
+
+    def __call__(self, shape: Shape) -> np.ndarray:
+        for array in self._given:
+            if sys.getrefcount(array) == _UNUSED and array.shape == shape:
+                return array
+        array = np.empty(shape, np.float32)
+        self._given = [*self._given[-self._most + 1 :], array]
+        return array
 
 
 class _Cache:

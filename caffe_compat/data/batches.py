@@ -80,7 +80,7 @@ class DatumBatches:
         self._cursor = RecordCursor(database, rank, ranks)
         (number,), (record,) = self._cursor.take(0, 1)
         self._first = self._decode(number, self._parse(number, record)).shape
-        self._assembler = Assembler(transform, database.count, self._first, cache_bytes, workers)
+        self._assembler = Assembler(transform, database.count, self._first, self._where(0), cache_bytes, workers)
 
     @property
     def shapes(self) -> list[Shape]:

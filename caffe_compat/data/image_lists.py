@@ -78,8 +78,9 @@ class ImageBatches:
         if self._start >= len(entries):
             raise DataError(f"rand_skip {skip} passes over all {len(entries)} images; set it lower")
         self._order = (-1, np.arange(len(entries)))
-        self._first = load(entries[self._numbers(0)[0]][0]).shape
-        self._assembler = Assembler(transform, len(entries), self._first, cache_bytes, workers)
+        name = entries[self._numbers(0)[0]][0]
+        self._first = load(name).shape
+        self._assembler = Assembler(transform, len(entries), self._first, load.root + name, cache_bytes, workers)
 
     @property
     def shapes(self) -> list[Shape]:

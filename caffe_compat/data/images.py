@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,8 @@ import numpy as np
 
 from caffe_compat.errors import DataError
 
+_OPENCV_CHANNELS = 4
+
 
 def decode_image(content: bytes | memoryview, where: str, color: bool | None = None) -> np.ndarray:
     """The image that the bytes of a JPEG, PNG, ... file hold.
@@ -17,11 +20,11 @@ def decode_image(content: bytes | memoryview, where: str, color: bool | None = N
     color: True gives three channels, False one, None what the file has. DataError if it cannot be decoded, or pixels
     have more than 8 bits; a file that ends early is refused too (Caffe's ImageData fills the missing part with grey).
     """
-    cv2 = _opencv()
-    flag = {True: cv2.IMREAD_COLOR, False: cv2.IMREAD_GRAYSCALE, None: cv2.IMREAD_UNCHANGED}[color]
+    opencv = _opencv()
+    flag = {True: opencv.IMREAD_COLOR, False: opencv.IMREAD_GRAYSCALE, None: opencv.IMREAD_UNCHANGED}[color]
     try:
-        image: np.ndarray | None = cv2.imdecode(np.frombuffer(content, np.uint8), flag) if len(content) else None
-    except cv2.error as error:
+        image: np.ndarray | None = opencv.imdecode(np.frombuffer(content, np.uint8), flag) if len(content) else None
+    except opencv.error as error:
         raise DataError(f"{where}: the image cannot be decoded ({error.err})") from error
     if image is None:
         why = "its file ends early" if is_truncated(content) else "it is damaged, or of a kind OpenCV does not know"
@@ -54,11 +57,21 @@ def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def encode_image(image: np.ndarray, kind: str) -> bytes:
     """A file of type `kind` ("jpg", "png") that holds `image`; DataError if OpenCV has no such encoder."""
-    cv2 = _opencv()
+    opencv = _opencv()
     try:
-        return bytes(cv2.imencode(f".{kind.lstrip('.')}", image)[1])
-    except cv2.error as error:
+        return bytes(opencv.imencode(f".{kind.lstrip('.')}", image)[1])
+    except opencv.error as error:
         raise DataError(f"OpenCV cannot encode images as '{kind}'; use png or jpg") from error
+
+
+def mirrored(images: np.ndarray) -> np.ndarray:
+    """A copy of `images` (..., width, channels) with left and right exchanged."""
+    opencv = _opencv_or_none()
+    if opencv is None or images.shape[-1] > _OPENCV_CHANNELS:
+        return np.ascontiguousarray(images[..., ::-1, :])
+    rows = images if images.ndim == 3 else np.ascontiguousarray(images).reshape(-1, *images.shape[-2:])
+    flipped: np.ndarray = opencv.flip(rows, 1)  # moves whole pixels, ten times as fast as numpy
+    return flipped.reshape(images.shape)
 
 
 def is_truncated(content: bytes | memoryview) -> bool:
@@ -69,11 +82,17 @@ def is_truncated(content: bytes | memoryview) -> bool:
     return content[:4] == b"\x89PNG" and b"IEND" not in content[-64:]
 
 
-@lru_cache(maxsize=1)
 def _opencv() -> ModuleType:
+    opencv = _opencv_or_none()
+    if opencv is None:
+        raise DataError("images need the package opencv-python-headless: pip install caffe_compat[data]")
+    return opencv
+
+
+@lru_cache(maxsize=1)
+def _opencv_or_none() -> ModuleType | None:
+    """OpenCV, imported when first needed, for that takes a while."""
     try:
-        import cv2
-    except ImportError as error:
-        raise DataError("images need the package opencv-python-headless: pip install caffe_compat[data]") from error
-    module: ModuleType = cv2
-    return module
+        return importlib.import_module("cv2")
+    except ImportError:
+        return None

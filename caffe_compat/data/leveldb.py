@@ -52,15 +52,16 @@ class LevelDB:
 
     def _iterate(self, **what: bool) -> Iterator[bytes]:
         plyvel = _module()
-        iterator = self._database.iterator(verify_checksums=True, fill_cache=False, **what)
-        self._iterators.add(iterator)
         try:
-            yield from iterator
+            iterator = self._database.iterator(verify_checksums=True, fill_cache=False, **what)
+            self._iterators.add(iterator)
+            try:
+                yield from iterator
+            finally:
+                iterator.close()
+                self._iterators.discard(iterator)
         except plyvel.Error as error:
             raise DataError(f"{self.path}: LevelDB is damaged ({_text(error)})") from error
-        finally:
-            iterator.close()
-            self._iterators.discard(iterator)
 
 
 def write_leveldb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> int:

@@ -8,20 +8,28 @@ batch seen as (batch, channels, height, width) lies in memory as PyTorch's chann
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from caffe_compat.data.images import mirrored
 from caffe_compat.data.order import generator
 from caffe_compat.data.paths import find_source
 from caffe_compat.errors import DataError
 from caffe_compat.proto.binary import read_blob
 
 Shape = tuple[int, ...]
+Empty = Callable[[Shape], np.ndarray]
+
+
+def new_array(shape: Shape) -> np.ndarray:
+    """A float32 array with any content."""
+    return np.empty(shape, np.float32)
 
 
 @dataclass(frozen=True)
@@ -82,16 +90,19 @@ class Transform:
         """Write `image` (height, width, channels), transformed, into `target`, the float32 place of one image."""
         top, left = self.corner(image.shape, draws.places[index])
         window = (slice(top, top + target.shape[0]), slice(left, left + target.shape[1]))
-        mean = self.mean[window] if self.mean is not None and self.mean.ndim == 3 else self.mean
-        self._arithmetic(image[window], mean, target)
-        if draws.flips[index]:
-            target[...] = _flipped(target)
+        pixels, mean = image[window], self.mean
+        if mean is not None and mean.ndim == 3:
+            mean = mirrored(mean[window]) if draws.flips[index] else mean[window]
+        self._arithmetic(mirrored(pixels) if draws.flips[index] else pixels, mean, target)
 
-    def stack(self, images: np.ndarray, draws: Draws) -> np.ndarray:
-        """Images of one size, (batch, height, width, channels), transformed at once; float32, cropped."""
+    def stack(self, images: np.ndarray, draws: Draws, empty: Empty = new_array) -> np.ndarray:
+        """Images of one size, (batch, height, width, channels), transformed at once; float32, cropped.
+
+        `empty` gives the array for the result: float32 of a shape, with any content.
+        """
         whole_mean = self.mean is not None and self.mean.ndim == 3
         if self.random and whole_mean:
-            values = np.empty(images.shape, np.float32)
+            values = empty(images.shape)
             self._arithmetic(images, self.mean, values)
             return self._cut(values, draws)
         if self.random:
@@ -101,7 +112,7 @@ class Transform:
             bottom, right = (top + self.crop, left + self.crop) if self.crop else images.shape[1:3]
             images = images[:, top:bottom, left:right]
             mean = self.mean[top:bottom, left:right] if self.mean is not None and whole_mean else self.mean
-        values = np.empty(images.shape, np.float32)
+        values = empty(images.shape)
         self._arithmetic(images, mean, values)
         return values
 
@@ -120,7 +131,7 @@ class Transform:
         if mean is not None:
             rows = target.reshape(*target.shape[:-2], -1) if target.flags.c_contiguous else target
             if mean.ndim == 1 and rows is not target:
-                mean = np.resize(mean, rows.shape[-1])  # one long row is much faster than a row of three channels
+                mean = _row(mean.tobytes(), rows.shape[-1])  # far faster than a row of three channels
             np.subtract(rows, mean.reshape(mean.shape[0], -1) if mean.ndim == 3 else mean, out=rows)
         if self.scale != 1:
             np.multiply(target, np.float32(self.scale), out=target)
@@ -139,7 +150,7 @@ class Transform:
             images = cut.view(images.dtype).reshape(*cut.shape, images.shape[3])
         if self.mirror and draws.flips.any():
             images = images if self.crop else images.copy()
-            images[draws.flips] = _flipped(images[draws.flips])
+            images[draws.flips] = mirrored(images[draws.flips])
         return images
 
 
@@ -149,10 +160,10 @@ def _as_pixels(images: np.ndarray) -> np.ndarray:
     return images.view(np.dtype((np.void, images.itemsize * images.shape[-1])))[..., 0]
 
 
-def _flipped(images: np.ndarray) -> np.ndarray:
-    """A copy of `images` (..., width, channels) with left and right exchanged."""
-    pixels = np.ascontiguousarray(_as_pixels(images)[..., ::-1])
-    return pixels.view(images.dtype).reshape(images.shape)
+@lru_cache(maxsize=64)
+def _row(mean: bytes, length: int) -> np.ndarray:
+    """The float32 mean values of the channels, over and over, for a row of pixels."""
+    return np.resize(np.frombuffer(mean, np.float32), length)
 
 
 def read_transform(param: Any, layer: str, phase: str, folder: Path | None = None) -> Transform:
