@@ -59,15 +59,27 @@ if TYPE_CHECKING:
     )
     from caffe_compat.decompose.responses import decompose_by_responses, recalibrate
     from caffe_compat.decompose.rewrite import decompose
+    from caffe_compat.export.check import check
+    from caffe_compat.export.report import Report
     from caffe_compat.net.classifier import Classifier, Prediction, own_preprocessing
     from caffe_compat.net.net import Net
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
     from caffe_compat.proto.files import write_atomically
-    from caffe_compat.proto.model import Model, Weights, read_model, read_net, read_solver, read_weights, write_model
+    from caffe_compat.proto.model import (
+        Model,
+        Weights,
+        is_binary,
+        read_model,
+        read_net,
+        read_solver,
+        read_weights,
+        write_model,
+    )
     from caffe_compat.proto.printer import format_text
     from caffe_compat.proto.schema import NetParameter, SolverParameter
     from caffe_compat.proto.text import parse_text
     from caffe_compat.proto.upgrade import upgrade_solver
+    from caffe_compat.solver.callbacks import KeepBest, KeepLast, Patience
     from caffe_compat.solver.log import GlogHandler, JsonLinesLog
     from caffe_compat.solver.nets import output_weights
     from caffe_compat.solver.regularizers.force import force_gradient
@@ -85,13 +97,17 @@ _HOMES = {
     "Factorization": "decompose.factorize",
     "GlogHandler": "solver.log",
     "JsonLinesLog": "solver.log",
+    "KeepBest": "solver.callbacks",
+    "KeepLast": "solver.callbacks",
     "METHODS": "decompose.factorize",
     "Model": "proto.model",
     "Net": "net.net",
     "NetParameter": "proto.schema",
+    "Patience": "solver.callbacks",
     "Plan": "decompose.budget",
     "Prediction": "net.classifier",
     "Preprocessing": "data.crops",
+    "Report": "export.report",
     "Solver": "solver.solver",
     "SolverParameter": "proto.schema",
     "SolverState": "solver.state",
@@ -99,6 +115,7 @@ _HOMES = {
     "break_even_rank": "decompose.cost",
     "can_train": "decompose.finetune",
     "certify": "decompose.certificate",
+    "check": "export.check",
     "compare_cost": "decompose.cost",
     "compare_time": "decompose.latency",
     "compute_mean": "data.mean",
@@ -108,6 +125,7 @@ _HOMES = {
     "factorize": "decompose.factorize",
     "force_gradient": "solver.regularizers.force",
     "format_text": "proto.printer",
+    "is_binary": "proto.model",
     "layer_costs": "decompose.cost",
     "list_images": "data.crops",
     "make_cifar10": "data.datasets",
@@ -164,14 +182,18 @@ __all__ = [
     "GlogHandler",
     "GraphError",
     "JsonLinesLog",
+    "KeepBest",
+    "KeepLast",
     "Model",
     "Net",
     "NetParameter",
     "ParseError",
+    "Patience",
     "Plan",
     "Prediction",
     "Preprocessing",
     "RankError",
+    "Report",
     "ShapeError",
     "Solver",
     "SolverError",
@@ -185,6 +207,7 @@ __all__ = [
     "break_even_rank",
     "can_train",
     "certify",
+    "check",
     "compare_cost",
     "compare_time",
     "compute_mean",
@@ -194,6 +217,7 @@ __all__ = [
     "factorize",
     "force_gradient",
     "format_text",
+    "is_binary",
     "layer_costs",
     "list_images",
     "make_cifar10",

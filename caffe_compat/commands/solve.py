@@ -10,6 +10,7 @@ import argparse
 import logging
 import shlex
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     parser.add_argument("--snapshot", metavar="STATE", help="resume from this .solverstate or .solverstate.h5")
     parser.add_argument("--max-iter", type=int, metavar="N", help="stop after N iterations in all")
+    _add_keeping(parser)
     add_device(parser)
     add_compat(parser)
     add_state(parser)
@@ -63,17 +65,34 @@ def _add_force(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="layers to force (default: as force_mult says, or every Convolution where none is set)",
     )
+    parser.add_argument(
+        "--force-per-group", action="store_true", help="filters attract only those of their own group of a convolution"
+    )
+
+
+def _add_keeping(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep-best", metavar="OUTPUT", help="keep a snapshot of the best test of this output, e.g. accuracy"
+    )
+    parser.add_argument(
+        "--patience", type=int, metavar="N", help="stop after N tests in a row without a better --keep-best output"
+    )
+    parser.add_argument("--keep-last", type=int, metavar="N", help="remove all but the last N numbered snapshots")
 
 
 def run(arguments: argparse.Namespace) -> int:
     path = one_of(arguments.solver_file, arguments.solver, "solver", "--solver")
     if arguments.snapshot and arguments.weights:
         raise cc.SolverError("--snapshot resumes a run and --weights starts one; give only one of them")
+    if arguments.patience is not None and not arguments.keep_best:
+        raise cc.SolverError(
+            f"--patience {arguments.patience} waits for a better output; name it: --keep-best accuracy"
+        )
     set_threads(arguments.threads)
     with glog_lines():
         solver = make_solver(path, arguments)
         journal = cc.JsonLinesLog(f"{solver.config.snapshot_prefix}.jsonl")
-        solver.callbacks += [journal, RankReport(journal)]
+        solver.callbacks += [journal, RankReport(journal), *keepers(arguments)]
         journal.write(event="start", command=shlex.join(sys.argv), **circumstances(solver))
         log.info("Starting Optimization")
         try:
@@ -93,11 +112,22 @@ def make_solver(path: str, arguments: argparse.Namespace) -> cc.Solver:
         force=arguments.force,
         force_decay=arguments.force_decay,
         force_layers=arguments.force_layers,
+        force_per_group=arguments.force_per_group,
         compat=arguments.compat,
         max_iter=arguments.max_iter,
         level=arguments.level,
         stages=arguments.stage,
     )
+
+
+def keepers(arguments: argparse.Namespace) -> Iterator[Any]:
+    """The callbacks of --keep-best, --patience and --keep-last."""
+    if arguments.keep_best:
+        yield cc.KeepBest(arguments.keep_best)
+    if arguments.patience is not None:
+        yield cc.Patience(arguments.patience, arguments.keep_best)
+    if arguments.keep_last is not None:
+        yield cc.KeepLast(arguments.keep_last)
 
 
 def circumstances(solver: cc.Solver) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from reproductions.record import write_result
 
 HERE = Path(__file__).parent
 KEEP = 0.95  # share of energy that a rank keeps, as in the paper
-FORCE, FORCE_DECAY = "l1", 3e-4
+FORCE, FORCE_DECAY = "l1", 5e-4
 SMOKE_ITERATIONS = 20
 
 

@@ -72,6 +72,16 @@ def test_what_was_done_to_the_pixels_is_said(folder, capsys):
     assert capsys.readouterr().err == said
 
 
+def test_a_net_for_training_needs_neither_its_data_nor_its_mean_when_these_are_given(folder, capsys):
+    data = """layer { name: "data" type: "Data" top: "data" top: "label" data_param { source: "db" backend: LMDB }
+              transform_param { scale: 0.5 mean_file: "gone.binaryproto" } }"""
+    Path("net.prototxt").write_text("\n".join(data if '"Input"' in line else line for line in NET.splitlines()))
+    shapes = ["--input", "data=1,3,8,8", "--input", "label=1", "--mean", "20"]
+    assert classes([*shapes, "photographs/green.png"], capsys) == [[1, 0, 2]]
+    assert main(["classify", *TRAINED, *shapes, "photographs"]) == 0
+    assert "mean 20, scale 0.5" in capsys.readouterr().err
+
+
 def test_bad_images_are_skipped_and_counted_on_request(folder, capsys):
     Path("photographs/broken.jpg").write_bytes(b"no image")
     assert main(["classify", *TRAINED, "--json", "--skip-bad", "photographs"]) == 0

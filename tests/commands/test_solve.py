@@ -144,12 +144,11 @@ def test_caffes_spellings_train_the_same_weights(problem, capsys):
 
 
 def test_a_resumed_run_ends_where_a_straight_run_ends(problem, capsys):
-    problem.edit("solver.prototxt", "snapshot: 10", "snapshot: 12")  # after whole passes over the 40 images
     solve(capsys)
     straight = (problem.folder / "small_iter_20.caffemodel").read_bytes()
     (problem.folder / "small_iter_20.caffemodel").unlink()
-    lines = solve(capsys, "-snapshot", "small_iter_12.solverstate")
-    assert any(line.endswith("] Resuming from small_iter_12.solverstate") for line in lines)
+    lines = solve(capsys, "-snapshot", "small_iter_10.solverstate")
+    assert any(line.endswith("] Resuming from small_iter_10.solverstate") for line in lines)
     assert (problem.folder / "small_iter_20.caffemodel").read_bytes() == straight
 
 
@@ -167,6 +166,19 @@ def test_solver_mode_gpu_without_one_warns_and_trains_on_the_cpu(problem, capsys
     problem.edit("solver.prototxt", "solver_mode: CPU", "solver_mode: GPU")
     warnings = [line for line in solve(capsys, "--max-iter", "1") if line.startswith("W")]
     assert len(warnings) == 1 and "GPU" in warnings[0] and "CPU" in warnings[0]
+
+
+def test_the_best_and_the_last_snapshots_are_kept(problem, capsys):
+    problem.edit("solver.prototxt", "snapshot: 10", "snapshot: 5")
+    solve(capsys, "--keep-best", "accuracy", "--keep-last", "2")
+    states = {path.name for path in problem.folder.glob("*.solverstate")}
+    assert states == {"small_iter_15.solverstate", "small_iter_20.solverstate", "small_best_accuracy.solverstate"}
+
+
+def test_patience_stops_a_run_that_gets_no_better(problem, capsys):
+    problem.edit("solver.prototxt", "base_lr: 0.05", "base_lr: 0")
+    solve(capsys, "--keep-best", "loss", "--patience", "1")
+    assert {path.name for path in problem.folder.glob("small_iter_*.solverstate")} == {"small_iter_10.solverstate"}
 
 
 def test_threads_are_as_asked(problem, capsys):
