@@ -51,7 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes to show, default 5")
     parser.add_argument("--output", metavar="BLOB", help="which output has the scores, where there are several")
     parser.add_argument(
-        "--input", type=input_shape, metavar="BLOB=SHAPE", help="shape of the input of a net whose data is not here"
+        "--input",
+        type=input_shape,
+        action="append",
+        default=[],
+        metavar="BLOB=SHAPE",
+        help="shape of a blob whose data is not here, e.g. data=1,3,32,32; may be repeated",
     )
     parser.add_argument("--skip-bad", action="store_true", help="leave out and count images that cannot be read")
     parser.add_argument("--json", action="store_true", help="print one JSON array")
@@ -89,7 +94,7 @@ def make_classifier(arguments: argparse.Namespace) -> cc.Classifier:
         level=arguments.level,
         stages=arguments.stage,
         compat=arguments.compat,
-        input_shapes=dict([arguments.input]) if arguments.input else None,
+        input_shapes=dict(arguments.input) or None,
         folder=Path(arguments.model).parent,
     )
     load_all(net, arguments.weights)
@@ -99,9 +104,11 @@ def make_classifier(arguments: argparse.Namespace) -> cc.Classifier:
         given["mean"] = read_mean(arguments.mean)
     if arguments.scale is not None:
         given["scale"] = arguments.scale
-    preprocessing = dataclasses.replace(cc.own_preprocessing(net), **given)
+    own = cc.own_preprocessing(net, with_mean=arguments.mean is None)
+    preprocessing = dataclasses.replace(own, **given)
     classifier = cc.Classifier(net.to(choose_device(arguments)), preprocessing, arguments.output)
-    print(f"images: {preprocessing.describe(classifier.height, classifier.width)}", file=sys.stderr)
+    seen = preprocessing.describe(classifier.channels, classifier.height, classifier.width)
+    print(f"images: {seen}", file=sys.stderr)
     return classifier
 
 

@@ -51,15 +51,15 @@ class Preprocessing:
         planes *= np.float32(self.scale)
         return planes
 
-    def describe(self, height: int, width: int) -> str:
-        """This in a line, for a net that takes height x width."""
+    def describe(self, channels: int, height: int, width: int) -> str:
+        """This in a line, for a net that takes so many channels of height x width."""
         size = self.size if self.size is not None else (height, width)
         resize = "x".join(map(str, size)) if isinstance(size, tuple) else f"a shorter side of {size}"
         mean = "no mean"
         if self.mean is not None:
             mean = "a mean image" if self.mean.ndim == 3 else f"mean {','.join(f'{value:g}' for value in self.mean)}"
         crops = "10 crops" if self.oversample else "the centre"
-        order = "RGB" if self.rgb else "BGR"
+        order = "grey" if channels == 1 else ("RGB" if self.rgb else "BGR")
         return f"resized to {resize}, {crops} of {height}x{width}, {order}, {mean}, scale {self.scale:g}"
 
     def _new_size(self, image: tuple[int, ...], height: int, width: int) -> tuple[int, int]:

@@ -14,4 +14,5 @@ def find_source(name: str, *folders: Path | None, named_by: str) -> Path:
         if candidate.exists():
             return candidate
     places = ", ".join(dict.fromkeys(str(candidate.absolute().parent) for candidate in candidates))
-    raise DataError(f"{named_by}: '{name}' is not in {places}")
+    way_out = "correct the path" if Path(name).is_absolute() else "start in the folder that this path counts from"
+    raise DataError(f"{named_by}: '{name}' is not in {places}; {way_out}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -116,12 +117,18 @@ class Classifier:
         return name, classes
 
 
-def own_preprocessing(net: Net) -> Preprocessing:
-    """The scale and the mean of the net's first layer with a transform_param, which only nets for training have."""
+def own_preprocessing(net: Net, with_mean: bool = True) -> Preprocessing:
+    """The scale and the mean of the net's first layer with a transform_param, which only nets for training have.
+
+    with_mean False leaves out the mean, whose file may be missing.
+    """
     for node in net.graph.nodes:
         if node.param.HasField("transform_param"):
-            folder = net.layers[node.name].context.folder
-            transform = read_transform(node.param.transform_param, node.name, net.graph.phase, folder)
+            param = copy.copy(node.param.transform_param)
+            if not with_mean:
+                param.ClearField("mean_file")
+                param.ClearField("mean_value")
+            transform = read_transform(param, node.name, net.graph.phase, net.layers[node.name].context.folder)
             mean = transform.mean
             if mean is not None and mean.ndim == 3:
                 mean = mean.transpose(2, 0, 1)

@@ -67,6 +67,7 @@ def test_a_net_for_training_says_its_own_scale_and_mean_and_needs_no_labels(imag
     assert own_preprocessing(classifier.net).scale == 0.5
     assert classifier.output == "scores"
     np.testing.assert_allclose(next(classifier.predict(images[9:])).scores, [4, 8, 12])
+    assert own_preprocessing(classifier.net, with_mean=False) == Preprocessing(scale=0.5)
 
 
 def test_an_image_that_cannot_be_read_is_named_or_left_out(
