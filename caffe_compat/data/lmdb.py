@@ -91,9 +91,7 @@ def _open(lmdb: ModuleType, path: Path) -> Any:
     if (path / "lock.mdb").exists():
         try:
             return lmdb.open(str(path), **options)
-        except (lmdb.LockError, lmdb.ReadonlyError, lmdb.ReadersFullError):
-            pass
-        except lmdb.Error as error:
+        except lmdb.Error as error:  # a lock that cannot be had, on a read-only disk say, is done without
             if "already open" in str(error):
                 raise
     return lmdb.open(str(path), lock=False, **options)
