@@ -79,7 +79,10 @@ if TYPE_CHECKING:
     from caffe_compat.proto.schema import NetParameter, SolverParameter
     from caffe_compat.proto.text import parse_text
     from caffe_compat.proto.upgrade import upgrade_solver
+    from caffe_compat.recipes.shrink import Shrunk, shrink
+    from caffe_compat.recipes.stages import Stage
     from caffe_compat.solver.callbacks import KeepBest, KeepLast, Patience
+    from caffe_compat.solver.filters import filter_angles
     from caffe_compat.solver.log import GlogHandler, JsonLinesLog
     from caffe_compat.solver.nets import output_weights
     from caffe_compat.solver.regularizers.force import force_gradient
@@ -108,9 +111,11 @@ _HOMES = {
     "Prediction": "net.classifier",
     "Preprocessing": "data.crops",
     "Report": "export.report",
+    "Shrunk": "recipes.shrink",
     "Solver": "solver.solver",
     "SolverParameter": "proto.schema",
     "SolverState": "solver.state",
+    "Stage": "recipes.stages",
     "Weights": "proto.model",
     "break_even_rank": "decompose.cost",
     "can_train": "decompose.finetune",
@@ -123,6 +128,7 @@ _HOMES = {
     "decompose_by_responses": "decompose.responses",
     "encode_datum": "data.datum",
     "factorize": "decompose.factorize",
+    "filter_angles": "solver.filters",
     "force_gradient": "solver.regularizers.force",
     "format_text": "proto.printer",
     "is_binary": "proto.model",
@@ -156,6 +162,7 @@ _HOMES = {
     "recalibrate": "decompose.responses",
     "regroup_weights": "decompose.groups",
     "round_ranks": "decompose.ranks",
+    "shrink": "recipes.shrink",
     "split_groups": "decompose.groups",
     "survey": "data.contents",
     "theoretical_speedup": "decompose.cost",
@@ -195,10 +202,12 @@ __all__ = [
     "RankError",
     "Report",
     "ShapeError",
+    "Shrunk",
     "Solver",
     "SolverError",
     "SolverParameter",
     "SolverState",
+    "Stage",
     "UnsupportedLayerError",
     "UnsupportedParameterError",
     "Weights",
@@ -215,6 +224,7 @@ __all__ = [
     "decompose_by_responses",
     "encode_datum",
     "factorize",
+    "filter_angles",
     "force_gradient",
     "format_text",
     "is_binary",
@@ -248,6 +258,7 @@ __all__ = [
     "recalibrate",
     "regroup_weights",
     "round_ranks",
+    "shrink",
     "split_groups",
     "survey",
     "theoretical_speedup",

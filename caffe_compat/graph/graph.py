@@ -9,7 +9,7 @@ from typing import Any
 from caffe_compat.errors import GraphError
 from caffe_compat.graph.rules import net_state, partition, phase_name
 from caffe_compat.graph.splits import insert_splits
-from caffe_compat.graph.wiring import LOSS_TYPES, Blob, Node, wire
+from caffe_compat.graph.wiring import LOSS_TYPES, Blob, Node, OnFault, wire
 
 __all__ = ["Blob", "Graph", "Node", "build_graph"]
 
@@ -34,9 +34,14 @@ class Graph:
 
 
 def build_graph(
-    net: Any, phase: str, level: int = 0, stages: Iterable[str] = (), loss_types: Container[str] = LOSS_TYPES
+    net: Any,
+    phase: str,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    loss_types: Container[str] = LOSS_TYPES,
+    on_fault: OnFault | None = None,
 ) -> Graph:
-    """The graph of an upgraded NetParameter; GraphError where its layers do not fit together.
+    """The graph of an upgraded NetParameter; GraphError where its layers do not fit together (see `wire`).
 
     Every Node's param is a copy with its phase filled in, as Caffe writes it into a caffemodel.
     A layer of one of the `loss_types` that names no top makes one.
@@ -52,5 +57,5 @@ def build_graph(
     for layer in layers:
         if not layer.HasField("phase"):
             layer.phase = state.phase
-    nodes, outputs = wire(layers, left_out, loss_types)
+    nodes, outputs = wire(layers, left_out, loss_types, on_fault)
     return Graph(net.name, state, nodes, outputs)

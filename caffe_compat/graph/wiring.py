@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from caffe_compat.errors import GraphError
 
 AUTOMATIC = "(automatic)"
+UNMADE = -1  # the version of a bottom that no layer makes
+OnFault = Callable[[str, GraphError], None]
 LOSS_TYPES = frozenset(
     {
         "ContrastiveLoss",
@@ -47,13 +49,18 @@ class Node:
 
 
 def wire(
-    layers: Sequence[Any], left_out: Sequence[Any] = (), loss_types: Container[str] = LOSS_TYPES
+    layers: Sequence[Any],
+    left_out: Sequence[Any] = (),
+    loss_types: Container[str] = LOSS_TYPES,
+    on_fault: OnFault | None = None,
 ) -> tuple[tuple[Node, ...], tuple[str, ...]]:
     """The nodes of `layers`, and the names of the tops that no layer consumes, in alphabetical order.
 
     `left_out` are the layers that the rules keep out; they only serve the message of an error.
-    GraphError for a bottom that no layer above makes, and for a top made twice other than in place.
+    GraphError for a bottom that no layer above makes, and for a top made twice other than in place; with `on_fault`
+    it gets the layer's name and the GraphError instead, and the rest is wired as if the top were a new blob.
     """
+    refuse = on_fault or _raise
     made: dict[str, Blob] = {}
     makers: dict[str, str] = {}
     available: set[str] = set()
@@ -63,32 +70,35 @@ def wire(
         bottoms = []
         for index, name in enumerate(layer.bottom):
             if name not in available:
-                raise GraphError(_unknown_bottom(layer, index, layers, left_out, makers))
-            available.remove(name)
-            bottoms.append(made[name])
+                refuse(layer.name, GraphError(_unknown_bottom(layer, index, layers, left_out, makers)))
+            available.discard(name)
+            bottoms.append(made.get(name, Blob(name, UNMADE)))
         tops = []
         for index, name in enumerate(layer.top):
             in_place = index < len(bottoms) and layer.bottom[index] == name
             if name in made and not in_place:
-                raise GraphError(_made_twice(layer, name, makers[name]))
-            made[name] = Blob(name, made[name].version + 1 if in_place else 0)
+                refuse(layer.name, GraphError(_made_twice(layer, name, makers[name])))
+            made[name] = Blob(name, made[name].version + 1 if name in made else 0)
             makers[name] = layer.name
             available.add(name)
             tops.append(made[name])
         if not tops and layer.type in loss_types:
             tops.append(Blob(AUTOMATIC, automatic))
             automatic += 1
-        nodes.append(Node(layer, tuple(bottoms), tuple(tops), _propagate_down(layer)))
+        nodes.append(Node(layer, tuple(bottoms), tuple(tops), _propagate_down(layer, refuse)))
     return tuple(nodes), tuple(sorted(available))
 
 
-def _propagate_down(layer: Any) -> tuple[bool, ...]:
+def _raise(layer: str, fault: GraphError) -> None:
+    raise fault
+
+
+def _propagate_down(layer: Any, refuse: OnFault) -> tuple[bool, ...]:
     given, wanted = len(layer.propagate_down), len(layer.bottom)
     if given not in (0, wanted):
-        raise GraphError(
-            f"layer '{layer.name}': propagate_down is given {given} times; wanted none, or {wanted} as it has bottoms"
-        )
-    return tuple(layer.propagate_down) if given else (True,) * wanted
+        message = f"propagate_down is given {given} times; wanted none, or {wanted} as it has bottoms"
+        refuse(layer.name, GraphError(f"layer '{layer.name}': {message}"))
+    return tuple(layer.propagate_down) if given == wanted else (True,) * wanted
 
 
 def _unknown_bottom(

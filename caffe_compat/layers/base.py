@@ -59,6 +59,7 @@ class Layer(nn.Module):
     bottoms: ClassVar[Count] = exactly(1)
     tops: ClassVar[Count] = exactly(1)
     default_loss_weight: ClassVar[float] = 0.0  # of the first top, when the prototxt gives none; 1 for losses
+    fork_fields: ClassVar[frozenset[str]] = frozenset()  # "pooling_param.ceil_mode": fields of forks that it obeys
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
-from caffe_compat.errors import GraphError, ShapeError
+from caffe_compat.errors import CaffeCompatError, GraphError, ShapeError
 from caffe_compat.layers.base import Layer
 from caffe_compat.proto.schema import ParamSpec
 
@@ -40,38 +40,53 @@ class LearnableParam:
         return self.users[0][0]
 
 
-def learnable_params(layers: Sequence[Layer], force_backward: bool = False) -> list[LearnableParam]:
+OnFault = Callable[[str, CaffeCompatError], None]
+
+
+def learnable_params(
+    layers: Sequence[Layer], force_backward: bool = False, on_fault: OnFault | None = None
+) -> list[LearnableParam]:
     """Every blob of `layers` once, in the order of the layers; blobs whose `param` names agree become one.
 
     The first layer that gives a name owns the blob, the others keep their own view of its shape. A blob of which every
     user has lr_mult 0 gets no gradient, unless the net says force_backward. GraphError for more param entries than
-    blobs and for multipliers that differ; ShapeError for shapes that do not fit.
+    blobs and for multipliers that differ; ShapeError for shapes that do not fit. With `on_fault` it gets the layer's
+    name and the error instead, and the rest is gone through without that layer's later blobs.
     """
     params: list[LearnableParam] = []
     explicit: list[set[str]] = []
     named: dict[str, int] = {}
     for layer in layers:
-        for index, spec in enumerate(param_specs(layer)):
-            user = (layer.name, index)
-            given = {field for field in MULTIPLIERS if spec.HasField(field)}
-            owner = named.get(spec.name) if spec.name else None
-            if owner is None:
-                named.setdefault(spec.name, len(params))
-                values = {field: getattr(spec, field) for field in MULTIPLIERS}
-                params.append(LearnableParam(layer.blobs[index], (user,), **values))
-                explicit.append(given)
-                layer.blobs[index].requires_grad_(force_backward or spec.lr_mult != 0)
-                continue
-            _check_sharing(params[owner], layer, index, spec)
-            logger.info(
-                "Sharing parameters '%s' owned by layer '%s', param index %d", spec.name, *params[owner].users[0]
-            )
-            params[owner] = _joined(params[owner], user, spec, explicit[owner])
-            explicit[owner] |= given
-            layer.blobs[index] = params[owner].tensor
-            if spec.lr_mult != 0:
-                params[owner].tensor.requires_grad_()
+        try:
+            _add_params(layer, params, explicit, named, force_backward)
+        except (GraphError, ShapeError) as error:
+            if on_fault is None:
+                raise
+            on_fault(layer.name, error)
     return params
+
+
+def _add_params(
+    layer: Layer, params: list[LearnableParam], explicit: list[set[str]], named: dict[str, int], force_backward: bool
+) -> None:
+    for index, spec in enumerate(param_specs(layer)):
+        user = (layer.name, index)
+        given = {field for field in MULTIPLIERS if spec.HasField(field)}
+        owner = named.get(spec.name) if spec.name else None
+        if owner is None:
+            named.setdefault(spec.name, len(params))
+            values = {field: getattr(spec, field) for field in MULTIPLIERS}
+            params.append(LearnableParam(layer.blobs[index], (user,), **values))
+            explicit.append(given)
+            layer.blobs[index].requires_grad_(force_backward or spec.lr_mult != 0)
+            continue
+        _check_sharing(params[owner], layer, index, spec)
+        logger.info("Sharing parameters '%s' owned by layer '%s', param index %d", spec.name, *params[owner].users[0])
+        params[owner] = _joined(params[owner], user, spec, explicit[owner])
+        explicit[owner] |= given
+        layer.blobs[index] = params[owner].tensor
+        if spec.lr_mult != 0:
+            params[owner].tensor.requires_grad_()
 
 
 def param_specs(layer: Layer) -> list[Any]:

@@ -29,15 +29,15 @@ def set_up_layers(
     def shapes_of(node: Node, bottom_shapes: list[Shape]) -> list[Shape]:
         phase = phase_name(node.param.phase)
         layer = create_layer(node.param, replace(context, phase=phase, fills=node.name not in given))
-        _check_counts(node, layer)
+        check_counts(node, layer)
         layers.append(layer)
         layer.setup(bottom_shapes)
         if not isinstance(layer, SourceLayer):
-            return _top_shapes(node, layer, bottom_shapes)
+            return top_shapes(node, layer, bottom_shapes)
         fixed = {top.name: tuple(input_shapes[top.name]) for top in node.tops if top.name in input_shapes}
         if len(fixed) == len(node.tops):
             return list(fixed.values())
-        declared = _top_shapes(node, layer, bottom_shapes)
+        declared = top_shapes(node, layer, bottom_shapes)
         return [fixed.get(top.name, shape) for top, shape in zip(node.tops, declared, strict=True)]
 
     return layers, _walk(graph.nodes, shapes_of)
@@ -51,7 +51,7 @@ def infer_shapes(graph: Graph, layers: Sequence[Layer], fed: Mapping[str, Shape]
         layer = layer_of[id(node)]
         if isinstance(layer, SourceLayer):
             return [fed.get(top.name) for top in node.tops]
-        return _top_shapes(node, layer, bottom_shapes)
+        return top_shapes(node, layer, bottom_shapes)
 
     return _walk(graph.nodes, shapes_of)
 
@@ -65,7 +65,8 @@ def _walk(nodes: Sequence[Node], shapes_of: Callable[[Node, list[Shape]], Sequen
     return shapes
 
 
-def _top_shapes(node: Node, layer: Layer, bottom_shapes: list[Shape]) -> list[Shape]:
+def top_shapes(node: Node, layer: Layer, bottom_shapes: list[Shape]) -> list[Shape]:
+    """The shape of every top that `node` names; GraphError for another number of them, ShapeError for a misfit."""
     shapes = [tuple(int(size) for size in shape) for shape in layer.top_shapes(bottom_shapes)]
     if len(shapes) != len(node.tops):
         raise GraphError(f"layer '{node.name}' makes {len(shapes)} tops, but names {len(node.tops)}")
@@ -74,7 +75,8 @@ def _top_shapes(node: Node, layer: Layer, bottom_shapes: list[Shape]) -> list[Sh
     return shapes
 
 
-def _check_counts(node: Node, layer: Layer) -> None:
+def check_counts(node: Node, layer: Layer) -> None:
+    """GraphError where the layer takes another number of bottoms or tops than `node` has."""
     for word, blobs, count in (("bottoms", node.bottoms, layer.bottoms), ("tops", node.tops, layer.tops)):
         if len(blobs) not in count:
             found = ", ".join(f"'{blob.name}'" for blob in blobs) or "none"

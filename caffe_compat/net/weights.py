@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +89,15 @@ def share_blobs(layers: Mapping[str, Layer], others: Mapping[str, Layer]) -> Non
             layer.blobs[index] = others[name].blobs[index]
 
 
+def misfits(layer: Layer, found: Sequence[Shape]) -> Iterator[str]:
+    """Why blobs of the shapes `found` cannot be copied into `layer`, a line each; nothing where they fit."""
+    shapes = [_legacy_fit(shape, wanted) for shape, wanted in zip(found, layer.blob_shapes, strict=False)]
+    yield from _misfits(layer, [*shapes, *found[len(shapes) :]])
+
+
 def _check(layer: Layer, arrays: Sequence[np.ndarray]) -> None:
-    shapes = [_legacy_fit(array.shape, wanted) for array, wanted in zip(arrays, layer.blob_shapes, strict=False)]
-    _check_shapes(layer, shapes + [array.shape for array in arrays[len(shapes) :]])
+    for misfit in misfits(layer, [array.shape for array in arrays]):
+        raise WeightsError(misfit)
 
 
 def _legacy_fit(found: Shape, wanted: Shape) -> Shape:
@@ -101,18 +107,19 @@ def _legacy_fit(found: Shape, wanted: Shape) -> Shape:
 
 
 def _check_shapes(layer: Layer, found: Sequence[Shape]) -> None:
+    for misfit in _misfits(layer, found):
+        raise WeightsError(misfit)
+
+
+def _misfits(layer: Layer, found: Sequence[Shape]) -> Iterator[str]:
     wanted = layer.blob_shapes
     way_out = "rename the layer to learn it from scratch"
     if len(found) != len(wanted):
-        raise WeightsError(
-            f"cannot copy layer '{layer.name}': source has {len(found)} blobs, target has {len(wanted)}; {way_out}"
-        )
-    for index, shapes in enumerate(zip(found, wanted, strict=True)):
+        yield f"cannot copy layer '{layer.name}': source has {len(found)} blobs, target has {len(wanted)}; {way_out}"
+    for index, shapes in enumerate(zip(found, wanted, strict=False)):
         source, target = (tuple(shape) for shape in shapes)
         if source != target:
-            raise WeightsError(
-                f"cannot copy blob {index} of layer '{layer.name}': source is {source}, target is {target}; {way_out}"
-            )
+            yield f"cannot copy blob {index} of layer '{layer.name}': source is {source}, target is {target}; {way_out}"
 
 
 def _copy(target: Tensor, source: np.ndarray) -> None:

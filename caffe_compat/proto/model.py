@@ -17,7 +17,7 @@ from caffe_compat.proto.schema import NetParameter, SolverParameter
 from caffe_compat.proto.text import format_text, read_text
 from caffe_compat.proto.upgrade import upgrade_net, upgrade_solver
 
-__all__ = ["Model", "Weights", "read_model", "read_net", "read_solver", "read_weights", "write_model"]
+__all__ = ["Model", "Weights", "is_binary", "read_model", "read_net", "read_solver", "read_weights", "write_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def read_model(
     Weights go to the layer of their name, as in Caffe; of several files the last one with a layer counts. Weights that
     the net has no layer for are left out and logged. A .caffemodel as `prototxt` gives its own net and weights.
     """
-    net, found = _read_binary(prototxt) if _is_binary(prototxt) else (read_net(prototxt), {})
+    net, found = _read_binary(prototxt) if is_binary(prototxt) else (read_net(prototxt), {})
     for path in _paths(weights):
         found.update(read_weights(path, net))
     names = {layer.name for layer in net.layer}
@@ -69,7 +69,7 @@ def write_model(
 
 def read_net(path: str | os.PathLike[str]) -> Any:
     """The net in a prototxt or caffemodel (told apart by content), made current, without blobs. Raises ParseError."""
-    if _is_binary(path):
+    if is_binary(path):
         return _read_binary(path)[0]
     return upgrade_net(read_text(path, NetParameter), os.fspath(path))
 
@@ -81,7 +81,7 @@ def read_weights(path: str | os.PathLike[str], net: Any = None) -> Weights:
     """
     if _head(path) and hdf5.is_hdf5(path):
         return hdf5.read_weights(path, net)
-    if not _is_binary(path):
+    if not is_binary(path):
         raise ParseError(f"{path}: this is text, not weights; give a .caffemodel or .caffemodel.h5")
     return binary.read_net(path)[1]
 
@@ -114,7 +114,8 @@ def _read_binary(path: str | os.PathLike[str]) -> tuple[Any, Weights]:
     return binary.read_net(path)
 
 
-def _is_binary(path: str | os.PathLike[str]) -> bool:
+def is_binary(path: str | os.PathLike[str]) -> bool:
+    """Whether the file holds bytes that no prototxt has, as a caffemodel and an HDF5 file do. Raises ParseError."""
     return not _BINARY.isdisjoint(_head(path))
 
 

@@ -1,0 +1,290 @@
+"""Everything that is wrong with a net and its weights, in one go: nothing here stops at the first fault."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from caffe_compat.errors import (
+    CaffeCompatError,
+    DataError,
+    ShapeError,
+    UnsupportedLayerError,
+    UnsupportedParameterError,
+)
+from caffe_compat.export.caveats import caveat, ignored_fields
+from caffe_compat.export.pitfalls import odd_values, overwritten
+from caffe_compat.export.report import APPROXIMATE, EXACT, UNSUPPORTED, VERDICTS, Finding, Report, Verdict
+from caffe_compat.graph.graph import Blob, Graph, Node, build_graph
+from caffe_compat.graph.rules import is_included, net_state
+from caffe_compat.layers.base import Context, Layer, Shape
+from caffe_compat.layers.registry import create_layer, layer_class, loss_types
+from caffe_compat.layers.source import SourceLayer
+from caffe_compat.net.params import learnable_params
+from caffe_compat.net.shapes import check_counts, top_shapes
+from caffe_compat.net.sources import fitting_shapes, stated_shapes
+from caffe_compat.net.weights import misfits
+from caffe_compat.proto import dialects
+from caffe_compat.proto.model import Model
+from caffe_compat.proto.schema import NetParameter
+
+_KINDS = {
+    ShapeError: "shape",
+    UnsupportedLayerError: "unsupported",
+    UnsupportedParameterError: "unsupported",
+    DataError: "data",
+}
+
+
+def check(
+    model: Model,
+    phases: Sequence[str] = (),
+    level: int = 0,
+    stages: Iterable[str] = (),
+    compat: str = "bvlc",
+    input_shapes: Mapping[str, Shape] | None = None,
+    folder: Path | None = None,
+) -> Report:
+    """A verdict on every layer of a net, all problems of it and of its weights, and notes.
+
+    model: its weights may have more layers than its net; none means that only the net is checked. phases: "TRAIN",
+    "TEST" or both; by default those for which the net has data or inputs. input_shapes: {blob: shape} where data is
+    not here. folder: where the net's file lies. No data is needed, no memory for blobs, and no user's code is run.
+    """
+    findings = Findings()
+    net = _with_one_kind_of_rule(model.net, findings)
+    chosen = tuple(phases) or _phases(net, level, tuple(stages))
+    walks = []
+    for phase in chosen:
+        context = Context(phase=phase, compat=compat, folder=folder)
+        walks.append(_Walk(Model(net, model.weights), context, dict(input_shapes or {}), findings))
+        walks[-1].run(level, tuple(stages))
+    _check_files(model, walks, findings)
+    verdicts: dict[int, Verdict] = {}
+    for walk in walks:
+        for number, verdict in walk.verdicts.items():
+            worst = verdicts.get(number, verdict)
+            verdicts[number] = max(worst, verdict, key=lambda each: VERDICTS.index(each.verdict))
+    layers = tuple(verdicts[number] for number in sorted(verdicts))
+    dialect = dialects.detect(net).name
+    return Report(net.name, dialect, chosen, layers, tuple(findings.problems), tuple(findings.notes))
+
+
+class Findings:
+    """Problems and notes, each once, in the order found."""
+
+    def __init__(self) -> None:
+        self.problems: dict[Finding, None] = {}
+        self.notes: dict[Finding, None] = {}
+
+    def problem(self, layer: str, kind: str, message: str) -> None:
+        self.problems[Finding(layer, kind, message)] = None
+
+    def note(self, layer: str, kind: str, message: str) -> None:
+        self.notes[Finding(layer, kind, message)] = None
+
+    def fault(self, layer: str, error: CaffeCompatError) -> None:
+        self.problem(layer, _KINDS.get(type(error), "wiring"), str(error))
+
+
+class _Walk:
+    """The layers of one phase, each set up as far as what stands above it allows."""
+
+    def __init__(self, model: Model, context: Context, input_shapes: dict[str, Shape], findings: Findings) -> None:
+        self.model, self.context, self.input_shapes, self.findings = model, context, input_shapes, findings
+        self.shapes: dict[Blob, Shape] = {}
+        self.layers: list[Layer] = []  # those whose blobs could be made
+        self.verdicts: dict[int, Verdict] = {}
+
+    def run(self, level: int, stages: tuple[str, ...]) -> None:
+        net, phase = self.model.net, self.context.phase
+        graph = self.graph = build_graph(net, phase, level, stages, loss_types(), self.findings.fault)
+        state = net_state(net, phase, level, stages)
+        numbers = iter([number for number, layer in enumerate(net.layer) if is_included(layer, state)])
+        own = {layer.name for layer in net.layer}
+        splits = (node for node in graph.nodes if node.param.type == "Split")
+        self.copied = {top.name: node.bottoms[0].name for node in splits for top in node.tops}
+        for node in graph.nodes:
+            verdict = self._visit(node)
+            if node.param.type != "Split" or node.name in own:
+                self.verdicts[next(numbers)] = verdict
+        learnable_params(self.layers, on_fault=self.findings.fault)
+        for layer, message in overwritten(graph):
+            self.findings.problem(layer, "in-place", message)
+        self._note_unknown_shapes(graph)
+
+    def _visit(self, node: Node) -> Verdict:
+        param = node.param
+        try:
+            kind = layer_class(param)
+            if param.type == "Python":
+                _find_module(param, self.context.folder)
+            elif all(blob in self.shapes for blob in node.bottoms):
+                self._set_up(node)
+        except CaffeCompatError as error:
+            return self._unsupported(param, _KINDS.get(type(error), "wiring"), str(error))
+        except Exception as error:  # a layer that falls over what it was given must not hide the rest of the net
+            message = f"layer '{param.name}': cannot be built: {type(error).__name__}: {error}"
+            return self._unsupported(param, "unsupported", message)
+        ignored = ignored_fields(param, kind)
+        if ignored:
+            self.findings.problem(param.name, "fork-field", f"layer '{param.name}': {ignored}")
+        reason = ignored or caveat(param, self.context.phase)
+        return Verdict(param.name, param.type, APPROXIMATE if reason else EXACT, reason)
+
+    def _unsupported(self, param: Any, kind: str, message: str) -> Verdict:
+        message = re.sub(r"'([^']+)'", lambda found: f"'{self.copied.get(found[1], found[1])}'", message)
+        message = message.split(" known: ")[0].rstrip(";")
+        self.findings.problem(param.name, kind, message)
+        reason = message.removeprefix(f"layer '{param.name}'").removeprefix(":").strip()
+        return Verdict(param.name, param.type, UNSUPPORTED, reason)
+
+    def _set_up(self, node: Node) -> None:
+        kind = layer_class(node.param)
+        if issubclass(kind, SourceLayer):
+            source = kind(node.param, self.context)
+            check_counts(node, source)
+            self.shapes.update(zip(node.tops, self._source(node, source), strict=False))
+            return
+        with torch.device("meta"):  # shapes without memory or random numbers
+            layer = create_layer(node.param, self.context)
+            check_counts(node, layer)
+            bottoms = [self.shapes[blob] for blob in node.bottoms]
+            layer.setup(bottoms)
+            self.layers.append(layer)
+            self.shapes.update(zip(node.tops, top_shapes(node, layer, bottoms), strict=True))
+
+    def _source(self, node: Node, layer: SourceLayer) -> Sequence[Shape]:
+        """The shapes of what a source gives; those that come first where not all are known."""
+        given = [self.input_shapes.get(top.name) for top in node.tops]
+        if all(given):
+            return [tuple(shape) for shape in given if shape is not None]
+        try:
+            layer.setup([])
+            found: Sequence[Shape] = top_shapes(node, layer, [])
+        except DataError as error:
+            found = self._without_data(node, str(error))
+        finally:
+            layer.close()
+        return [shape or declared for shape, declared in zip(given, found, strict=False)]
+
+    def _without_data(self, node: Node, error: str) -> Sequence[Shape]:
+        """What is known of the shapes of a source whose data is not here; a note says it."""
+        weights = self.model.weights
+        found = stated_shapes(node.param, self.model.net.layer, weights)
+        how = "its prototxt says"
+        if not found:
+            found, how = fitting_shapes(self.graph, node.param, weights, self.context), "its weights fit best"
+        sizes = " and ".join("x".join(map(str, shape)) for shape in found)
+        taken = f"checked with {sizes}, as {how}" if found else "shapes behind it are unknown; give --input BLOB=SHAPE"
+        self.findings.note(node.name, "data", f"{self.context.phase}: {error}; {taken}")
+        return found
+
+    def _note_unknown_shapes(self, graph: Graph) -> None:
+        waiting = [node.name for node in graph.nodes if any(blob not in self.shapes for blob in node.bottoms)]
+        waiting = [name for name in waiting if not name.endswith("_split")]
+        if waiting:
+            what = f"layers '{waiting[0]}' to '{waiting[-1]}'" if len(waiting) > 1 else f"layer '{waiting[0]}'"
+            message = f"{self.context.phase}: shapes of {what} were not checked: the shape of a bottom is unknown"
+            self.findings.note("", "shape", message)
+
+
+def _check_files(model: Model, walks: Sequence[_Walk], findings: Findings) -> None:
+    """What concerns the net as a whole: its weights, sharing, names, and fields that nobody knows."""
+    layers = {layer.name: layer for walk in walks for layer in walk.layers}
+    if model.weights:
+        _check_weights(model, layers, findings)
+    for name, users in _shared(model.net).items():
+        findings.note("", "sharing", f"parameters '{name}' are shared by {' and '.join(users)}")
+    for walk in walks:
+        seen: set[str] = set()
+        for layer in walk.layers:
+            if len(layer.blobs) and layer.name in seen:
+                message = f"two layers are named '{layer.name}'; blobs are kept by layer name, so rename one"
+                findings.problem(layer.name, "name", message)
+            seen.add(layer.name)
+    for line in dialects.unknown_fields(model.net):
+        findings.problem("", "unknown-field", f"{line} is of no fork known here; it is kept, but has no effect")
+    evidence = dialects.detect(model.net).evidence
+    if evidence:
+        more = f" and {len(evidence) - 3} more" if len(evidence) > 3 else ""
+        findings.note("", "dialect", f"fields that Caffe 1.0 does not have: {', '.join(evidence[:3])}{more}")
+
+
+def _check_weights(model: Model, layers: Mapping[str, Layer], findings: Findings) -> None:
+    for name, layer in layers.items():
+        if len(layer.blobs) and name not in model.weights:
+            findings.problem(
+                name, "weights", f"layer '{name}': has no weights; its {len(layer.blobs)} blobs keep their fillers"
+            )
+    for name, blobs in model.weights.items():
+        if name in layers:
+            for misfit in misfits(layers[name], [blob.shape for blob in blobs]):
+                findings.problem(name, "weights", misfit)
+    types = {layer.name: layer for layer in model.net.layer}
+    unused = [name for name in model.weights if name not in types]
+    if unused:
+        findings.note("", "weights", f"weights of {len(unused)} layers are not used: {', '.join(unused)}")
+    for name, blobs in model.weights.items():
+        for message in odd_values(types.get(name) or type(model.net)().layer.add(name=name), blobs):
+            findings.problem(name, "values", message)
+
+
+def _shared(net: Any) -> dict[str, list[str]]:
+    """Parameter name -> 'layer' blob index of every user, of those that have more than one layer."""
+    users: dict[str, dict[str, None]] = {}
+    for layer in net.layer:
+        for index, spec in enumerate(layer.param):
+            if spec.name:
+                users.setdefault(spec.name, {})[f"blob {index} of '{layer.name}'"] = None
+    return {name: list(each) for name, each in users.items() if len(each) > 1}
+
+
+def _phases(net: Any, level: int, stages: tuple[str, ...]) -> tuple[str, ...]:
+    """The phases for which the net is made.
+
+    Those in which it has a layer without bottoms; of a net as a caffemodel has it the one it ran in; of one without a
+    loss only TEST.
+    """
+    written = {layer.phase for layer in net.layer if layer.HasField("phase")}
+    if len(written) == 1 and all(layer.HasField("phase") for layer in net.layer):
+        return ("TRAIN",) if written == {0} else ("TEST",)
+    trains = any(layer.type in loss_types() or any(layer.loss_weight) for layer in net.layer)
+    states = {phase: net_state(net, phase, level, stages) for phase in (("TRAIN", "TEST") if trains else ("TEST",))}
+    sources = [layer for layer in net.layer if not layer.bottom]
+    found = tuple(phase for phase, state in states.items() if any(is_included(layer, state) for layer in sources))
+    return found or tuple(states)
+
+
+def _with_one_kind_of_rule(net: Any, findings: Findings) -> Any:
+    """`net`, or a copy in which no layer has include and exclude rules, which Caffe refuses."""
+    if not any(layer.include and layer.exclude for layer in net.layer):
+        return net
+    mended = NetParameter()
+    mended.CopyFrom(net)
+    for layer in mended.layer:
+        if layer.include and layer.exclude:
+            message = f"layer '{layer.name}' has include and exclude rules; keep one of the two kinds"
+            findings.problem(layer.name, "wiring", message)
+            del layer.exclude[:]
+    return mended
+
+
+def _find_module(param: Any, folder: Path | None) -> None:
+    """UnsupportedLayerError where the module of a Python layer is not there; it is not imported."""
+    name = param.python_param.module
+    places = (folder or Path(), Path())
+    path = Path(*name.split("."))
+    if any((place / path.with_suffix(".py")).exists() or (place / path).is_dir() for place in places):
+        return
+    try:
+        spec = importlib.util.find_spec(name.split(".")[0])
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        raise UnsupportedLayerError(f"layer '{param.name}': there is no Python module '{name}'; put it beside the net")

@@ -1,0 +1,75 @@
+"""What a check of a net found: a verdict on every layer, problems, and notes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+EXACT, APPROXIMATE, UNSUPPORTED = "exact", "approximate", "unsupported"
+VERDICTS = (EXACT, APPROXIMATE, UNSUPPORTED)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far a layer computes what Caffe does: "exact", "approximate" or "unsupported", and why it is not exact."""
+
+    layer: str
+    type: str
+    verdict: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know. layer: empty where it concerns the whole net. kind: a word to sort by, such as "weights"."""
+
+    layer: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a check found in one net.
+
+    net: its name. dialect: the fork that it is written for, "bvlc" for Caffe 1.0. phases: those that were checked.
+    problems: what keeps the net from building, or from giving what Caffe gives. notes: what is good to know.
+    """
+
+    net: str
+    dialect: str
+    phases: tuple[str, ...]
+    layers: tuple[Verdict, ...]
+    problems: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is no problem."""
+        return not self.problems
+
+    def to_json(self) -> str:
+        """The report as a JSON object, with `clean` beside the fields."""
+        return json.dumps({"clean": self.clean, **asdict(self)}, indent=2, ensure_ascii=False)
+
+    def __str__(self) -> str:
+        counts = {verdict: sum(each.verdict == verdict for each in self.layers) for verdict in VERDICTS}
+        total = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        lines = [f"net '{self.net}', dialect {self.dialect}, phases {' and '.join(self.phases) or 'none'}"]
+        lines += _aligned([(each.layer, each.type, each.verdict, each.reason) for each in self.layers])
+        lines += _listed("problem", self.problems) + _listed("note", self.notes)
+        plural = "" if len(self.problems) == 1 else "s"
+        return "\n".join([*lines, f"{len(self.layers)} layers: {total}; {len(self.problems) or 'no'} problem{plural}"])
+
+
+def _listed(word: str, findings: Iterable[Finding]) -> list[str]:
+    return [f"{word}: {finding.message}" for finding in findings]
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    return [
+        "  ".join(["", *(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    ]
