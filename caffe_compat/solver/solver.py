@@ -17,6 +17,7 @@ from torch import Tensor
 
 from caffe_compat.errors import SolverError
 from caffe_compat.net.net import Net
+from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.params import LearnableParam
 from caffe_compat.proto.model import Model, read_solver
 from caffe_compat.proto.upgrade import upgrade_solver
@@ -76,6 +77,8 @@ class Solver:
         if self.config.snapshot:
             snapshots.check_writable(self.config)
         self.device = choose_device(self.param, device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if self.config.random_seed >= 0:
             torch.manual_seed(self.config.random_seed)
         self.net = training_net(self.param, self.path, compat, level, stages).to(self.device)
