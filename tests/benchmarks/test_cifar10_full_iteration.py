@@ -1,21 +1,26 @@
 """Time of a cifar10_full training iteration against its convolutions and inner product alone.
 
-Both sides compute forward and backward for a batch of 100 on two threads, in turns, so that whatever else the machine
-does meets both alike; the figure is the ratio of the medians. Convolutions alone: each of the three with its own input
-and top gradient, conv1 without a gradient for the data, in the faster of torch's two layouts.
+Both sides compute a batch of 100 on two threads, in turns, so that whatever else the machine does meets both alike; the
+figure is the ratio of the medians. Convolutions alone: forward and backward of each of the three with its own input and
+top gradient, conv1 without a gradient for the data, in the faster of torch's two layouts. The other side is the net's
+forward and backward, or the solver's whole iteration: a batch from an LMDB, forward, backward, decay, force, update.
 
 Run: OMP_NUM_THREADS=2 python -m pytest -m benchmark -s tests/benchmarks/test_cifar10_full_iteration.py
 """
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -23,7 +28,7 @@ from torch.nn import functional as F
 
 import caffe_compat as cc
 from caffe_compat.net.memory import keep_freed_memory
-from caffe_compat.proto.schema import NetParameter
+from caffe_compat.proto.schema import LayerParameter, NetParameter, SolverParameter
 from caffe_compat.proto.text import parse_text
 
 ROUNDS = 40
@@ -94,6 +99,44 @@ def test_a_training_iteration_costs_little_more_than_its_convolutions() -> None:
     base = min((name for name in sides if name.startswith("convolutions")), key=medians.__getitem__)
     _report(seconds, base)
     assert medians["net"] <= LIMIT * medians[base]
+
+
+@pytest.mark.benchmark
+def test_a_solver_iteration_with_data_and_force_costs_little_more_than_its_convolutions(tmp_path: Path) -> None:
+    solver = cc.Solver(_forced_solver(tmp_path))
+    data = torch.randn(100, 3, 32, 32)
+    sides = {
+        "solver": partial(solver.step, 1),
+        "convolutions, channels_last": _convolutions_alone(solver.net.params, data, torch.channels_last),
+        "convolutions, contiguous": _convolutions_alone(solver.net.params, data, torch.contiguous_format),
+    }
+    seconds = _interleaved(sides)
+    assert solver.iteration == WARM_UP + ROUNDS and math.isfinite(solver.loss) and solver.has_force
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    base = min((name for name in sides if name.startswith("convolutions")), key=medians.__getitem__)
+    _report(seconds, base)
+    assert medians["solver"] <= LIMIT * medians[base]
+
+
+def _forced_solver(folder: Path) -> Any:
+    """A solver for the net above, its batches from an LMDB of 10,000 made-up images, as many as CIFAR-10's test set."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (10_000, 3, 32, 32), dtype=np.uint8)
+    labels = random.integers(0, 10, 10_000).tolist()
+    records = ((b"%05d" % i, cc.encode_datum(image, labels[i])) for i, image in enumerate(images))
+    cc.write_lmdb(folder / "train_lmdb", records)
+    net = parse_text(CIFAR10_FULL, NetParameter)
+    for layer in net.layer:
+        if layer.type == "Convolution":
+            layer.param.add(force_mult=1)
+    source = f"""name: "data" type: "Data" top: "data" top: "label" transform_param {{ mean_value: 120 scale: 0.02 }}
+      data_param {{ source: "{folder / 'train_lmdb'}" batch_size: 100 backend: LMDB }}"""
+    net.layer[0].CopyFrom(parse_text(source, LayerParameter))
+    fields = """base_lr: 0.001 momentum: 0.9 weight_decay: 0.004 lr_policy: "fixed" max_iter: 1000
+      force_type: "Constant" force_decay: 0.001 snapshot_after_train: false"""
+    solver = parse_text(fields, SolverParameter)
+    solver.net_param.CopyFrom(net)
+    return solver
 
 
 def _plain_loss(params: dict[str, list[torch.nn.Parameter]], data: Tensor, label: Tensor) -> Tensor:
