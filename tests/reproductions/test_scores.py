@@ -40,7 +40,7 @@ def test_a_public_model_scores_what_its_authors_report(trained, databases):
 
 @pytest.mark.slow
 def test_googlenet_classifies_photographs():
-    """81.0 % and 93.9 % on the 1,000 images that these 200 were drawn from; 3 standard errors of 200 are 8 and 5 points."""
+    """81.0 % and 93.9 % on the 1,000 images these 200 were drawn from; 3 standard errors are 8 and 5 points."""
     count, found = scores.score_googlenet(shared("models"), shared("data", "imagenet-sample"))
     assert count == 200
     assert found["top1"] == pytest.approx(81.0, abs=8) and found["top5"] == pytest.approx(93.9, abs=5)
