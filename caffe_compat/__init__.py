@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from caffe_compat.decompose.responses import decompose_by_responses, recalibrate
     from caffe_compat.decompose.rewrite import decompose
     from caffe_compat.export.check import check
+    from caffe_compat.export.deploy import deploy
     from caffe_compat.export.report import Report
     from caffe_compat.net.classifier import Classifier, Prediction, own_preprocessing
     from caffe_compat.net.net import Net
@@ -126,6 +127,7 @@ _HOMES = {
     "compute_mean": "data.mean",
     "decompose": "decompose.rewrite",
     "decompose_by_responses": "decompose.responses",
+    "deploy": "export.deploy",
     "encode_datum": "data.datum",
     "factorize": "decompose.factorize",
     "filter_angles": "solver.filters",
@@ -222,6 +224,7 @@ __all__ = [
     "compute_mean",
     "decompose",
     "decompose_by_responses",
+    "deploy",
     "encode_datum",
     "factorize",
     "filter_angles",

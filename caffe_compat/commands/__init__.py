@@ -34,6 +34,7 @@ VERBS = {
     "time": Verb("time", "measure each layer, forward and backward"),
     "show": Verb("show", "print a net as a table: layer, type, tops, shape, parameters, multiply-adds"),
     "check": Verb("check", "say what is wrong with a net and its weights, and which layers are exact"),
+    "deploy": Verb("deploy", "make the net that is deployed from the one that is trained"),
     "decompose": Verb("decompose", "replace layers by chains of low rank"),
     "shrink": Verb("shrink", "train with force, decompose and fine-tune, each step measured"),
     "verify": Verb("verify", "check a decomposed net against the net it came from"),
