@@ -135,6 +135,8 @@ def read_mean(text: str) -> np.ndarray:
     try:
         return np.array([float(word) for word in text.split(",")], np.float32)
     except ValueError:
+        if not Path(text).exists():
+            raise cc.DataError(f"--mean {text}: no such file, and not of the form 104,117,123") from None
         return cc.read_mean_planes(Path(text))
 
 

@@ -98,7 +98,7 @@ BAD = {
     "photographs --size 0": "argument --size: '0' is not of the form 256 or 256,340 (height,width)",
     "photographs --size 4": "photographs/blue.png: is 4x5 once resized, the net takes 8x8; give a larger size",
     "photographs --mean 1,2": "the mean has 2 channels, the net takes 3",
-    "photographs --mean gone.npy": "gone.npy: cannot be read as a .npy file",
+    "photographs --mean gone.npy": "--mean gone.npy: no such file, and not of the form 104,117,123",
     "photographs --labels two.txt": "two.txt: 2 labels, but the net has 3 classes",
     "photographs --output conv": "net 'Colours' has no output 'conv'; its outputs: prob",
     "photographs --weights other.caffemodel": "other.caffemodel: has no weights for layer 'ip'",
