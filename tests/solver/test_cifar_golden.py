@@ -1,15 +1,11 @@
 """The classic cifar10_full on real CIFAR-10, run by the paper's fork (shared: golden/cifar), repeated by Solver."""
 
-import importlib.util
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from caffe_compat.data.datasets import make_cifar10
 from caffe_compat.solver.solver import Solver
 from tests.conftest import shared
 
@@ -20,15 +16,10 @@ LOSS_TOLERANCES = {10: 1e-5, 20: 1e-4, 50: 3e-3, 100: 6e-3, 200: 3e-2}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(cifar10, tmp_path_factory):
     """Net, solvers, weights and an LMDB of the records in file order, as the reference run had them."""
-    source, script = shared("golden", "cifar"), shared("data", "unpack.py")
-    if importlib.util.find_spec("imagecodecs") is None:
-        pytest.skip("unpacking the shared data needs the package imagecodecs")
-    unpacked, folder = tmp_path_factory.mktemp("unpacked"), tmp_path_factory.mktemp("cifar")
-    subprocess.run([sys.executable, str(script), str(unpacked)], check=True)
-    make_cifar10(unpacked / "cifar10", folder)
-    for path in source.iterdir():
+    folder = shutil.copytree(cifar10, tmp_path_factory.mktemp("golden") / "cifar")
+    for path in shared("golden", "cifar").iterdir():
         shutil.copy(path, folder)
     return folder
 
