@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import torch
+
 import caffe_compat as cc
 
 log = logging.getLogger(__name__)
@@ -12,16 +14,34 @@ KEEP = 0.95  # share of energy: at most 5 % PCA reconstruction error, as the pap
 
 
 class RankReport:
-    """Logs the rank of every forced filter bank; its line has no word that a parser of Caffe's logs looks for."""
+    """Logs the rank of every forced filter bank; its line has no word that a parser of Caffe's logs looks for.
+
+    The JSON log gets, in the same event, the norm of the force on each bank (before force_decay and force_mult) and the
+    angles between its filters; and, with or without a force, the L2 norm of every bank of weights.
+    """
 
     def __init__(self, journal: cc.JsonLinesLog) -> None:
         self.journal = journal
 
     def after_test(self, solver: cc.Solver, results: object) -> None:
-        """One line and one JSON object with the rank at 95 % energy of every forced layer, if there is a force."""
-        weights = {param.layer: param.tensor.detach().cpu().numpy() for param in solver.forced_params}
+        """One line and one JSON object about every forced layer, if there is a force; one JSON object about all."""
+        banks = {param.layer: param.tensor for param in solver.net.learnable_params if param.tensor.dim() >= 2}
+        norms = {layer: float(torch.linalg.vector_norm(bank.detach())) for layer, bank in banks.items()}
+        self.journal.write(event="weights", iteration=solver.iteration, norms=norms)
+        weights = {param.layer: param.tensor.detach() for param in solver.forced_params}
         if weights:
-            ranks = {layer: cc.rank_by_energy(weight, KEEP) for layer, weight in weights.items()}
+            ranks = {layer: cc.rank_by_energy(weight.cpu().numpy(), KEEP) for layer, weight in weights.items()}
             shown = ", ".join(f"{layer} {rank}/{len(weights[layer])}" for layer, rank in ranks.items())
             log.info("    Ranks at %g %% energy: %s", 100 * KEEP, shown)
-            self.journal.write(event="ranks", iteration=solver.iteration, keep=KEEP, ranks=ranks)
+            kind = solver.config.force.force_type
+            self.journal.write(
+                event="ranks",
+                iteration=solver.iteration,
+                keep=KEEP,
+                ranks=ranks,
+                force_norms={
+                    layer: float(torch.linalg.vector_norm(cc.force_gradient(weight, kind)))
+                    for layer, weight in weights.items()
+                },
+                angles={layer: cc.filter_angles(weight) for layer, weight in weights.items()},
+            )

@@ -93,7 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         solver = make_solver(path, arguments)
         journal = cc.JsonLinesLog(f"{solver.config.snapshot_prefix}.jsonl")
         solver.callbacks += [journal, RankReport(journal), *keepers(arguments)]
-        journal.write(event="start", command=shlex.join(sys.argv), **circumstances(solver))
+        resume = arguments.snapshot or None
+        journal.write(event="start", command=shlex.join(sys.argv), resume=resume, **circumstances(solver))
         log.info("Starting Optimization")
         try:
             with listening(solver, arguments.sigint_effect, arguments.sighup_effect), progress(solver):

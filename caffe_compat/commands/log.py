@@ -1,0 +1,121 @@
+"""Show how a training run went: loss, learning rate, test outputs, ranks and norms over the iterations.
+
+RUN is the log of `caffe-compat solve` or of `caffe train`, the JSON lines beside the snapshots (PREFIX.jsonl), or
+PREFIX itself. FOLDER, if given, gets RUN.train and RUN.test, the CSV files of Caffe's parse_log.py; unlike there, each
+row has the learning rate of its own iteration, and nan and inf are rows like any other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import caffe_compat as cc
+from caffe_compat.commands.curves import Curves, find_log, read_curves
+
+TITLES = {
+    "rank": "ranks at 95 % energy",
+    "weight norm": "weight norms",
+    "force norm": "force norms, before force_decay and force_mult",
+    "angle": "mean angles between filters, degrees",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a log, a .jsonl, or a snapshot_prefix")
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="write RUN.train and RUN.test here")
+    parser.add_argument("--delimiter", default=",", metavar="C", help="between the columns of files (default: comma)")
+    parser.add_argument("--csv", metavar="FILE", help="write everything into one CSV file")
+    parser.add_argument("--plot", metavar="FILE", help="draw the curves: .png, .pdf, .svg")
+    parser.add_argument("--verbose", action="store_true", help="print the tables even when files are written")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    curves = read_curves(arguments.run)
+    written: list[Path] = []
+    if len(arguments.delimiter) != 1:
+        raise cc.DataError(f"--delimiter '{arguments.delimiter}': wanted one character")
+    if arguments.folder:
+        name = find_log(arguments.run).name
+        written += write_parsed(curves, Path(arguments.folder), name, arguments.delimiter)
+    if arguments.csv:
+        written.append(_write(Path(arguments.csv), *_merged(curves), arguments.delimiter))
+    if arguments.plot:
+        from caffe_compat.commands.plots import plot_curves
+
+        written.append(plot_curves(curves, Path(arguments.plot), title=arguments.run))
+    if not written or arguments.verbose:
+        print("\n\n".join(tables(curves)))
+    for path in written:
+        print(f"Wrote {path}")
+    return 0
+
+
+def tables(curves: Curves) -> Iterable[str]:
+    """The curves as text: one table of losses, rates and test outputs, then one for each thing told of layers."""
+    names = ("train", "test")
+    columns = [(section, column) for section in names for column in curves.columns(section)]
+    if columns:
+        titles = [column if section == "train" else f"test {column}" for section, column in columns]
+        iterations = sorted({iteration for section in names for iteration in curves.sections[section]})
+        rows = [
+            (iteration, [curves.sections[section].get(iteration, {}).get(column) for section, column in columns])
+            for iteration in iterations
+        ]
+        yield _table(titles, rows)
+    for section, title in TITLES.items():
+        layers = curves.columns(section)
+        if layers:
+            yield f"{title}\n{_table(layers, [(i, [row.get(la) for la in layers]) for i, row in curves.rows(section)])}"
+
+
+def write_parsed(curves: Curves, folder: Path, name: str, delimiter: str) -> list[Path]:
+    """NAME.train and NAME.test in `folder`: NumIters, Seconds, LearningRate, then the outputs, as parse_log.py."""
+    if not folder.is_dir():
+        raise cc.DataError(f"there is no folder '{folder}' to write {name}.train and {name}.test to; make it first")
+    rates = {iteration: row["lr"] for iteration, row in curves.rows("train") if "lr" in row}
+    outputs = "train output" if curves.sections["train output"] else "train"
+    written = []
+    for suffix, section in (("train", outputs), ("test", "test")):
+        columns = [column for column in curves.columns(section) if section != "train" or column != "lr"]
+        times = curves.seconds[suffix]
+        rows = [
+            [iteration, times.get(iteration), _rate_at(rates, iteration), *(row.get(column) for column in columns)]
+            for iteration, row in curves.rows(section)
+            if any(column in row for column in columns)
+        ]
+        header = ["NumIters", "Seconds", "LearningRate", *columns]
+        written.append(_write(folder / f"{name}.{suffix}", header, rows, delimiter))
+    return written
+
+
+def _rate_at(rates: dict[int, float], iteration: int) -> float | None:
+    """The rate of this iteration, else the last one told before it, else the first one told."""
+    before = [known for known in rates if known <= iteration]
+    return rates[max(before)] if before else next(iter(rates.values()), None)
+
+
+def _merged(curves: Curves) -> tuple[list[str], list[list[float | None]]]:
+    titles, rows = curves.table()
+    return ["iteration", *titles], [[iteration, *values] for iteration, values in rows]
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[float | None]], delimiter: str) -> Path:
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([["" if value is None else value for value in row] for row in rows])
+    with cc.write_atomically(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+    return path
+
+
+def _table(titles: Sequence[str], rows: Sequence[tuple[int, Sequence[float | None]]]) -> str:
+    """Right-aligned columns under their titles; a dash where an iteration does not tell a value."""
+    cells = [["iteration", *titles]]
+    cells += [[str(i), *("-" if value is None else f"{value:g}" for value in values)] for i, values in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)

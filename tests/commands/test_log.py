@@ -1,0 +1,165 @@
+"""`caffe-compat log`: Caffe's logs, our own and our JSON lines tell the same; nan stays; files as parse_log.py's."""
+
+import csv
+import json
+
+import pytest
+
+from caffe_compat.commands import main
+from caffe_compat.commands.curves import read_curves
+from tests.conftest import golden
+
+GLOG = """\
+I20261121 00:03:44.000000 13995 solver.cpp:300] Solving Odd
+I20261121 00:03:45.500000 13995 solver.cpp:433] Iteration 0, Testing net (#0)
+I20261121 00:03:45.500000 13995 solver.cpp:546]     Test net output #0: accuracy = 0.25
+I20261121 00:03:45.500000 13995 solver.cpp:433] Iteration 0, Testing net (#1)
+I20261121 00:03:45.500000 13995 solver.cpp:546]     Test net output #0: accuracy = 0.5
+I20261121 00:03:46.000000 13995 solver.cpp:239] Iteration 0 (0 iter/s, 0s/10 iters), loss = 2.5
+I20261121 00:03:46.000000 13995 solver.cpp:258]     Train net output #0: prob = 0.125
+I20261121 00:03:46.000000 13995 solver.cpp:258]     Train net output #1: prob = 0.875
+I20261121 00:03:46.000000 13995 sgd_solver.cpp:112] Iteration 0, lr = 1e-05
+
+ 45%|####      | 45/100
+I20261121 00:03:48.000000 13995 solver.cpp:239] Iteration 10 (5 iter/s, 2s/10 iters), loss = nan
+I20261121 00:03:48.000000 13995 solver.cpp:258]     Train net output #0: prob = -inf
+I20261121 00:03:48.000000 13995 solver.cpp:258]     Train net output #1: prob = 1
+I20261121 00:03:48.000000 13995 sgd_solver.cpp:112] Iteration 10, lr = 1e-06
+"""
+
+
+def values(curves, section):
+    return {iteration: row for iteration, row in curves.rows(section)}
+
+
+def test_the_log_of_real_caffe_is_read_to_the_digit():
+    path = golden("formats", "logs", "train.log")
+    curves = read_curves(str(path))
+    lines = [line.split("] ", 1)[1] for line in path.read_text().splitlines() if "] " in line]
+    losses = [line.rsplit(" ", 1)[1] for line in lines if line.startswith("Iteration") and ", loss = " in line]
+    rates = [line.rsplit(" ", 1)[1] for line in lines if line.startswith("Iteration") and ", lr = " in line]
+    accuracies = [line.rsplit(" ", 1)[1] for line in lines if "Test net output #0: accuracy" in line]
+    train, test = values(curves, "train"), values(curves, "test")
+    assert [f"{row['loss']:g}" for row in train.values()] == losses
+    assert [f"{row['lr']:g}" for row in train.values() if "lr" in row] == rates
+    assert [f"{row['accuracy']:g}" for row in test.values()] == accuracies
+    assert (list(train), list(test)) == ([0, 5, 10, 15, 20, 25, 30], [0, 10, 20, 30])
+
+
+def test_nan_inf_several_values_and_a_second_test_net_are_kept(tmp_path):
+    (tmp_path / "odd.log").write_text(GLOG)
+    curves = read_curves(str(tmp_path / "odd.log"))
+    assert values(curves, "test") == {0: {"accuracy": 0.25, "accuracy#1": 0.5}}
+    assert values(curves, "train output")[0] == {"prob[0]": 0.125, "prob[1]": 0.875}
+    assert str(values(curves, "train")[10]["loss"]) == "nan"
+    assert values(curves, "train output")[10] == {"prob[0]": float("-inf"), "prob[1]": 1}
+    assert values(curves, "train")[10]["lr"] == 1e-6
+
+
+def test_files_have_the_columns_of_parse_log_and_each_row_its_own_rate(tmp_path, capsys):
+    (tmp_path / "odd.log").write_text(GLOG)
+    assert main(["log", str(tmp_path / "odd.log"), str(tmp_path)]) == 0
+    rows = list(csv.reader((tmp_path / "odd.log.train").open()))
+    assert rows[0] == ["NumIters", "Seconds", "LearningRate", "prob[0]", "prob[1]"]
+    assert rows[1:] == [["0", "2.0", "1e-05", "0.125", "0.875"], ["10", "4.0", "1e-06", "-inf", "1.0"]]
+    rows = list(csv.reader((tmp_path / "odd.log.test").open()))
+    assert rows == [
+        ["NumIters", "Seconds", "LearningRate", "accuracy", "accuracy#1"],
+        ["0", "1.5", "1e-05", "0.25", "0.5"],
+    ]
+
+
+@pytest.fixture
+def trained(problem, capsys):
+    """A run with force; its log in run.log, its JSON lines in small.jsonl."""
+    assert main(["solve", "solver.prototxt", "--force", "l1"]) == 0
+    problem.write("run.log", capsys.readouterr().err)
+    return problem
+
+
+def test_both_logs_of_a_run_tell_the_same(trained):
+    glog, lines = read_curves("run.log"), read_curves("small")
+    assert values(lines, "rank") == values(glog, "rank")
+    tests = values(glog, "test")
+    assert tests.keys() == values(lines, "test").keys() == {0, 10, 20}
+    for iteration, row in values(lines, "test").items():
+        assert row == pytest.approx(tests[iteration], rel=1e-5)
+    train = values(glog, "train")
+    for iteration, row in values(lines, "train").items():
+        assert row == pytest.approx(train[iteration], rel=1e-5)
+
+
+def test_json_lines_tell_norms_and_angles_of_the_filters(trained):
+    curves = read_curves("small")
+    assert curves.columns("weight norm") == ["conv1", "conv2", "ip1"]
+    assert curves.columns("rank") == curves.columns("force norm") == curves.columns("angle") == ["conv1", "conv2"]
+    assert all(0 < angle < 180 for row in values(curves, "angle").values() for angle in row.values())
+    events = [json.loads(line) for line in (trained.folder / "small.jsonl").read_text().splitlines()]
+    angles = next(event["angles"] for event in events if event["event"] == "ranks")
+    assert set(angles["conv1"]) == {"mean", "std", "min", "max"}
+
+
+def test_the_table_shows_losses_rates_tests_and_ranks(trained, capsys):
+    assert main(["log", "small"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["iteration", "loss", "lr", "test", "accuracy", "test", "loss"]
+    assert [line.split()[0] for line in lines[1:6]] == ["0", "5", "10", "15", "20"]
+    assert lines[2].split()[3:] == ["-", "-"]
+    assert "ranks at 95 % energy" in lines and "weight norms" in lines
+
+
+def test_one_csv_has_everything(trained, capsys):
+    assert main(["log", "small", "--csv", "all.csv"]) == 0
+    rows = list(csv.DictReader((trained.folder / "all.csv").read_text().splitlines()))
+    assert [row["iteration"] for row in rows] == ["0", "5", "10", "15", "20"]
+    assert {"loss", "lr", "test accuracy", "rank conv1", "weight norm ip1", "force norm conv2", "angle conv1"} <= set(
+        rows[0]
+    )
+    assert rows[1]["test accuracy"] == "" and float(rows[1]["lr"]) == pytest.approx(0.05)
+
+
+def test_a_resumed_run_replaces_what_followed_its_snapshot_and_a_new_run_replaces_all(trained, capsys):
+    before = values(read_curves("small"), "train")
+    trained.edit("solver.prototxt", "max_iter: 20", "max_iter: 15")
+    assert main(["solve", "solver.prototxt", "--snapshot", "small_iter_10.solverstate", "--force", "l1"]) == 0
+    assert values(read_curves("small"), "train") == before
+    assert main(["solve", "solver.prototxt", "--max-iter", "6"]) == 0
+    assert list(values(read_curves("small"), "train")) == [0, 5]
+
+
+def test_a_torn_line_is_skipped_and_said(trained, caplog):
+    whole = values(read_curves("small"), "train")
+    with open("small.jsonl", "a") as file:
+        file.write('{"event": "step", "iterat')
+    assert values(read_curves("small"), "train") == whole
+    assert "1 lines are not whole" in caplog.text
+
+
+def test_a_picture_is_drawn(trained, capsys):
+    pytest.importorskip("matplotlib")
+    assert main(["log", "small", "--plot", "curves.png"]) == 0
+    assert (trained.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def refused(capsys, *words):
+    assert main(["log", *words]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_bad_input_is_one_line(problem, capsys, monkeypatch):
+    assert "no such log" in refused(capsys, "absent")
+    problem.write("empty.log", "nothing here\n")
+    assert "empty.log: no line of it tells of an iteration" in refused(capsys, "empty.log")
+    assert "wanted one .jsonl" in refused(capsys, ".")
+    problem.write("odd.log", GLOG)
+    assert "make it first" in refused(capsys, "odd.log", "nowhere")
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    assert "caffe_compat[plots]" in refused(capsys, "odd.log", "--plot", "x.png")
+
+
+def test_an_unknown_kind_of_picture_is_refused(problem, capsys):
+    pytest.importorskip("matplotlib")
+    problem.write("odd.log", GLOG)
+    assert ".png" in refused(capsys, "odd.log", "--plot", "x.bitmap")
