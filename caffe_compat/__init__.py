@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from caffe_compat.proto.schema import NetParameter, SolverParameter
     from caffe_compat.proto.text import parse_text
     from caffe_compat.proto.upgrade import upgrade_solver
+    from caffe_compat.recipes.rank_pruning import Pruned, prune_ranks
     from caffe_compat.recipes.shrink import Shrunk, shrink
     from caffe_compat.recipes.stages import Stage
     from caffe_compat.solver.callbacks import KeepBest, KeepLast, Patience
@@ -110,6 +111,7 @@ _HOMES = {
     "Patience": "solver.callbacks",
     "Plan": "decompose.budget",
     "Prediction": "net.classifier",
+    "Pruned": "recipes.rank_pruning",
     "Preprocessing": "data.crops",
     "Report": "export.report",
     "Shrunk": "recipes.shrink",
@@ -144,6 +146,7 @@ _HOMES = {
     "own_preprocessing": "net.classifier",
     "pad_database": "data.padding",
     "parse_text": "proto.text",
+    "prune_ranks": "recipes.rank_pruning",
     "rank_by_energy": "decompose.ranks",
     "rank_by_norm": "decompose.ranks",
     "ranks_by_budget": "decompose.budget",
@@ -201,6 +204,7 @@ __all__ = [
     "Plan",
     "Prediction",
     "Preprocessing",
+    "Pruned",
     "RankError",
     "Report",
     "ShapeError",
@@ -241,6 +245,7 @@ __all__ = [
     "own_preprocessing",
     "pad_database",
     "parse_text",
+    "prune_ranks",
     "rank_by_energy",
     "rank_by_norm",
     "ranks_by_budget",

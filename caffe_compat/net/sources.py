@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from caffe_compat.errors import CaffeCompatError
-from caffe_compat.graph.graph import Graph
+from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.graph.graph import Graph, build_graph
 from caffe_compat.layers.base import Context, Shape
+from caffe_compat.layers.registry import create_layer, known_types, loss_types
+from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.shapes import set_up_layers
 from caffe_compat.net.weights import misfits
+from caffe_compat.proto.model import Model
 
 USUAL_SIZES = (28, 32, 24, 48, 64, 96, 112, 128, 160, 192, 224, 227, 256, 299, 300, 320, 321, 384, 416, 512)
 
@@ -36,13 +39,45 @@ def stated_shapes(param: Any, layers: Iterable[Any], weights: Mapping[str, Seque
     return _of_tops(param, settings.batch_size, channels, height, width)
 
 
+def shapes_of_source(model: Model, param: Any, context: Context) -> dict[str, Shape]:
+    """The shapes that the tops of the data layer `param` have, by name; empty where neither data nor net tells.
+
+    Where its data is not here: as its message says; as that of the data layer of the other phase says; or the one
+    usual size of images for which the weights fit.
+    """
+    shapes: Sequence[Shape] = []
+    if param.type in known_types():
+        layer = create_layer(param, context)
+        if isinstance(layer, SourceLayer):
+            shapes = declared_shapes(layer)
+    twins = [other for other in model.net.layer if not other.bottom and list(other.top) == list(param.top)]
+    for twin in (param, *twins):
+        shapes = shapes or stated_shapes(twin, model.net.layer, model.weights)
+    if not shapes:
+        graph = build_graph(model.net, context.phase, loss_types=loss_types())
+        shapes = fitting_shapes(graph, param, model.weights, context, only=True)
+    return dict(zip(param.top, shapes, strict=False))
+
+
+def declared_shapes(layer: SourceLayer) -> Sequence[Shape]:
+    """What a source itself says of its tops; empty where its data is not here."""
+    try:
+        layer.setup([])
+        return layer.top_shapes([])
+    except DataError:
+        return []
+    finally:
+        layer.close()
+
+
 def fitting_shapes(
-    graph: Graph, param: Any, weights: Mapping[str, Sequence[np.ndarray]], context: Context
+    graph: Graph, param: Any, weights: Mapping[str, Sequence[np.ndarray]], context: Context, only: bool = False
 ) -> list[Shape]:
     """The shape of every top of the data layer `param` for square images of a usual size, whichever fits best.
 
-    That is the first of those sizes for which the fewest blobs of `weights` have another shape than their layer wants.
-    Empty where no InnerProduct tells one size from another, or where the net cannot be built with any.
+    That is the first of those sizes for which the fewest blobs of `weights` have another shape than their layer wants;
+    with `only`, the one size for which all fit, and nothing where several do. Empty where no InnerProduct tells one
+    size from another, or where the net cannot be built with any.
     """
     settings = _settings(param)
     types = {node.name: node.param.type for node in graph.nodes}
@@ -60,11 +95,11 @@ def fitting_shapes(
             continue
         found = {layer.name: [blob.shape for blob in weights.get(layer.name, ())] for layer in layers}
         fits[size] = sum(len(list(misfits(layer, found[layer.name]))) for layer in layers if found[layer.name])
-        if not fits[size]:
+        if not fits[size] and not only:
             break
-    if not fits:
+    best = min(fits, key=lambda size: fits[size], default=0)
+    if not best or (only and [*fits.values()].count(0) != 1):
         return []
-    best = min(fits, key=lambda size: fits[size])
     return _of_tops(param, settings.batch_size, channels, best, best)
 
 

@@ -1,0 +1,60 @@
+"""Make the net that is deployed from the one that is trained: inputs for data layers, scores for losses.
+
+  caffe-compat deploy train_val.prototxt > deploy.prototxt
+  caffe-compat deploy train_val.prototxt --weights net.caffemodel --out deploy.prototxt --out-weights deploy.caffemodel
+
+What the TEST phase computes from the data alone stays. Losses become their Softmax or Sigmoid; auxiliary heads,
+Accuracy, Silence and labels go; rules, fillers and learning rates are cleared. Each decision is logged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import caffe_compat as cc
+from caffe_compat.commands.options import add_state, add_weights, input_shape
+from caffe_compat.commands.terminal import glog_lines
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("net", metavar="TRAIN_VAL", help="prototxt of the net that is trained, or a caffemodel")
+    add_weights(parser)
+    parser.add_argument("--out", metavar="PATH", help="write the prototxt here instead of to standard output")
+    parser.add_argument("--out-weights", metavar="PATH", help="write the weights that it needs here")
+    parser.add_argument("--batch", type=int, metavar="N", help="batch of the inputs (default 1; of an Input its own)")
+    parser.add_argument(
+        "--shape",
+        type=input_shape,
+        action="append",
+        default=[],
+        metavar="BLOB=SHAPE",
+        help="shape of an input whose data is not here, e.g. data=1,3,32,32; may be repeated",
+    )
+    parser.add_argument("--keep-training", action="store_true", help="keep fillers and learning rates")
+    add_state(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.batch is not None and arguments.batch < 1:
+        raise cc.SolverError(f"--batch {arguments.batch}: must be 1 or more")
+    with glog_lines():
+        model = cc.deploy(
+            cc.read_model(arguments.net, arguments.weights or None),
+            batch=arguments.batch,
+            shapes=dict(arguments.shape),
+            level=arguments.level,
+            stages=arguments.stage,
+            keep_training=arguments.keep_training,
+            folder=Path(arguments.net).parent,
+        )
+    if arguments.out_weights and not model.weights:
+        raise cc.WeightsError(f"--out-weights {arguments.out_weights}: there are no weights; give --weights FILE")
+    if arguments.out:
+        cc.write_model(model, arguments.out, arguments.out_weights)
+    else:
+        sys.stdout.write(cc.format_text(model.net))
+        if arguments.out_weights:
+            cc.write_net(arguments.out_weights, model.net, model.weights)
+    return 0
