@@ -1,0 +1,55 @@
+"""Train a decomposed net whose ranks shrink on the way, as the fork's lowrank_netsolver.py.
+
+caffe-compat prune SOLVER --weights W --keep 0.99 --method pca
+
+Every test_interval each X_lowrank layer is looked at; where fewer ranks keep enough of it, training goes on with the
+smaller net. A net without such layers is decomposed at full rank first. PREFIX.ranks has the ranks, a line a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import caffe_compat as cc
+from caffe_compat.commands.options import add_compat, add_device, add_weights, gpu_device, one_of, set_threads
+from caffe_compat.commands.shrink import watched
+from caffe_compat.commands.terminal import glog_lines
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("solver_file", nargs="?", metavar="SOLVER", help="the solver's prototxt")
+    parser.add_argument("--solver", metavar="SOLVER", help="the same, by Caffe's name")
+    add_weights(parser)
+    parser.add_argument(
+        "--keep", "--ratio", type=float, default=0.99, metavar="F", help="share of each layer to keep (default 0.99)"
+    )
+    parser.add_argument(
+        "--method", "--lra-type", choices=("pca", "svd"), default="pca", help="share of energy (pca), of the norm (svd)"
+    )
+    parser.add_argument(
+        "--pruning-iter", type=int, default=-1, metavar="N", help="ranks shrink up to iteration N (default: always)"
+    )
+    parser.add_argument("--max-iter", type=int, metavar="N", help="stop after N iterations in all")
+    add_device(parser)
+    add_compat(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    path = one_of(arguments.solver_file, arguments.solver, "solver", "--solver")
+    set_threads(arguments.threads)
+    with glog_lines():
+        made = cc.prune_ranks(
+            path,
+            arguments.weights or None,
+            arguments.keep,
+            arguments.method,
+            arguments.pruning_iter,
+            arguments.max_iter,
+            gpu_device(arguments.gpu) or arguments.device or "auto",
+            arguments.compat,
+            watched,
+        )
+    for layer, first, last in zip(made.layers, made.ranks[0], made.ranks[-1], strict=True):
+        print(f"{layer}\t{first} -> {last}")
+    print(f"Saved as {made.net} and {made.weights}")
+    return 0

@@ -1,0 +1,15 @@
+"""`caffe-compat prune` trains with ranks that shrink, and tells the first and the last."""
+
+import caffe_compat as cc
+from caffe_compat.commands import main
+from tests.solver.conftest import one_thread
+
+__all__ = ["one_thread"]
+
+
+def test_ranks_and_files_are_told(problem, capsys):
+    assert main("prune solver.prototxt --ratio 0.7 --lra-type svd --threads 1".split()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[0] for line in lines[:2]] == ["conv1_lowrank", "conv2_lowrank"]
+    net, weights = lines[2].removeprefix("Saved as ").split(" and ")
+    assert cc.read_model(net, weights).weights
