@@ -8,7 +8,7 @@ __all__ = ["one_thread"]
 
 
 def test_ranks_and_files_are_told(problem, capsys):
-    assert main("prune solver.prototxt --ratio 0.7 --lra-type svd --threads 1".split()) == 0
+    assert main(["prune", "solver.prototxt", "--ratio", "0.7", "--lra-type", "svd", "--threads", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("\t")[0] for line in lines[:2]] == ["conv1_lowrank", "conv2_lowrank"]
     net, weights = lines[2].removeprefix("Saved as ").split(" and ")
