@@ -28,7 +28,7 @@ POWERS = {"Degradation": 0, "Constant": 1, "Linear": 2, "Gravity": 3}  # of d in
 DIRECTIONS = ("all", "same")
 DECAY_TYPES = ("fixed", "adaptive")
 SMALLEST_FORCE = 1e-8  # below this norm, an adaptive force is nothing
-COLUMNS, ROWS = 384, 96  # a block's size: float64 copies stay far smaller than the weight
+BLOCK, ROWS = 98304, 96  # elements of a float64 copy, far fewer than a large weight has; rows of a block of the Gram
 
 
 @register("force")
@@ -73,7 +73,8 @@ def force_gradient(weight: Tensor, force_type: str = "Constant") -> Tensor:
     force = torch.zeros_like(weight, memory_format=torch.contiguous_format)
     if weight.dim() >= 2 and weight.numel() > 0:
         filters = weight.flatten(1)
-        length = torch.linalg.vector_norm(filters, dim=1, dtype=torch.float64)
+        lengths = [torch.linalg.vector_norm(w.double(), dim=1) for (w,) in _blocks(filters)]
+        length = torch.linalg.vector_norm(torch.stack(lengths), dim=0)
         length = length.where(length > ZERO_THRESHOLD, 0)
         inverse = length.reciprocal().where(length > 0, 0)
         pull = _pull_to_sum if force_type == "Degradation" else _pull_between_pairs
@@ -90,27 +91,35 @@ def _pull_to_sum(filters: Tensor, length: Tensor, inverse: Tensor, power: int, f
 
 
 def _pull_between_pairs(filters: Tensor, length: Tensor, inverse: Tensor, power: int, force: Tensor) -> None:
-    """g = M w with a_ij = 1 / c(d_ij): M_ij = -|w_i| a_ij / |w_j| and M_ii = sum_j a_ij u_i.u_j."""
-    measure = _distances_by_difference if filters.dtype == torch.float64 else _distances_by_gram
-    distance = measure(filters, inverse)
-    apart = (distance > ZERO_THRESHOLD) & (inverse > 0) & (inverse > 0)[:, None]
-    attraction = distance.reciprocal().where(apart, 0).pow_(power)
-    cosine_sum = attraction.sum(1) - (distance.square_() * attraction).sum(1) / 2  # u_i.u_j = 1 - d_ij^2 / 2
-    combination = attraction.mul_(inverse).mul_(-length[:, None])
-    combination.diagonal().copy_(cosine_sum)
+    """g = M w; blocks of columns keep the float64 copies small."""
+    combination = _combination(filters, length, inverse, power)
     for g, w in _blocks(force, filters):
         g.copy_(combination @ w.double())
 
 
+def _combination(filters: Tensor, length: Tensor, inverse: Tensor, power: int) -> Tensor:
+    """M of g = M w, with a_ij = 1 / c(d_ij): M_ij = -|w_i| a_ij / |w_j| and M_ii = sum_j a_ij u_i.u_j."""
+    measure = _distances_by_difference if filters.dtype == torch.float64 else _distances_by_gram
+    distance = measure(filters, inverse)
+    apart = (distance > ZERO_THRESHOLD) & (inverse > 0) & (inverse > 0)[:, None]
+    attraction = distance.reciprocal().masked_fill_(apart.logical_not_(), 0).pow_(power)
+    cosine_sum = attraction.sum(1) - distance.square_().mul_(attraction).sum(1) / 2  # u_i.u_j = 1 - d_ij^2 / 2
+    combination = attraction.mul_(inverse).mul_(-length[:, None])
+    combination.diagonal().copy_(cosine_sum)
+    return combination
+
+
 def _distances_by_gram(filters: Tensor, inverse: Tensor) -> Tensor:
     """d_ij = sqrt(2 - 2 u_i.u_j) in float64: off by 1e-16 / d_ij, far below float32's own 6e-8."""
-    upper = torch.zeros(len(filters), len(filters), dtype=torch.float64, device=filters.device)
+    gram = torch.zeros(len(filters), len(filters), dtype=torch.float64, device=filters.device)
+    bands = [slice(first, first + ROWS) for first in range(0, len(filters), ROWS)]
     for (w,) in _blocks(filters):
-        unit = w.double() * inverse[:, None]
-        for first in range(0, len(unit), ROWS):
-            upper[first : first + ROWS, first:].addmm_(unit[first : first + ROWS], unit[first:].T, alpha=-2)
-    upper.triu_(1)
-    return (upper + upper.T).add_(2).clamp_(min=0).sqrt_().fill_diagonal_(0)
+        unit = w.double().mul_(inverse[:, None])
+        for band in bands:  # the rest is symmetric
+            gram[band, band.start :].addmm_(unit[band], unit[band.start :].T, alpha=-2)
+    for band in bands:
+        gram[band.stop :, band] = gram[band, band.stop :].T
+    return gram.add_(2).clamp_(min=0).sqrt_().fill_diagonal_(0)
 
 
 def _distances_by_difference(filters: Tensor, inverse: Tensor) -> Tensor:
@@ -119,6 +128,7 @@ def _distances_by_difference(filters: Tensor, inverse: Tensor) -> Tensor:
     return torch.cdist(unit, unit, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _blocks(*arrays: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The arrays in step, COLUMNS of their last axis at a time."""
-    return zip(*(torch.split(array, COLUMNS, dim=-1) for array in arrays), strict=True)
+def _blocks(filters: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The arrays in step, some of their last axis at a time: as much as makes a BLOCK of `filters`."""
+    columns = max(1, BLOCK // len(filters))
+    return zip(*(torch.split(array, columns, dim=-1) for array in (filters, *others)), strict=True)
