@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from caffe_compat.commands import VERBS
 from reproductions.record import HERE, RESULTS, read_result
 
 README = HERE.parent / "README.md"
@@ -53,6 +54,16 @@ def quickstart() -> str:
         ranks = [f"{row['ranks'][layer]} of {row['filters'][layer]}" for layer in layers]
         small = f"{100 * row['small_accuracy']:.2f} %", f"{row['speedup']:.2f} times fewer"
         table.append((row["name"], f"{100 * row['accuracy']:.2f} %", *ranks, *small))
+    return markdown(table)
+
+
+def commands() -> str:
+    """One row a verb of caffe-compat, as its help says; verbs of the same module share a row."""
+    names: dict[str, list[str]] = {}
+    for name, verb in VERBS.items():
+        names.setdefault(verb.module, []).append(name)
+    table = [("verb", "what it does")]
+    table += [(", ".join(f"`{name}`" for name in group), VERBS[group[0]].summary) for group in names.values()]
     return markdown(table)
 
 
@@ -114,7 +125,12 @@ FAMILIES: tuple[tuple[str, Callable[[], int], str, str], ...] = (
     ("fillers", entries("fillers", "fillers.json"), "5 standard errors", "layers/test_fillers.py"),
 )
 
-TABLES: dict[str, Callable[[], str]] = {"exactness": exactness, "scores": scores, "quickstart": quickstart}
+TABLES: dict[str, Callable[[], str]] = {
+    "exactness": exactness,
+    "scores": scores,
+    "quickstart": quickstart,
+    "commands": commands,
+}
 
 
 def markdown(rows: Iterable[tuple[Any, ...]]) -> str:

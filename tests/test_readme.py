@@ -74,13 +74,3 @@ def test_requirements_are_pinned_and_within_what_setup_allows():
     for name, least in wanted:
         if name not in ("onnx", "onnxruntime"):  # export is installed by those who export
             assert tuple(map(int, pinned[name].split(".")[:2])) >= tuple(map(int, least.split(".")[:2])), name
-
-
-def test_every_command_that_the_readme_names_exists():
-    from caffe_compat.commands import VERBS
-
-    section = README.split("## Commands")[1].split("## Formats")[0]
-    named = {
-        name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
-    }
-    assert named <= set(VERBS) and named

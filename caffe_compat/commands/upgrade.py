@@ -32,9 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         kind = "net with weights" if binary and model.weights else "net"
     else:
         if binary:
-            raise cc.ParseError(
-                f"{arguments.source}: a solver has no binary form; give OUT another name"
-            )
+            raise cc.ParseError(f"{arguments.source}: a solver has no binary form; give OUT another name")
         with cc.write_atomically(target) as temporary:
             temporary.write_text(cc.format_text(model), encoding="utf-8")
         kind = "solver"
