@@ -277,7 +277,7 @@ RUN = """
 import sys, torch
 from caffe_compat.solver.solver import Solver
 torch.set_num_threads(1)
-solver = Solver("solver.prototxt", weights=None if sys.argv[1:] else "init.caffemodel", compat="wen2017", max_iter=400)
+solver = Solver("solver.prototxt", weights=None if sys.argv[1:] else "init.caffemodel", compat="wen2017", max_iter=399)
 print("training", flush=True)
 solver.solve(resume=sys.argv[1] if sys.argv[1:] else None)
 """
@@ -308,13 +308,13 @@ def test_killed_at_any_moment_a_run_loses_only_what_followed_its_last_snapshot(t
     subprocess.run(
         [sys.executable, "-c", RUN, *([str(newest_state())] if newest_state() else [])], env=environment, check=True
     )
-    killed = binary.read_solver_state("snap_iter_400.solverstate")
-    straight = Solver("solver.prototxt", weights="init.caffemodel", compat="wen2017", max_iter=400)
-    straight.step(400)
-    assert killed.iteration == 400
+    killed = binary.read_solver_state("snap_iter_399.solverstate")
+    straight = Solver("solver.prototxt", weights="init.caffemodel", compat="wen2017", max_iter=399)
+    straight.step(399)
+    assert killed.iteration == 399
     for ours, theirs in zip(straight.state.history, killed.history, strict=True):
         np.testing.assert_array_equal(ours.numpy(), theirs)
-    for layer, blobs in read_weights("snap_iter_400.caffemodel").items():
+    for layer, blobs in read_weights("snap_iter_399.caffemodel").items():
         for ours, theirs in zip(straight.net.params[layer], blobs, strict=True):
             np.testing.assert_array_equal(ours.detach().numpy(), theirs)
 
