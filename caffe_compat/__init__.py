@@ -63,6 +63,14 @@ if TYPE_CHECKING:
     from caffe_compat.export.deploy import deploy
     from caffe_compat.export.report import Report
     from caffe_compat.net.classifier import Classifier, Prediction, own_preprocessing
+    from caffe_compat.net.comparison import (
+        BlobComparison,
+        common_shapes,
+        compare_blobs,
+        complete_inputs,
+        random_inputs,
+        run_blobs,
+    )
     from caffe_compat.net.net import Net
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
     from caffe_compat.proto.files import write_atomically
@@ -84,6 +92,7 @@ if TYPE_CHECKING:
     from caffe_compat.recipes.shrink import Shrunk, shrink
     from caffe_compat.recipes.stages import Stage
     from caffe_compat.solver.callbacks import KeepBest, KeepLast, Patience
+    from caffe_compat.solver.distributed import DistributedSolver, is_root, process_count, process_group
     from caffe_compat.solver.filters import filter_angles
     from caffe_compat.solver.log import GlogHandler, JsonLinesLog
     from caffe_compat.solver.nets import output_weights
@@ -94,11 +103,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BlobComparison": "net.comparison",
     "Certificate": "decompose.certificate",
     "Classifier": "net.classifier",
     "Comparison": "decompose.cost",
     "Conversion": "data.imageset",
     "Cost": "decompose.cost",
+    "DistributedSolver": "solver.distributed",
     "Factorization": "decompose.factorize",
     "GlogHandler": "solver.log",
     "JsonLinesLog": "solver.log",
@@ -111,8 +122,8 @@ _HOMES = {
     "Patience": "solver.callbacks",
     "Plan": "decompose.budget",
     "Prediction": "net.classifier",
-    "Pruned": "recipes.rank_pruning",
     "Preprocessing": "data.crops",
+    "Pruned": "recipes.rank_pruning",
     "Report": "export.report",
     "Shrunk": "recipes.shrink",
     "Solver": "solver.solver",
@@ -124,8 +135,11 @@ _HOMES = {
     "can_train": "decompose.finetune",
     "certify": "decompose.certificate",
     "check": "export.check",
+    "common_shapes": "net.comparison",
+    "compare_blobs": "net.comparison",
     "compare_cost": "decompose.cost",
     "compare_time": "decompose.latency",
+    "complete_inputs": "net.comparison",
     "compute_mean": "data.mean",
     "decompose": "decompose.rewrite",
     "decompose_by_responses": "decompose.responses",
@@ -136,6 +150,7 @@ _HOMES = {
     "force_gradient": "solver.regularizers.force",
     "format_text": "proto.printer",
     "is_binary": "proto.model",
+    "is_root": "solver.distributed",
     "layer_costs": "decompose.cost",
     "list_images": "data.crops",
     "make_cifar10": "data.datasets",
@@ -146,7 +161,10 @@ _HOMES = {
     "own_preprocessing": "net.classifier",
     "pad_database": "data.padding",
     "parse_text": "proto.text",
+    "process_count": "solver.distributed",
+    "process_group": "solver.distributed",
     "prune_ranks": "recipes.rank_pruning",
+    "random_inputs": "net.comparison",
     "rank_by_energy": "decompose.ranks",
     "rank_by_norm": "decompose.ranks",
     "ranks_by_budget": "decompose.budget",
@@ -167,6 +185,7 @@ _HOMES = {
     "recalibrate": "decompose.responses",
     "regroup_weights": "decompose.groups",
     "round_ranks": "decompose.ranks",
+    "run_blobs": "net.comparison",
     "shrink": "recipes.shrink",
     "split_groups": "decompose.groups",
     "survey": "data.contents",
@@ -183,6 +202,7 @@ _HOMES = {
 
 __all__ = [
     "METHODS",
+    "BlobComparison",
     "CaffeCompatError",
     "Certificate",
     "Classifier",
@@ -190,6 +210,7 @@ __all__ = [
     "Conversion",
     "Cost",
     "DataError",
+    "DistributedSolver",
     "Factorization",
     "GlogHandler",
     "GraphError",
@@ -223,8 +244,11 @@ __all__ = [
     "can_train",
     "certify",
     "check",
+    "common_shapes",
+    "compare_blobs",
     "compare_cost",
     "compare_time",
+    "complete_inputs",
     "compute_mean",
     "decompose",
     "decompose_by_responses",
@@ -235,6 +259,7 @@ __all__ = [
     "force_gradient",
     "format_text",
     "is_binary",
+    "is_root",
     "layer_costs",
     "list_images",
     "make_cifar10",
@@ -245,7 +270,10 @@ __all__ = [
     "own_preprocessing",
     "pad_database",
     "parse_text",
+    "process_count",
+    "process_group",
     "prune_ranks",
+    "random_inputs",
     "rank_by_energy",
     "rank_by_norm",
     "ranks_by_budget",
@@ -266,6 +294,7 @@ __all__ = [
     "recalibrate",
     "regroup_weights",
     "round_ranks",
+    "run_blobs",
     "shrink",
     "split_groups",
     "survey",

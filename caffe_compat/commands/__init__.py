@@ -35,6 +35,7 @@ VERBS = {
     "show": Verb("show", "print a net as a table: layer, type, tops, shape, parameters, multiply-adds"),
     "check": Verb("check", "say what is wrong with a net and its weights, and which layers are exact"),
     "deploy": Verb("deploy", "make the net that is deployed from the one that is trained"),
+    "compare": Verb("compare", "say where two nets, or a net and a dump of blobs, begin to differ"),
     "decompose": Verb("decompose", "replace layers by chains of low rank"),
     "shrink": Verb("shrink", "train with force, decompose and fine-tune, each step measured"),
     "prune": Verb("prune", "train a decomposed net whose ranks shrink on the way"),

@@ -1,0 +1,84 @@
+"""Compare two nets blob by blob on the same inputs, or a net with a dump; say where they begin to differ.
+
+  caffe-compat compare a.prototxt b.prototxt --weights a.caffemodel --other-weights b.caffemodel
+  caffe-compat compare deploy.prototxt --weights net.caffemodel --dump blobs.npz          # make a dump
+  caffe-compat compare deploy.prototxt blobs.npz --weights net.caffemodel                 # compare with it
+
+A dump is an .npz file of arrays by blob name, such as `np.savez(f, **{k: b.data for k, b in net.blobs.items()})` of
+pycaffe. Inputs come from --inputs, from the dump, or are drawn from --seed. The exit status is 0 where all blobs are
+within the tolerance, and 1 where one is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import caffe_compat as cc
+from caffe_compat.commands.options import add_compat, add_weights, comma_list, input_shape
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("net", metavar="A", help="prototxt of a net, or a caffemodel")
+    parser.add_argument("other", nargs="?", metavar="B", help="another net, or a dump of blobs (.npz)")
+    add_weights(parser)
+    parser.add_argument("--other-weights", type=comma_list, default=(), metavar="A,B", help="of B; default those of A")
+    parser.add_argument("--inputs", metavar="NPZ", help="arrays by input name; else from the dump, else random")
+    parser.add_argument("--tolerance", type=float, default=1e-4, metavar="F", help="of a blob's largest value; 1e-4")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for random inputs and dropout, default 0")
+    parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST", help="default TEST")
+    parser.add_argument(
+        "--input", type=input_shape, action="append", default=[], metavar="BLOB=SHAPE", help="shape of an input"
+    )
+    parser.add_argument("--dump", metavar="NPZ", help="write all blobs of A here")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_compat(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if not arguments.other and not arguments.dump:
+        raise cc.SolverError("compare: name a second net or a dump, or write one with --dump FILE")
+    is_dump = bool(arguments.other) and arguments.other.endswith(".npz")
+    models = [cc.read_model(arguments.net, arguments.weights or None)]
+    if arguments.other and not is_dump:
+        models.append(cc.read_model(arguments.other, arguments.other_weights or arguments.weights or None))
+    shapes = cc.common_shapes(models, arguments.phase, dict(arguments.input))
+    nets = [
+        cc.Net(model, arguments.phase, compat=arguments.compat, input_shapes=each)
+        for model, each in zip(models, shapes, strict=True)
+    ]
+    if len(nets) == 2 and not models[1].weights:
+        nets[1].load_weights(nets[0].weights())  # random ones, or those in A itself
+    inputs = read_arrays(arguments.inputs) if arguments.inputs else {}
+    if arguments.dump:
+        write_dump(nets[0], inputs, arguments)
+    if not arguments.other:
+        return 0
+    other = read_arrays(arguments.other) if is_dump else nets[1]
+    found = cc.compare_blobs(nets[0], other, inputs, arguments.tolerance, arguments.seed)
+    print(found.to_json() if arguments.json else found)
+    return 0 if found.first_divergence is None else 1
+
+
+def read_arrays(path: str) -> dict[str, Any]:
+    """The arrays of an .npz file; DataError where it is none."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if isinstance(file, np.ndarray):
+                raise cc.DataError(f"{path}: one array without a name; wanted: an .npz file")
+            return {name: file[name] for name in file.files}
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise cc.DataError(f"{path}: is no .npz file of arrays: {error}") from error
+
+
+def write_dump(net: cc.Net, inputs: Mapping[str, Any], arguments: argparse.Namespace) -> None:
+    """Write all blobs of `net` as arrays by name, its inputs too."""
+    blobs = cc.run_blobs(net, cc.complete_inputs(net, inputs, arguments.seed), arguments.seed)
+    with cc.write_atomically(arguments.dump) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, blob in blobs.items():  # np.savez takes no blob of the name 'file'
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, blob, allow_pickle=False)
