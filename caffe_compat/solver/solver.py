@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from caffe_compat.errors import SolverError
-from caffe_compat.net.net import Net
 from caffe_compat.net.memory import keep_freed_memory
+from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam
 from caffe_compat.proto.model import Model, read_solver
 from caffe_compat.proto.upgrade import upgrade_solver
 from caffe_compat.solver import snapshots
+from caffe_compat.solver.compiling import compile_net
 from caffe_compat.solver.config import SolverConfig, read_config
 from caffe_compat.solver.debug import passes_explained, update_explained
 from caffe_compat.solver.device import choose_device
@@ -29,6 +30,7 @@ from caffe_compat.solver.forcing import choose_force, force_groups, force_multip
 from caffe_compat.solver.gradients import clip, normalize
 from caffe_compat.solver.log import number
 from caffe_compat.solver.nets import output_weights, test_nets, training_net
+from caffe_compat.solver.passes import Passes
 from caffe_compat.solver.regularizers.registry import regularizer
 from caffe_compat.solver.schedules import learning_rate
 from caffe_compat.solver.smoothing import SmoothedLoss
@@ -48,7 +50,8 @@ class Solver:
     "cuda", "cuda:1", or "auto" (what solver_mode asks for, if it is here). force: l1, l2, linear, gravity or none;
     force_decay, force_layers: see `forcing`; force_per_group: filters attract only those of their own group, as they do
     not in the fork. max_iter: instead of the solver's. level, stages: of the training net.
-    compat: "bvlc" or "wen2017", see Net.
+    compat: "bvlc" or "wen2017", see Net. precision: "fp32" as Caffe, "bf16" or "fp16", see `precision`. compile: let
+    torch.compile make the training net's program, where it can.
 
     callbacks: objects with any of before_step(solver), after_step(solver), after_test(solver, results) and
     after_snapshot(solver, path). Raises SolverError for what is wrong in the solver, before anything runs.
@@ -67,6 +70,8 @@ class Solver:
         max_iter: int | None = None,
         level: int = 0,
         stages: Sequence[str] = (),
+        precision: str = "fp32",
+        compile: bool = False,
     ) -> None:
         self.path = Path(solver) if isinstance(solver, (str, os.PathLike)) else None
         self.param = read_solver(self.path) if self.path else upgrade_solver(solver)
@@ -90,6 +95,9 @@ class Solver:
             self.net, force not in (None, "none"), force_layers, self.config.force.decay, compat
         )
         self._prepare(multipliers, force_groups(self.net) if force_per_group else None)
+        self._passes = Passes(self.net, self._params, self.config.iter_size, precision)
+        if compile:
+            compile_net(self.net)
 
     def _prepare(self, force_multipliers: Sequence[float], groups: Sequence[int] | None) -> None:
         config, force = self.config, self.config.force
@@ -99,7 +107,7 @@ class Solver:
         self.loss = self.applied_rate = math.nan  # of the last iteration
         self._smoothed = SmoothedLoss(config.average_loss)
         self._carried: SmoothedLoss | None = None  # of a restored run
-        self._requests: set[str] = set()
+        self._requests = self._asked = set[str]()  # what holds, and what was asked of this process
         self._decay = regularizer(config.regularization_type)
         settings = {"force_type": force.force_type, "direction": force.direction, "decay_type": force.decay_type}
         self._force = partial(regularizer("force"), **settings, groups=groups)
@@ -149,7 +157,10 @@ class Solver:
         """SGDSolver::ApplyUpdate (sgd_solver.cpp): clip, then per parameter normalize, decay, force, update."""
         rate = self._advance_rate()
         weights = [param.tensor.detach() for param in self._params]
-        gradients = self._gradients()
+        gradients = self._passes.take_gradients()
+        if gradients is None:
+            logger.info("Iteration %d: a gradient overflowed in fp16, no update", self.iteration)
+            return
         clip(gradients, self.config.clip_gradients)
         normalize(gradients, self.config.iter_size)
         self._decay(weights, gradients, self._decay_strengths)
@@ -178,7 +189,7 @@ class Solver:
         logger.info("Learning Rate Policy: %s", config.lr_policy)
         if resume is not None:
             self.restore(resume)
-        with snapshots.prefix_reserved(config):
+        with self._reserved():
             self._train()
 
     def _train(self) -> None:
@@ -202,12 +213,12 @@ class Solver:
         """Ask a running step for "snapshot" or "stop" after its iteration; for signal handlers and callbacks."""
         if action not in ("snapshot", "stop"):
             raise SolverError(f"action is '{action}'; allowed: snapshot, stop")
-        self._requests.add(action)
+        self._asked.add(action)
 
     def test(self) -> list[dict[str, Any]]:
         """The mean of every output of every test net over its test_iter batches, by name; floats, or arrays."""
         results = [
-            run_test(net, index, self.config, self.iteration, lambda: "stop" in self._requests)
+            run_test(net, index, self.config, self.iteration, lambda: "stop" in self._asked)
             for index, net in enumerate(self.test_nets)
         ]
         self._call("after_test", results)
@@ -234,15 +245,8 @@ class Solver:
 
     def _forward_backward(self) -> dict[str, Tensor]:
         """Sum the gradients of iter_size batches; the outputs of the last one. Sets `loss` to the mean loss."""
-        for param in self._params:
-            param.tensor.grad = None
-        total = 0.0
-        for _ in range(self.config.iter_size):
-            outputs, loss = self.net.forward_with_loss()
-            if loss.requires_grad:
-                loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-        self.loss = total / self.config.iter_size
+        outputs, loss = self._passes.run()
+        self.loss = self._combined(loss)
         self._smoothed.add(self.loss)
         if not math.isfinite(self.loss):
             self._display(outputs)
@@ -256,10 +260,12 @@ class Solver:
             return f"{message}; the weights before it are in {self.snapshot()}"
         return f"{message}; the weights are no longer finite, go back to an earlier snapshot"
 
-    def _gradients(self) -> list[Tensor]:
-        """The gradient of every parameter; zeros where none arrived, as frozen parameters have in Caffe."""
-        tensors = [param.tensor for param in self._params]
-        return [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in tensors]
+    def _combined(self, loss: float) -> float:
+        """The mean loss of all processes that train together, their gradients averaged too; here there is one."""
+        return loss
+
+    def _reserved(self) -> AbstractContextManager[None]:
+        return snapshots.prefix_reserved(self.config)
 
     def _advance_rate(self) -> float:
         before = self.state.current_step

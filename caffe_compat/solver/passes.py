@@ -1,0 +1,44 @@
+"""The passes of one iteration: forward and backward over iter_size batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from caffe_compat.net.net import Net
+from caffe_compat.net.params import LearnableParam
+from caffe_compat.solver.precision import LossScale, choose_precision
+
+
+class Passes:
+    """Sums the gradients of iter_size batches of `net` in `precision`; see solver/precision.py."""
+
+    def __init__(self, net: Net, params: Sequence[LearnableParam], iter_size: int, precision: str = "fp32") -> None:
+        self.net, self.params, self.iter_size = net, params, iter_size
+        self._precise = choose_precision(net, precision)
+        self._scale = LossScale(precision)
+
+    def run(self) -> tuple[dict[str, Tensor], float]:
+        """The outputs of the last batch, and the mean loss; the gradients are in the parameters, times the scale."""
+        for param in self.params:
+            param.tensor.grad = None
+        total = 0.0
+        for _ in range(self.iter_size):
+            with self._precise():
+                outputs, loss = self.net.forward_with_loss()
+            if loss.requires_grad:
+                scaled = loss if self._scale.value == 1 else loss * self._scale.value
+                scaled.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        return outputs, total / self.iter_size
+
+    def take_gradients(self) -> list[Tensor] | None:
+        """The summed gradient of every parameter; zeros where none arrived, as frozen parameters have in Caffe.
+
+        None where one overflowed, which only fp16 does: its loss is then scaled less from the next iteration on.
+        """
+        tensors = [param.tensor for param in self.params]
+        gradients = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in tensors]
+        return gradients if self._scale.remove(gradients) else None

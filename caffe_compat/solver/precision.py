@@ -1,0 +1,67 @@
+"""Training in half precision: which layers compute in it, and the factor that keeps fp16 gradients from vanishing.
+
+The weights, their gradients, the history and every test stay in float32. Layers outside HALF get float32 inputs, so
+that statistics, normalizations and losses are as exact as ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caffe_compat.errors import SolverError
+from caffe_compat.net.net import Net
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+HALF = {
+    "Concat", "Convolution", "Deconvolution", "Dropout", "Eltwise", "Flatten", "InnerProduct", "Pooling", "ReLU",
+    "Reshape", "Slice", "Split",
+}  # fmt: skip
+
+
+class LossScale:
+    """The factor on an fp16 loss: halved where a gradient overflows, doubled after 2000 iterations without.
+
+    It starts at 65536 in every run, a resumed one too. A factor of 1 and no check for other precisions.
+    """
+
+    INTERVAL = 2000
+
+    def __init__(self, precision: str) -> None:
+        self.checks = precision == "fp16"
+        self.value = 65536.0 if self.checks else 1.0
+        self._good = 0
+
+    def remove(self, gradients: list[Tensor]) -> bool:
+        """Divide the gradients by the factor, in place; False where one is not finite: no update should follow."""
+        if not self.checks or not gradients:
+            return True
+        torch._foreach_mul_(gradients, 1 / self.value)
+        finite = bool(torch.stack(torch._foreach_norm(gradients, float("inf"))).isfinite().all())
+        self._good = self._good + 1 if finite else 0
+        if not finite:
+            self.value /= 2
+        elif self._good % self.INTERVAL == 0:
+            self.value *= 2
+        return finite
+
+
+def choose_precision(net: Net, precision: str) -> Callable[[], AbstractContextManager[Any]]:
+    """The context in which forward passes of `net` compute in `precision`: fp32, bf16 or fp16."""
+    if precision not in PRECISIONS:
+        raise SolverError(f"precision is '{precision}'; allowed: {', '.join(PRECISIONS)}")
+    if precision == "fp32":
+        return contextlib.nullcontext
+    for layer in net.layers.values():
+        if layer.param.type not in HALF:
+            layer.register_forward_pre_hook(_in_single)
+    return lambda: torch.autocast(net._place.device.type, PRECISIONS[precision])
+
+
+def _in_single(layer: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(value.float() if value.dtype in (torch.float16, torch.bfloat16) else value for value in inputs)
