@@ -90,7 +90,7 @@ def gpu_device(numbers: tuple[str, ...]) -> str | None:
     if numbers == ("all",):
         numbers = tuple(map(str, range(found))) or ("0",)
     if len(numbers) > 1:
-        raise SolverError(f"--gpu {','.join(numbers)}: one GPU at a time is supported; name one")
+        raise SolverError(f"--gpu {','.join(numbers)}: one GPU a process; name one, or use torchrun")
     if not numbers:
         return None
     if not numbers[0].isdigit() or int(numbers[0]) >= found:

@@ -17,11 +17,14 @@ EFFECTS = ("stop", "snapshot", "none")
 def listening(solver: cc.Solver, sigint_effect: str, sighup_effect: str) -> Iterator[None]:
     """Within this block, a signal asks `solver` for its effect after the iteration it is in; "none" ignores it.
 
+    Where torchrun runs several processes, SIGTERM stops them too: it sends that one to all when one of them ends.
     A second SIGINT after one that stops interrupts at once, for a long iteration or test should not hold a user.
     """
     effects = {signal.SIGINT: sigint_effect}
     if hasattr(signal, "SIGHUP"):  # Windows has none
         effects[signal.SIGHUP] = sighup_effect
+    if cc.process_count() > 1:
+        effects[signal.SIGTERM] = "stop"
 
     def handle(number: int, frame: FrameType | None) -> None:
         effect = effects[signal.Signals(number)]

@@ -2,6 +2,9 @@
 
 The log goes to stderr in Caffe's form, and as JSON lines to PREFIX.jsonl beside the snapshots. Ctrl-C takes a snapshot
 and stops; a second one stops at once. SIGHUP takes a snapshot and goes on.
+
+Several processes train together when torchrun starts them, each with its own part of the data and its own GPU:
+torchrun --nproc-per-node N -m caffe_compat.solve SOLVER
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -42,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-iter", type=int, metavar="N", help="stop after N iterations in all")
     _add_keeping(parser)
     add_device(parser)
+    _add_speed(parser)
     add_compat(parser)
     add_state(parser)
     for name, default in (("sigint", "stop"), ("sighup", "snapshot")):
@@ -80,6 +85,13 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-last", type=int, metavar="N", help="remove all but the last N numbered snapshots")
 
 
+def _add_speed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="to train in; fp32 (default) is exact"
+    )
+    parser.add_argument("--compile", action="store_true", help="let torch.compile make the net's program")
+
+
 def run(arguments: argparse.Namespace) -> int:
     path = one_of(arguments.solver_file, arguments.solver, "solver", "--solver")
     if arguments.snapshot and arguments.weights:
@@ -89,24 +101,33 @@ def run(arguments: argparse.Namespace) -> int:
             f"--patience {arguments.patience} waits for a better output; name it: --keep-best accuracy"
         )
     set_threads(arguments.threads)
-    with glog_lines():
+    with glog_lines() if cc.is_root() else nullcontext(), cc.process_group():
         solver = make_solver(path, arguments)
-        journal = cc.JsonLinesLog(f"{solver.config.snapshot_prefix}.jsonl")
-        solver.callbacks += [journal, RankReport(journal), *keepers(arguments)]
-        resume = arguments.snapshot or None
-        journal.write(event="start", command=shlex.join(sys.argv), resume=resume, **circumstances(solver))
-        log.info("Starting Optimization")
-        try:
-            with listening(solver, arguments.sigint_effect, arguments.sighup_effect), progress(solver):
+        with told(solver, arguments) if cc.is_root() else nullcontext():
+            log.info("Starting Optimization")
+            with listening(solver, arguments.sigint_effect, arguments.sighup_effect):
                 solver.solve(resume=arguments.snapshot)
-        finally:
-            journal.close()
     return 0
+
+
+@contextmanager
+def told(solver: cc.Solver, arguments: argparse.Namespace) -> Iterator[None]:
+    """Within this block, the JSON log, the ranks, the snapshots to keep and the progress bar follow `solver`."""
+    journal = cc.JsonLinesLog(f"{solver.config.snapshot_prefix}.jsonl")
+    solver.callbacks += [journal, RankReport(journal), *keepers(arguments)]
+    resume = arguments.snapshot or None
+    journal.write(event="start", command=shlex.join(sys.argv), resume=resume, **circumstances(solver))
+    try:
+        with progress(solver):
+            yield
+    finally:
+        journal.close()
 
 
 def make_solver(path: str, arguments: argparse.Namespace) -> cc.Solver:
     """The solver that the arguments describe; when resuming, weights named in the solver file play no part."""
-    return cc.Solver(
+    kind = cc.DistributedSolver if cc.process_count() > 1 else cc.Solver
+    return kind(
         path,
         weights=() if arguments.snapshot else arguments.weights or None,
         device=gpu_device(arguments.gpu) or arguments.device or "auto",
@@ -118,6 +139,8 @@ def make_solver(path: str, arguments: argparse.Namespace) -> cc.Solver:
         max_iter=arguments.max_iter,
         level=arguments.level,
         stages=arguments.stage,
+        precision=arguments.precision,
+        compile=arguments.compile,
     )
 
 
@@ -138,5 +161,6 @@ def circumstances(solver: cc.Solver) -> dict[str, Any]:
         "torch": torch.__version__,
         "device": str(solver.device),
         "threads": torch.get_num_threads(),
+        "processes": cc.process_count(),
         "random_seed": solver.config.random_seed,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ def choose_device(param: Any, device: str) -> torch.device:
     asks_gpu = param.HasField("solver_mode") and param.solver_mode == param.GPU
     has_gpu = torch.cuda.is_available()
     if device == "auto":
-        device = f"cuda:{param.device_id}" if has_gpu and param.solver_mode == param.GPU else "cpu"
+        number = os.environ.get("LOCAL_RANK", param.device_id)  # each process that torchrun starts has its own
+        device = f"cuda:{number}" if has_gpu and param.solver_mode == param.GPU else "cpu"
     try:
         chosen = torch.device(device)
     except RuntimeError:

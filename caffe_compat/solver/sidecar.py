@@ -35,7 +35,8 @@ VERSION = 1
 class Sidecar:
     """type: of the solver. checksum: of the solverstate it belongs to.
 
-    sources: net -> data layer -> (cursor, seed). generators: device -> state of torch's generator, base64 of zlib.
+    sources: net -> data layer -> (cursor, seed); the cursor counts the batches of all processes that train together.
+    generators: device -> state of torch's generator, base64 of zlib.
     losses, smoothed_loss, losses_added: see SmoothedLoss.
     """
 
@@ -117,7 +118,7 @@ def apply(sidecar: Sidecar, nets: Mapping[str, Net], window: int) -> SmoothedLos
                 layer.close()  # what it has open was made with its own seed
                 if hasattr(layer, "seed"):
                     layer.seed = seed
-                layer.seek(cursor)
+                layer.seek(-(-cursor // getattr(layer, "ranks", 1)))  # of another number of ranks: none is read twice
     for name, state in sidecar.generators.items():
         _set_generator(name, _unpack(state))
     smoothed = SmoothedLoss(window)
@@ -127,7 +128,9 @@ def apply(sidecar: Sidecar, nets: Mapping[str, Net], window: int) -> SmoothedLos
 
 
 def _places(net: Net) -> dict[str, tuple[int, int]]:
-    return {layer.name: (layer.cursor, getattr(layer, "seed", 0)) for layer in _sources(net)}
+    return {
+        layer.name: (layer.cursor * getattr(layer, "ranks", 1), getattr(layer, "seed", 0)) for layer in _sources(net)
+    }
 
 
 def _sources(net: Net) -> list[Any]:

@@ -1,0 +1,154 @@
+"""One solver in several processes, each with its own batches: `torchrun --nproc-per-node N -m caffe_compat.solve ...`.
+
+As with Caffe on several GPUs (parallel.cpp, NCCL): every process has the whole net and reads its own part of the data
+(record k of the source goes to rank k mod N), the gradients are averaged, and each makes the same update. Rank 0, the
+root, tests, logs and writes the snapshots. batch_size is that of one process: N of them learn from N times as much.
+BatchNorm's statistics are each process's own, and the root's are saved. As with iter_size N in one process, except
+that clip_gradients sees the mean of the gradients, not their sum. The loss that is displayed is the mean over the
+ranks, where Caffe shows the root's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from caffe_compat.errors import CaffeCompatError, SolverError
+from caffe_compat.layers.stored import StoredLayer
+from caffe_compat.solver.snapshots import snapshot_paths
+from caffe_compat.solver.solver import Solver
+
+PATIENCE = timedelta(days=1)  # how long ranks wait for the root's tests; a rank that ends is noticed at once
+ACTIONS = ("stop", "snapshot")
+
+
+def process_count() -> int:
+    """How many processes torchrun started for this run; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_root() -> bool:
+    """Whether this process is the one that logs and writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """Within this block, the processes that torchrun started can average: gloo for the CPU, nccl for GPUs.
+
+    Each takes the GPU of its local number. An error of another rank than the root says which rank it is from.
+    """
+    if process_count() == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    try:
+        dist.init_process_group(timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        raise SolverError(f"the {process_count()} processes cannot reach one another: {error}") from None
+    try:
+        yield
+    except CaffeCompatError as error:
+        raise type(error)(str(error) if is_root() else f"rank {dist.get_rank()}: {error}") from None
+    finally:
+        dist.destroy_process_group()
+
+
+class DistributedSolver(Solver):
+    """A Solver that trains together with those of the other processes of torch's process group; made in all of them.
+
+    Its options are the Solver's. The data layers that read stored records share them out; others give every rank the
+    same. Requests of any rank hold for all, after the same iteration. With random_seed, rank r draws from
+    random_seed + r, as in Caffe; a resumed run draws dropout masks anew on all ranks but the root. A snapshot may be
+    resumed by another number of ranks: the side-car counts the batches of all ranks together.
+    """
+
+    def __init__(self, solver: Any, *args: Any, **options: Any) -> None:
+        self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
+        super().__init__(solver, *args, **options)
+        self._asked = set()  # until all ranks agree
+        self._share_data()
+        for layer in self.net.layers.values():
+            for blob in layer.blobs:
+                values = blob.detach().contiguous()
+                dist.broadcast(values, src=0)
+                blob.data.copy_(values)
+        self._part_random_numbers()
+
+    def test(self) -> list[dict[str, Any]]:
+        """The root's tests; nothing on the other ranks, which wait for it at their next update."""
+        return [] if self.rank else super().test()
+
+    def snapshot(self, name: str | None = None) -> Path:
+        """Written by the root alone; the path on the other ranks too."""
+        name = name or f"iter_{self.iteration}"
+        return snapshot_paths(self.config, name)[1] if self.rank else super().snapshot(name)
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        super().restore(path)
+        self._part_random_numbers(self.iteration)
+
+    def _combined(self, loss: float) -> float:
+        """Average loss and gradients over the ranks, and agree on what was asked for."""
+        try:
+            facts = torch.tensor([loss, *(float(action in self._asked) for action in ACTIONS)], dtype=torch.float64)
+            facts = facts.to(self.device)
+            dist.all_reduce(facts)
+            self._average_gradients()
+            total, *asked = facts.tolist()
+        except RuntimeError as error:
+            raise SolverError(self._deserted(error)) from None
+        for action, votes in zip(ACTIONS, asked, strict=True):
+            if votes:
+                self._requests.add(action)
+                self._asked.discard(action)
+        return float(total) / self.ranks
+
+    def _average_gradients(self) -> None:
+        trained = [param.tensor for param in self._params if param.tensor.requires_grad]
+        if not trained:
+            return
+        gradients = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in trained]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.ranks
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+        for tensor, gradient, part in zip(trained, gradients, parts, strict=True):
+            tensor.grad = gradient.copy_(part.view(gradient.shape))
+
+    def _deserted(self, error: RuntimeError) -> str:
+        """What to say when another rank is gone, after keeping the state before this iteration."""
+        message = f"iteration {self.iteration}: one of the {self.ranks} processes has ended, so the others stop"
+        if self.rank:
+            return message
+        for layer in self.net.layers.values():
+            if isinstance(layer, StoredLayer):
+                layer.seek(layer.cursor - self.config.iter_size)  # these batches were not learnt from
+        reason = next(iter(str(error).splitlines()), "")
+        return f"{message}; resume from {super().snapshot()}, with any number of processes ({reason})"
+
+    def _reserved(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.rank else super()._reserved()
+
+    def _share_data(self) -> None:
+        """Give each rank its part of the records, in the order that the root's seeds make."""
+        stored = [layer for layer in self.net.layers.values() if isinstance(layer, StoredLayer)]
+        seeds = torch.tensor([layer.seed for layer in stored], dtype=torch.int64, device=self.device)
+        dist.broadcast(seeds, src=0)
+        for layer, seed in zip(stored, seeds.tolist(), strict=True):
+            layer.share(self.rank, self.ranks)
+            layer.seed = seed
+
+    def _part_random_numbers(self, iteration: int = 0) -> None:
+        """Let the ranks draw different numbers, so that dropout masks differ; the root's are those of one process."""
+        if self.rank:
+            seed = self.config.random_seed
+            torch.manual_seed((seed if seed >= 0 else torch.seed() % 2**31) + self.rank + self.ranks * iteration)
