@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from caffe_compat.decompose.rewrite import decompose
     from caffe_compat.export.check import check
     from caffe_compat.export.deploy import deploy
+    from caffe_compat.export.onnx import check_onnx, to_onnx, write_onnx
+    from caffe_compat.export.page import html_page
     from caffe_compat.export.report import Report
     from caffe_compat.net.classifier import Classifier, Prediction, own_preprocessing
     from caffe_compat.net.comparison import (
@@ -135,6 +137,7 @@ _HOMES = {
     "can_train": "decompose.finetune",
     "certify": "decompose.certificate",
     "check": "export.check",
+    "check_onnx": "export.onnx",
     "common_shapes": "net.comparison",
     "compare_blobs": "net.comparison",
     "compare_cost": "decompose.cost",
@@ -149,6 +152,7 @@ _HOMES = {
     "filter_angles": "solver.filters",
     "force_gradient": "solver.regularizers.force",
     "format_text": "proto.printer",
+    "html_page": "export.page",
     "is_binary": "proto.model",
     "is_root": "solver.distributed",
     "layer_costs": "decompose.cost",
@@ -190,6 +194,7 @@ _HOMES = {
     "split_groups": "decompose.groups",
     "survey": "data.contents",
     "theoretical_speedup": "decompose.cost",
+    "to_onnx": "export.onnx",
     "upgrade_solver": "proto.upgrade",
     "write_atomically": "proto.files",
     "write_blob": "proto.binary",
@@ -198,6 +203,7 @@ _HOMES = {
     "write_mean": "data.mean",
     "write_model": "proto.model",
     "write_net": "proto.binary",
+    "write_onnx": "export.onnx",
 }
 
 __all__ = [
@@ -244,6 +250,7 @@ __all__ = [
     "can_train",
     "certify",
     "check",
+    "check_onnx",
     "common_shapes",
     "compare_blobs",
     "compare_cost",
@@ -258,6 +265,7 @@ __all__ = [
     "filter_angles",
     "force_gradient",
     "format_text",
+    "html_page",
     "is_binary",
     "is_root",
     "layer_costs",
@@ -299,6 +307,7 @@ __all__ = [
     "split_groups",
     "survey",
     "theoretical_speedup",
+    "to_onnx",
     "upgrade_solver",
     "write_atomically",
     "write_blob",
@@ -307,6 +316,7 @@ __all__ = [
     "write_mean",
     "write_model",
     "write_net",
+    "write_onnx",
 ]
 
 

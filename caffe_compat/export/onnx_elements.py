@@ -1,0 +1,217 @@
+"""Layers that work value by value, over an axis, or only move values, as ONNX."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from caffe_compat.export.onnx_program import Call, Inexpressible, axis_of, writes
+
+
+@writes("ReLU")
+def relu(call: Call) -> None:
+    slope = call.layer.negative_slope
+    call.op("LeakyRelu" if slope else "Relu", call.inputs, call.outputs[0], alpha=slope or None)
+
+
+@writes("PReLU")
+def prelu(call: Call) -> None:
+    axes = len(call.bottoms[0])
+    shape = [1] if call.layer.channel_shared else [-1, *[1] * (axes - 2)]
+    call.op("PRelu", [call.inputs[0], call.learned(0, shape)], call.outputs[0])
+
+
+@writes("ELU")
+def elu(call: Call) -> None:
+    call.op("Elu", call.inputs, call.outputs[0], alpha=call.layer.alpha)
+
+
+def _plain(kind: str) -> Callable[[Call], None]:
+    def write(call: Call) -> None:
+        call.op(kind, call.inputs[:1], call.outputs[0])
+
+    return write
+
+
+for _caffe, _onnx in {
+    "Sigmoid": "Sigmoid",
+    "TanH": "Tanh",
+    "AbsVal": "Abs",
+    "BNLL": "Softplus",
+    "Dropout": "Identity",  # as it is in TEST
+}.items():
+    writes(_caffe)(_plain(_onnx))
+
+
+@writes("Power")
+def power(call: Call) -> None:
+    layer = call.layer
+    value = call.shifted(call.scaled(call.inputs[0], layer.scale), layer.shift)
+    if layer.power == 1:
+        call.op("Identity", [value], call.outputs[0])
+    else:
+        call.op("Pow", [value, call.constant(layer.power)], call.outputs[0])
+
+
+@writes("Exp")
+def exponential(call: Call) -> None:
+    value = call.op("Exp", [call.scaled(call.inputs[0], call.layer.inner_scale)])
+    call.op("Mul", [value, call.constant(call.layer.outer_scale)], call.outputs[0])
+
+
+@writes("Log")
+def logarithm(call: Call) -> None:
+    layer = call.layer
+    value = call.op("Log", [call.shifted(call.scaled(call.inputs[0], layer.scale), layer.shift)])
+    call.op("Mul", [value, call.constant(layer.base_scale)], call.outputs[0])
+
+
+@writes("Clip")
+def clip(call: Call) -> None:
+    limits = [call.constant(call.layer.min), call.constant(call.layer.max)]
+    call.op("Clip", [call.inputs[0], *limits], call.outputs[0])
+
+
+@writes("Threshold")
+def threshold(call: Call) -> None:
+    above = call.op("Greater", [call.inputs[0], call.constant(call.layer.threshold)])
+    call.op("Cast", [above], call.outputs[0], to=call.program.onnx.TensorProto.FLOAT)
+
+
+@writes("Softmax")
+def softmax(call: Call) -> None:
+    call.op("Softmax", call.inputs, call.outputs[0], axis=axis_of(call.layer, call.layer.axis, call.bottoms[0]))
+
+
+@writes("BatchNorm")
+def batch_norm(call: Call) -> None:
+    layer = call.layer
+    if not layer.use_global_stats:
+        raise Inexpressible("it normalizes by the statistics of its batch")
+    if len(call.bottoms[0]) < 2:
+        raise Inexpressible("its bottom has one axis")
+    factor = float(call.blob(2).reshape(-1)[0])
+    unit = np.float32(1 / factor if factor else 0)
+    ones, zeros = np.ones(layer.channels), np.zeros(layer.channels)
+    blobs = [call.constant(each) for each in (ones, zeros, call.blob(0) * unit, call.blob(1) * unit)]
+    call.op("BatchNormalization", [call.inputs[0], *blobs], call.outputs[0], epsilon=layer.eps)
+
+
+@writes("Scale")
+def scale(call: Call) -> None:
+    bias = call.layer.bias_term
+    value = call.op("Mul", [call.inputs[0], _operand(call)], None if bias else call.outputs[0])
+    if bias:
+        added = call.learned(len(call.layer.blobs) - 1, _lined_up(call, call.layer.blob_shapes[-1]))
+        call.op("Add", [value, added], call.outputs[0])
+
+
+@writes("Bias")
+def bias(call: Call) -> None:
+    call.op("Add", [call.inputs[0], _operand(call)], call.outputs[0])
+
+
+def _operand(call: Call) -> str:
+    """The second operand of Scale and Bias, with axes of size 1 behind it."""
+    if len(call.inputs) == 1:
+        return call.learned(0, _lined_up(call, call.layer.blob_shapes[0]))
+    return call.reshape(call.inputs[1], _lined_up(call, call.bottoms[1]))
+
+
+def _lined_up(call: Call, shape: tuple[int, ...]) -> list[int]:
+    return [*shape, *[1] * (len(call.bottoms[0]) - call.layer.axis - len(shape))]
+
+
+@writes("MVN")
+def mvn(call: Call) -> None:
+    param, axes = call.layer.param.mvn_param, len(call.bottoms[0])
+    if axes != 4:
+        raise Inexpressible(f"its bottom has {axes} axes, not 4")
+    over = [1, 2, 3] if param.across_channels else [2, 3]
+    varies = param.normalize_variance
+    means = call.op("ReduceMean", [call.inputs[0]], axes=over)
+    centred = call.op("Sub", [call.inputs[0], means], None if varies else call.outputs[0])
+    if varies:
+        variance = call.op("ReduceMean", [call.op("Mul", [centred, centred])], axes=over)
+        call.op("Div", [centred, call.shifted(call.op("Sqrt", [variance]), param.eps)], call.outputs[0])
+
+
+@writes("Eltwise")
+def eltwise(call: Call) -> None:
+    layer = call.layer
+    if layer.operation == "MAX":
+        call.op("Max", call.inputs, call.outputs[0])
+        return
+    kind, values = ("Mul", list(call.inputs)) if layer.operation == "PROD" else ("Add", list(call.inputs))
+    if layer.operation == "SUM" and layer.coefficients:
+        values = [call.scaled(value, factor) for value, factor in zip(values, layer.coefficients, strict=True)]
+    total = values[0]
+    for index, value in enumerate(values[1:], 2):
+        total = call.op(kind, [total, value], call.outputs[0] if index == len(values) else None)
+
+
+@writes("Concat")
+def concat(call: Call) -> None:
+    call.op("Concat", call.inputs, call.outputs[0], axis=call.layer.axis)
+
+
+@writes("Slice")
+def slices(call: Call) -> None:
+    axis = axis_of(call.layer, call.layer.axis, call.bottoms[0])
+    sizes = call.constant([top[axis] for top in call.tops], np.int64)
+    call.op("Split", [call.inputs[0], sizes], call.outputs, axis=axis)
+
+
+@writes("Split")
+def split(call: Call) -> None:
+    for top in call.outputs:
+        call.op("Identity", call.inputs, top)
+
+
+@writes("Silence")
+def silence(call: Call) -> None:
+    """Nothing: it only keeps Caffe from printing a blob."""
+
+
+@writes("Flatten", "Reshape")
+def reshape(call: Call) -> None:
+    bottom, top = call.bottoms[0], call.tops[0]
+    if math.prod(bottom) == 0:
+        raise Inexpressible("its bottom is empty")
+    keeps_batch = bool(bottom) and bool(top) and bottom[0] == top[0]
+    call.reshape(call.inputs[0], [0, *top[1:]] if keeps_batch else top, call.outputs[0])
+
+
+@writes("Permute")
+def permute(call: Call) -> None:
+    order = list(call.layer.order)
+    order += [axis for axis in range(len(call.bottoms[0])) if axis not in order]
+    call.op("Transpose", call.inputs, call.outputs[0], perm=order)
+
+
+@writes("ShuffleChannel")
+def shuffle_channel(call: Call) -> None:
+    channels, group, rest = call.bottoms[0][1], call.layer.group, call.bottoms[0][2:]
+    apart = call.reshape(call.inputs[0], [0, group, channels // group, *rest])
+    turned = call.op("Transpose", [apart], perm=[0, 2, 1, *range(3, 3 + len(rest))])
+    call.reshape(turned, [0, channels, *rest], call.outputs[0])
+
+
+@writes("Crop")
+def crop(call: Call) -> None:
+    layer, bottom, top = call.layer, call.bottoms[0], call.tops[0]
+    axis = layer.axis % len(bottom)
+    count = len(bottom) - axis
+    offsets = layer.offsets if len(layer.offsets) == count else (layer.offsets or (0,)) * count
+    ends = [start + size for start, size in zip(offsets, top[axis:], strict=True)]
+    edges = [call.constant(each, np.int64) for each in (offsets, ends, range(axis, len(bottom)))]
+    call.op("Slice", [call.inputs[0], *edges], call.outputs[0])
+
+
+@writes("Tile")
+def tile(call: Call) -> None:
+    repeats = [1] * len(call.bottoms[0])
+    repeats[axis_of(call.layer, call.layer.axis, call.bottoms[0])] = call.layer.tiles
+    call.op("Tile", [call.inputs[0], call.constant(repeats, np.int64)], call.outputs[0])

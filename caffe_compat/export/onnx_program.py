@@ -1,0 +1,102 @@
+"""An ONNX graph while it is written: operators, constants, and what each Caffe layer becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from caffe_compat.layers.base import Layer, Shape
+
+
+class Inexpressible(Exception):
+    """Why ONNX has no form for a layer."""
+
+
+@dataclass
+class Program:
+    """The nodes and constants so far; `onnx` is the package."""
+
+    onnx: Any
+    nodes: list[Any] = field(default_factory=list)
+    constants: list[Any] = field(default_factory=list)
+
+    def constant(self, name: str, values: Any, dtype: Any = np.float32) -> str:
+        """Store an array as `name`; the name."""
+        array = np.ascontiguousarray(np.asarray(values, dtype=dtype))
+        self.constants.append(self.onnx.numpy_helper.from_array(array, name))
+        return name
+
+
+@dataclass
+class Call:
+    """One layer that is being written.
+
+    inputs, outputs: names of its bottoms and tops in the ONNX graph. bottoms, shapes: the shapes of bottoms and tops.
+    """
+
+    program: Program
+    layer: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    bottoms: tuple[Shape, ...]
+    tops: tuple[Shape, ...]
+
+    def op(self, kind: str, inputs: Sequence[str], outputs: str | Sequence[str] | None = None, **options: Any) -> str:
+        """Append a node of operator `kind`; its first output, by default a new value."""
+        index = len(self.program.nodes)
+        names = [outputs] if isinstance(outputs, str) else list(outputs or [f"{self.layer.name}:{kind}:{index}"])
+        given = {name: value for name, value in options.items() if value is not None}
+        node = self.program.onnx.helper.make_node(kind, list(inputs), names, f"{self.layer.name}:{index}", **given)
+        self.program.nodes.append(node)
+        return names[0]
+
+    def constant(self, values: Any, dtype: Any = np.float32) -> str:
+        """A new constant; its name."""
+        name = f"{self.layer.name}:constant:{len(self.program.constants)}"
+        return self.program.constant(name, values, dtype)
+
+    def blob(self, index: int) -> np.ndarray:
+        """A learned blob, float32."""
+        values: np.ndarray = self.layer.blob(index).detach().cpu().contiguous().numpy()
+        return values
+
+    def learned(self, index: int, shape: Sequence[int] | None = None) -> str:
+        """A learned blob as a constant named layer:blobN; its name."""
+        values = self.blob(index)
+        return self.program.constant(
+            f"{self.layer.name}:blob{index}", values if shape is None else values.reshape(shape)
+        )
+
+    def reshape(self, value: str, shape: Sequence[int], outputs: str | None = None) -> str:
+        """`value` in `shape`, of which a 0 keeps the size of that axis."""
+        return self.op("Reshape", [value, self.constant(shape, np.int64)], outputs)
+
+    def scaled(self, value: str, factor: float) -> str:
+        """`value` times a number; itself for 1."""
+        return value if factor == 1 else self.op("Mul", [value, self.constant(factor)])
+
+    def shifted(self, value: str, term: float) -> str:
+        """`value` plus a number; itself for 0."""
+        return value if term == 0 else self.op("Add", [value, self.constant(term)])
+
+
+Writer = Callable[[Call], None]
+WRITERS: dict[str, Writer] = {}
+
+
+def writes(*types: str) -> Callable[[Writer], Writer]:
+    """Register the function below as what writes Caffe layers of these types."""
+
+    def add(writer: Writer) -> Writer:
+        WRITERS.update(dict.fromkeys(types, writer))
+        return writer
+
+    return add
+
+
+def axis_of(layer: Layer, axis: int, shape: Shape) -> int:
+    """`axis` counted from the front."""
+    return layer.canonical_axis(axis, shape)

@@ -1,0 +1,41 @@
+"""`caffe-compat export` writes ONNX and says how near it is."""
+
+import numpy as np
+import pytest
+
+import caffe_compat as cc
+from caffe_compat.commands import main
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+NET = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 8 dim: 7 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 3 kernel_size: 3 } }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
+  pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
+"""
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = cc.parse_text(NET, cc.NetParameter)
+    weights = {"conv1": (np.arange(27, dtype=np.float32).reshape(3, 1, 3, 3), np.ones(3, np.float32))}
+    cc.write_model(cc.Model(net, weights), "net.prototxt", "net.caffemodel")
+    return tmp_path
+
+
+def test_the_file_and_its_error_are_told(written, capsys):
+    assert main(["export", "net.prototxt", "net.caffemodel"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("pool1: off by ") and lines[1] == "Saved as net.onnx"
+
+
+def test_a_file_that_exists_is_kept(written, capsys):
+    (written / "net.onnx").write_text("mine")
+    assert main(["export", "net.prototxt", "net.caffemodel"]) == 2
+    assert "exists and is kept" in capsys.readouterr().err
+    assert (written / "net.onnx").read_text() == "mine"
+    assert main(["export", "net.prototxt", "net.caffemodel", "--force-overwrite"]) == 0

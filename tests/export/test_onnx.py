@@ -1,0 +1,128 @@
+"""ONNX files, run by onnxruntime, give what Caffe gave: layer by layer, and for whole nets."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import caffe_compat as cc
+from caffe_compat.export.onnx import WRITERS
+from tests.conftest import golden, shared
+from tests.net.test_golden_nets import _drawn_inputs, _drawn_weights
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+TOLERANCE = 1e-5  # of the largest value, as for Caffe's own tops
+EXPRESSIBLE = {*WRITERS, "Input"}
+# Cases of types that ONNX has a form for, and the reason why it has none for this case
+REFUSED = {
+    "bn_test_use_batch": "layer 'lay' (BatchNorm): it normalizes by the statistics of its batch",
+    "conv_axis2": "layer 'lay' (Convolution): its channels are axis 2, not 1",
+    "pool_max_mask": "layer 'lay' (Pooling): its second top is the mask of Caffe's indices",
+    "pool_stochastic_test": "layer 'lay' (Pooling): pool is STOCHASTIC",
+    "silence": "has no output",
+}
+CASES = [
+    case["name"]
+    for case in json.loads(golden("layers", "cases.json").read_text())
+    if set(case["types"]) <= EXPRESSIBLE and case["phase"] == "TEST" and case["nfwd"] == 1
+]
+
+
+def run(path, inputs):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
+    wanted = {value.name for value in session.get_inputs()}
+    return dict(zip(names, session.run(names, {k: v for k, v in inputs.items() if k in wanted}), strict=True))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_layer_gives_caffes_top(name, tmp_path):
+    expected = dict(np.load(golden("layers", f"{name}.npz")))
+    weights = {}
+    for key in sorted(key for key in expected if key.startswith("param_")):
+        weights.setdefault(key.removeprefix("param_").rsplit("_", 1)[0], []).append(expected[key])
+    model = cc.Model(cc.read_net(golden("layers", f"{name}.prototxt")), weights)
+    compat = "wen2017" if str(expected["source"]) == "caffe" else "bvlc"
+    if name in REFUSED:
+        with pytest.raises(cc.CaffeCompatError, match=re.escape(REFUSED[name])):
+            cc.to_onnx(model, compat=compat)
+        return
+    cc.write_onnx(model, tmp_path / "net.onnx", compat=compat)
+    inputs = {key.removeprefix("bottom_"): value for key, value in expected.items() if key.startswith("bottom_")}
+    for blob, found in run(tmp_path / "net.onnx", inputs).items():
+        wanted = expected[f"top_{blob.removesuffix(':1')}"]
+        assert found.shape == wanted.shape
+        assert np.abs(found - wanted).max(initial=0) <= TOLERANCE * np.abs(wanted).max(initial=1e-30)
+
+
+def golden_model(name):
+    rule = json.loads(golden("nets", f"{name}.json").read_text())
+    weights = {layer: tuple(blobs) for layer, blobs in _drawn_weights(rule).items()}
+    return rule, cc.Model(cc.read_net(golden("nets", f"{name}.prototxt")), weights)
+
+
+@pytest.mark.parametrize("name", ["googlenet_deploy", "mobilenet_v1_like", "squeezenet_v1_1"])
+def test_a_deploy_net_gives_caffes_scores(name, tmp_path):
+    rule, model = golden_model(name)
+    cc.write_onnx(model, tmp_path / "net.onnx")
+    found = run(tmp_path / "net.onnx", _drawn_inputs(rule))
+    expected = np.load(golden("nets", f"{name}.npz"))
+    for blob, values in found.items():
+        wanted = expected[f"out_{blob}"]
+        assert np.abs(values - wanted).max() <= 2 * TOLERANCE * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("name", ["lenet", "cifar10_quick", "fcn_like"])
+def test_a_net_for_training_goes_by_way_of_its_deploy_net(name, tmp_path):
+    _, model = golden_model(name)
+    with pytest.raises(cc.UnsupportedLayerError, match=r"layer 'loss' \(SoftmaxWithLoss\), which belongs to training"):
+        cc.to_onnx(model)
+    deployed = cc.deploy(model)
+    cc.write_onnx(deployed, tmp_path / "net.onnx")
+    assert max(cc.check_onnx(tmp_path / "net.onnx", deployed).values()) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "net, weights",
+    [
+        (("lenet", "lenet.prototxt"), ("lenet", "lenet_iter_10000.caffemodel")),
+        (("cifar10_full_h5", "cifar10_full.prototxt"), ("cifar10_full_h5", "cifar10_full_iter_100000.caffemodel.h5")),
+    ],
+)
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_trained_nets_give_their_scores_at_any_batch(net, weights, decomposed, tmp_path):
+    model = cc.read_model(shared("models", *net), shared("models", *weights))
+    if decomposed:
+        model = cc.decompose(model, cc.ranks_by_energy(model, 0.9))
+    cc.write_onnx(model, tmp_path / "net.onnx", dynamic_batch=True)
+    shape = cc.Net(model).shapes["data"][1:]
+    for batch in (1, 3):
+        images = np.random.default_rng(batch).uniform(0, 1, (batch, *shape)).astype(np.float32)
+        assert cc.check_onnx(tmp_path / "net.onnx", model, {"data": images})["prob"] <= TOLERANCE
+
+
+def test_every_layer_that_onnx_cannot_express_is_named_with_the_reason():
+    text = """
+    layer { name: "data" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 dim: 6 dim: 6 } } }
+    layer { name: "p" type: "Pooling" bottom: "x" top: "y" pooling_param { pool: STOCHASTIC kernel_size: 2 } }
+    layer { name: "s" type: "SPP" bottom: "y" top: "z" spp_param { pyramid_height: 2 } }
+    """
+    model = cc.Model(cc.parse_text(text, cc.NetParameter))
+    with pytest.raises(cc.UnsupportedLayerError) as caught:
+        cc.to_onnx(model)
+    assert "layer 'p' (Pooling): pool is STOCHASTIC; layer 's' (SPP)" in str(caught.value)
+
+
+def test_a_file_that_gives_something_else_is_found_out(tmp_path):
+    text = """
+    layer { name: "data" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }
+    layer { name: "p" type: "Power" bottom: "x" top: "y" power_param { scale: 2 } }
+    """
+    net = cc.parse_text(text, cc.NetParameter)
+    cc.write_onnx(cc.Model(net), tmp_path / "net.onnx")
+    net.layer[1].power_param.scale = 2.001
+    with pytest.raises(cc.GraphError, match=r"output 'y' is off by 0\.0005 of its largest value"):
+        cc.check_onnx(tmp_path / "net.onnx", cc.Model(net))
