@@ -19,7 +19,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-class Tests:
+class Run:
     """Stands for the tests of a run: gives `callback` one value of an output after another."""
 
     def __init__(self, callback, output="accuracy"):
@@ -36,7 +36,7 @@ def best(output="accuracy"):
 
 
 def test_the_highest_accuracy_is_kept():
-    Tests(KeepBest("accuracy")).see(0.5, 0.8, 0.8, 0.7)
+    Run(KeepBest("accuracy")).see(0.5, 0.8, 0.8, 0.7)
     assert best() == {"output": "accuracy", "value": 0.8, "iteration": 10}
     resumed = Solver("solver.prototxt")
     resumed.restore("snap_best_accuracy.solverstate")
@@ -44,13 +44,13 @@ def test_the_highest_accuracy_is_kept():
 
 
 def test_the_lowest_loss_is_kept():
-    Tests(KeepBest("loss"), "loss").see(0.5, 0.3, 0.4)
+    Run(KeepBest("loss"), "loss").see(0.5, 0.3, 0.4)
     assert best("loss")["value"] == 0.3
 
 
 def test_a_resumed_run_does_not_replace_a_better_snapshot():
-    Tests(KeepBest("accuracy")).see(0.5, 0.8)
-    resumed = Tests(KeepBest("accuracy"))
+    Run(KeepBest("accuracy")).see(0.5, 0.8)
+    resumed = Run(KeepBest("accuracy"))
     resumed.solver.state.iteration = 30
     resumed.see(0.7)
     assert best()["value"] == 0.8
@@ -59,13 +59,13 @@ def test_a_resumed_run_does_not_replace_a_better_snapshot():
 
 
 def test_a_new_run_starts_its_own_record():
-    Tests(KeepBest("accuracy")).see(0.8)
-    Tests(KeepBest("accuracy")).see(0.2)
+    Run(KeepBest("accuracy")).see(0.8)
+    Run(KeepBest("accuracy")).see(0.2)
     assert best()["value"] == 0.2
 
 
 def test_a_run_stops_after_its_patience_is_spent():
-    tests = Tests(Patience(2, "accuracy"))
+    tests = Run(Patience(2, "accuracy"))
     tests.see(0.5, 0.4, 0.6, 0.6)
     assert not tests.solver._requests
     tests.see(0.1)

@@ -9,18 +9,19 @@ The paper's Eq. 2, with unit filters u_i = w_i / |w_i| and distances d_ij = |u_i
 
 As on the fork's CPU path (SGDSolver::ForceRegularize), a filter no longer than 1e-4 neither pulls nor is pulled, and
 filters no further apart than 1e-4 leave each other alone (all but Degradation). The projection makes g a combination of
-the filters themselves, g = M w, so no loop over pairs is needed; M is formed in float64, because 2 - 2 u_i.u_j
-cancels for the nearly parallel filters that the force is there to produce.
+the filters themselves, g = M w, so no loop over pairs is needed; `distances` keeps M accurate for the nearly parallel
+filters that the force is there to produce.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from caffe_compat.errors import SolverError
+from caffe_compat.solver.regularizers.distances import blocks, unit_distances
 from caffe_compat.solver.regularizers.registry import register
 
 ZERO_THRESHOLD = 1e-4  # of filter lengths and of distances between unit filters
@@ -28,7 +29,6 @@ POWERS = {"Degradation": 0, "Constant": 1, "Linear": 2, "Gravity": 3}  # of d in
 DIRECTIONS = ("all", "same")
 DECAY_TYPES = ("fixed", "adaptive")
 SMALLEST_FORCE = 1e-8  # below this norm, an adaptive force is nothing
-BLOCK, ROWS = 98304, 96  # elements of a float64 copy, far fewer than a large weight has; rows of a block of the Gram
 
 
 @register("force")
@@ -73,7 +73,7 @@ def force_gradient(weight: Tensor, force_type: str = "Constant") -> Tensor:
     force = torch.zeros_like(weight, memory_format=torch.contiguous_format)
     if weight.dim() >= 2 and weight.numel() > 0:
         filters = weight.flatten(1)
-        lengths = [torch.linalg.vector_norm(w.double(), dim=1) for (w,) in _blocks(filters)]
+        lengths = [torch.linalg.vector_norm(w.double(), dim=1) for (w,) in blocks(filters)]
         length = torch.linalg.vector_norm(torch.stack(lengths), dim=0)
         length = length.where(length > ZERO_THRESHOLD, 0)
         inverse = length.reciprocal().where(length > 0, 0)
@@ -84,51 +84,24 @@ def force_gradient(weight: Tensor, force_type: str = "Constant") -> Tensor:
 
 def _pull_to_sum(filters: Tensor, length: Tensor, inverse: Tensor, power: int, force: Tensor) -> None:
     """c = 1, where the pairs add up: g_i = (s.u_i) w_i - |w_i| s with s = sum_j u_j."""
-    total = torch.cat([inverse @ w.double() for (w,) in _blocks(filters)])
-    agreement = inverse * torch.stack([w.double() @ s for w, s in _blocks(filters, total)]).sum(0)
-    for g, w, s in _blocks(force, filters, total):
+    total = torch.cat([inverse @ w.double() for (w,) in blocks(filters)])
+    agreement = inverse * torch.stack([w.double() @ s for w, s in blocks(filters, total)]).sum(0)
+    for g, w, s in blocks(force, filters, total):
         g.copy_(agreement[:, None] * w.double() - length[:, None] * s)
 
 
 def _pull_between_pairs(filters: Tensor, length: Tensor, inverse: Tensor, power: int, force: Tensor) -> None:
-    """g = M w; blocks of columns keep the float64 copies small."""
-    combination = _combination(filters, length, inverse, power)
-    for g, w in _blocks(force, filters):
-        g.copy_(combination @ w.double())
+    """g = M w; blocks of columns keep copies in float64 small."""
+    combination = _combination(unit_distances(filters, inverse), length, inverse, power)
+    for g, w in blocks(force, filters):
+        g.copy_(combination @ w.to(combination.dtype))
 
 
-def _combination(filters: Tensor, length: Tensor, inverse: Tensor, power: int) -> Tensor:
+def _combination(distance: Tensor, length: Tensor, inverse: Tensor, power: int) -> Tensor:
     """M of g = M w, with a_ij = 1 / c(d_ij): M_ij = -|w_i| a_ij / |w_j| and M_ii = sum_j a_ij u_i.u_j."""
-    measure = _distances_by_difference if filters.dtype == torch.float64 else _distances_by_gram
-    distance = measure(filters, inverse)
     apart = (distance > ZERO_THRESHOLD) & (inverse > 0) & (inverse > 0)[:, None]
     attraction = distance.reciprocal().masked_fill_(apart.logical_not_(), 0).pow_(power)
     cosine_sum = attraction.sum(1) - distance.square_().mul_(attraction).sum(1) / 2  # u_i.u_j = 1 - d_ij^2 / 2
     combination = attraction.mul_(inverse).mul_(-length[:, None])
     combination.diagonal().copy_(cosine_sum)
     return combination
-
-
-def _distances_by_gram(filters: Tensor, inverse: Tensor) -> Tensor:
-    """d_ij = sqrt(2 - 2 u_i.u_j) in float64: off by 1e-16 / d_ij, far below float32's own 6e-8."""
-    gram = torch.zeros(len(filters), len(filters), dtype=torch.float64, device=filters.device)
-    bands = [slice(first, first + ROWS) for first in range(0, len(filters), ROWS)]
-    for (w,) in _blocks(filters):
-        unit = w.double().mul_(inverse[:, None])
-        for band in bands:  # the rest is symmetric
-            gram[band, band.start :].addmm_(unit[band], unit[band.start :].T, alpha=-2)
-    for band in bands:
-        gram[band.stop :, band] = gram[band, band.stop :].T
-    return gram.add_(2).clamp_(min=0).sqrt_().fill_diagonal_(0)
-
-
-def _distances_by_difference(filters: Tensor, inverse: Tensor) -> Tensor:
-    """d_ij = |u_i - u_j| term by term: slower, and right to float64's last digits at every distance."""
-    unit = filters * inverse[:, None]
-    return torch.cdist(unit, unit, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _blocks(filters: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The arrays in step, some of their last axis at a time: as much as makes a BLOCK of `filters`."""
-    columns = max(1, BLOCK // len(filters))
-    return zip(*(torch.split(array, columns, dim=-1) for array in (filters, *others)), strict=True)

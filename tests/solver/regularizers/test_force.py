@@ -112,7 +112,7 @@ def test_force_stays_accurate_as_filters_become_parallel(force_type, spread):
     expected = loop_over_pairs(weight, POWERS[force_type])
     result = force_gradient(torch.tensor(weight), force_type).numpy()
     error = np.linalg.norm(result - expected) / np.linalg.norm(expected)
-    assert error < 1e-7  # float32's rounding of the result; the distances carry 1e-16 / spread
+    assert error < (1e-6 if spread == 1 else 1e-7)  # far filters: all in float32; near ones: its rounding of the result
 
 
 @pytest.mark.parametrize("force_type", sorted(POWERS))
