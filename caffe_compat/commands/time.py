@@ -1,5 +1,8 @@
 """Measure each layer of a net, forward and backward, in the lines of `caffe time`.
 
+caffe-compat time NET
+caffe-compat time --compare NET NET.lowrank.prototxt
+
 Every layer runs on its own piece of the autograd graph, so that its backward pass is timed alone. Times are means over
 the iterations, in milliseconds; passes before the first iteration warm the caches.
 """
@@ -19,6 +22,7 @@ import torch
 from torch import Tensor, fx
 
 import caffe_compat as cc
+from caffe_compat.commands.compare_time import compare
 from caffe_compat.commands.options import add_compat, add_device, add_net, add_state, choose_device, one_of
 from caffe_compat.commands.terminal import glog_lines
 
@@ -29,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
     parser.add_argument("--iterations", type=int, default=50, metavar="N", help="iterations to measure (default 50)")
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="default TRAIN")
+    parser.add_argument(
+        "--compare", nargs=2, metavar=("A", "B"), help="time two nets side by side instead: forward passes in TEST"
+    )
     parser.add_argument("--warm-up", type=int, default=1, metavar="N", help="iterations before the measured ones")
     add_state(parser)
     add_device(parser)
@@ -36,9 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    path = one_of(arguments.net, arguments.model, "net", "--model")
     if arguments.iterations < 1:
         raise cc.SolverError(f"--iterations {arguments.iterations}: must be 1 or more")
+    if arguments.compare:
+        with glog_lines():
+            return compare(arguments)
+    path = one_of(arguments.net, arguments.model, "net", "--model")
     with glog_lines():
         device = choose_device(arguments)
         net = cc.Net(

@@ -1,0 +1,107 @@
+"""Two nets timed side by side, layer by layer and whole: `caffe-compat time --compare A B`."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import caffe_compat as cc
+from caffe_compat.commands.options import choose_device
+
+Times = dict[str, list[float]]  # seconds of every round, by layer
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Print the times of the forward passes of the two nets of --compare, which take turns; the exit status."""
+    device = choose_device(arguments)
+    nets = [_net(path, arguments).to(device) for path in arguments.compare]
+    inputs = shared_inputs(nets)
+    rounds = max(arguments.iterations, 2)
+    layers = layer_times(nets, inputs, rounds, max(arguments.warm_up, 1))
+    whole = cc.compare_time(nets, inputs, rounds)
+    print(table(layers, whole))
+    where = f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    print(f"ms of a forward pass in TEST; medians and quartiles of {rounds} rounds that take turns; {where}")
+    return 0
+
+
+def _net(path: str, arguments: argparse.Namespace) -> cc.Net:
+    return cc.Net(
+        cc.read_model(path),
+        phase="TEST",
+        level=arguments.level,
+        stages=arguments.stage,
+        compat=arguments.compat,
+        folder=Path(path).parent,
+    ).eval()
+
+
+def shared_inputs(nets: Sequence[cc.Net]) -> dict[str, torch.Tensor]:
+    """What both nets are fed: normal values for the first input, zeros (labels) for the others.
+
+    GraphError where the nets have other inputs, or the same in other shapes.
+    """
+    shapes = [{name: net.shapes[name] for name in net.input_names} for net in nets]
+    if shapes[0] != shapes[1]:
+        raise cc.GraphError(f"the nets take other inputs: {shapes[0]} and {shapes[1]}; both must take the same")
+    place = next((parameter.device for net in nets for parameter in net.parameters()), torch.device("cpu"))
+    values = {name: torch.zeros(shape, device=place) for name, shape in shapes[0].items()}
+    for first in list(values)[:1]:
+        values[first].normal_()
+    return values
+
+
+@torch.inference_mode()
+def layer_times(nets: Sequence[cc.Net], inputs: dict[str, torch.Tensor], rounds: int, warm_up: int) -> list[Times]:
+    """Seconds of every layer with a bottom in each round; the nets take turns, after `warm_up` rounds not counted."""
+    from caffe_compat.commands.time import LayerTimer
+
+    timers = [LayerTimer(net) for net in nets]
+    times: list[Times] = [{name: [] for name, layer in net.layers.items() if layer.param.bottom} for net in nets]
+    for count in range(warm_up + rounds):
+        for timer, found in zip(timers, times, strict=True):
+            timer.clear()
+            timer.steps.clear()
+            timer.run(*(inputs[name] for name in timer.net.input_names))
+            for name in found if count >= warm_up else ():
+                found[name].append(timer.forward_seconds[name])
+    return times
+
+
+def table(layers: Sequence[Times], whole: Sequence[Sequence[float]]) -> str:
+    """A row for every layer of the first net with those of the second in its place, and one for the whole pass."""
+    rows: list[tuple[str, ...]] = [("layer", "A", "quartiles", "B", "quartiles", "A/B")]
+    taken: set[str] = set()
+    for name, seconds in layers[0].items():
+        stand_ins = [name] if name in layers[1] else [other for other in layers[1] if _stands_for(other, name, layers)]
+        taken.update(stand_ins)
+        together = [sum(parts) for parts in zip(*(layers[1][other] for other in stand_ins), strict=True)]
+        rows.append(_row(name, seconds, together))
+    rows += [_row(name, [], seconds) for name, seconds in layers[1].items() if name not in taken]
+    rows.append(_row("total", whole[0], whole[1]))
+    rows = [row for row in rows if set(row[1:]) != {"-"}]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
+
+
+def _stands_for(other: str, name: str, layers: Sequence[Times]) -> bool:
+    """Whether layer `other` of B took the place of layer `name` of A, as `decompose` names them."""
+    gone = [each for each in layers[0] if each not in layers[1] and other.startswith(f"{each}_")]
+    return other not in layers[0] and max(gone, key=len, default=None) == name
+
+
+def _row(name: str, before: Sequence[float], after: Sequence[float]) -> tuple[str, ...]:
+    cells: list[Any] = [name]
+    for seconds in (before, after):
+        if any(seconds):
+            low, _, high = statistics.quantiles(seconds, n=4)
+            cells += [f"{1e3 * statistics.median(seconds):.3f}", f"{1e3 * low:.3f}-{1e3 * high:.3f}"]
+        else:
+            cells += ["-", "-"]
+    both = any(before) and any(after)
+    return (*cells, f"{statistics.median(before) / statistics.median(after):.2f}" if both else "-")

@@ -1,0 +1,56 @@
+"""`caffe-compat time --compare A B` times two nets in turns, layer by layer."""
+
+import pytest
+
+import caffe_compat as cc
+from caffe_compat.commands import main
+from caffe_compat.commands.compare_time import table
+from tests.solver.conftest import one_thread
+
+__all__ = ["one_thread"]
+
+
+@pytest.fixture
+def two_nets(problem):
+    net = cc.read_net("net.prototxt")
+    model = cc.Model(net, cc.Net(net).weights())
+    cc.write_model(cc.decompose(model, {"conv1": 2}), "small.prototxt")
+    return problem
+
+
+def test_every_layer_of_the_first_net_has_its_row_and_the_whole_has_the_last(two_nets, capsys):
+    words = ["time", "--compare", "net.prototxt", "small.prototxt", "--iterations", "3", "--threads", "1"]
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["layer", "A", "quartiles", "B", "quartiles", "A/B"]
+    names = [line.split()[0] for line in lines[1:-1]]
+    assert names[-1] == "total"
+    assert [name for name in names if "_split" not in name] == [
+        "conv1", "relu1", "conv2", "ip1", "accuracy", "loss", "total"
+    ]  # fmt: skip
+    assert all(float(cell) > 0 for line in lines[1:-1] for cell in (line.split()[1], line.split()[3], line.split()[5]))
+
+
+def test_a_chain_counts_in_the_row_of_its_layer():
+    first = {"conv1": [3.0, 3.0, 3.0], "conv1_b": [1.0, 1.0, 1.0]}
+    second = {
+        "conv1_lowrank": [1.0, 1.0, 1.0], "conv1_linear": [0.5, 0.5, 0.5], "conv1_b": [1.0, 1.0, 1.0],
+        "new": [0.1, 0.1, 0.1],
+    }  # fmt: skip
+    rows = [line.split() for line in table([first, second], [[4.0, 4.0], [2.0, 2.0]]).splitlines()]
+    assert [(row[0], row[1], row[3], row[5]) for row in rows[1:]] == [
+        ("conv1", "3000.000", "1500.000", "2.00"),
+        ("conv1_b", "1000.000", "1000.000", "1.00"),
+        ("new", "-", "100.000", "-"),
+        ("total", "4000.000", "2000.000", "2.00"),
+    ]
+
+
+def test_nets_with_other_inputs_are_refused(two_nets, capsys):
+    two_nets.write(
+        "other.prototxt",
+        'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }'
+        'layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }',
+    )
+    assert main(["time", "--compare", "net.prototxt", "other.prototxt", "--threads", "1"]) == 2
+    assert "the nets take other inputs" in capsys.readouterr().err
