@@ -1,11 +1,15 @@
-"""Print a net as a table: layer, type, tops, shape, parameters, multiply-adds; or as the PyTorch program it became."""
+"""Print a net as a table: layer, type, tops, shape, parameters, multiply-adds; or as the PyTorch program it became.
+
+With --html, draw it: one page without anything outside it, with the shapes, parameters and multiply-adds of each layer,
+and with --weights the rank at which its filters keep 95 % of their energy.
+"""
 
 from __future__ import annotations
 
 import argparse
 
 import caffe_compat as cc
-from caffe_compat.commands.options import add_compat, add_net, add_state, input_shape, one_of
+from caffe_compat.commands.options import add_compat, add_net, add_state, add_weights, input_shape, one_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,6 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST", help="default TEST")
     add_state(parser)
     add_compat(parser)
+    add_weights(parser)
+    parser.add_argument("--html", metavar="PATH", help="write a page that draws the net, instead of the table")
+    parser.add_argument(
+        "--keep", type=float, default=0.95, metavar="F", help="energy for the ranks there, default 0.95"
+    )
     parser.add_argument("--code", action="store_true", help="print the PyTorch program instead of the table")
     parser.add_argument(
         "--input",
@@ -25,14 +34,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    model = cc.read_model(one_of(arguments.net, arguments.model, "net", "--model"))
+    if arguments.html and arguments.code:
+        raise cc.SolverError("show: --html and --code are two forms; choose one")
+    model = cc.read_model(one_of(arguments.net, arguments.model, "net", "--model"), arguments.weights or None)
+    given = dict(arguments.input)
+    told = cc.common_shapes([model], arguments.phase, given, arguments.level, arguments.stage)
     net = cc.Net(
         model,
         phase=arguments.phase,
         level=arguments.level,
         stages=arguments.stage,
         compat=arguments.compat,
-        input_shapes=dict(arguments.input) or None,
+        input_shapes={**told[0], **given} or None,
     )
-    print(net.graph_module.code if arguments.code else net)
+    if arguments.html:
+        write_page(net, model, arguments)
+    else:
+        print(net.graph_module.code if arguments.code else net)
     return 0
+
+
+def write_page(net: cc.Net, model: cc.Model, arguments: argparse.Namespace) -> None:
+    """Write the page that draws `net`, with ranks if there are weights."""
+    trained = cc.Model(model.net, {name: blobs for name, blobs in model.weights.items() if name in net.layers})
+    ranks = cc.ranks_by_energy(trained, arguments.keep, inner_product=True) if trained.weights else {}
+    page = cc.html_page(net, {name: rank for name, rank in ranks.items() if name in net.layers}, arguments.keep)
+    with cc.write_atomically(arguments.html) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    print(f"{arguments.html}: net '{net.graph.name}' drawn")

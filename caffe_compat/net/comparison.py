@@ -141,13 +141,19 @@ def random_inputs(shapes: Mapping[str, Shape], seed: int = 0) -> dict[str, np.nd
     }
 
 
-def common_shapes(models: Sequence[Model], phase: str, given: Mapping[str, Shape]) -> list[dict[str, Shape]]:
+def common_shapes(
+    models: Sequence[Model],
+    phase: str,
+    given: Mapping[str, Shape],
+    level: int = 0,
+    stages: Iterable[str] = (),
+) -> list[dict[str, Shape]]:
     """For each model the input shapes with which its net can be built although data is not here.
 
     What is `given` counts first, then what an Input of any of the models declares for the same blob, then what the
     net itself tells. For labels beside such a blob: its batch.
     """
-    graphs = [build_graph(model.net, phase, loss_types=loss_types()) for model in models]
+    graphs = [build_graph(model.net, phase, level, tuple(stages), loss_types()) for model in models]
     sources = [[node.param for node in graph.nodes if not node.bottoms] for graph in graphs]
     known: dict[str, Shape] = {}
     for param in (each for layers in sources for each in layers if each.type == "Input"):

@@ -22,3 +22,19 @@ def test_a_shape_stands_in_for_data_that_is_not_here(problem, capsys):
     (problem.folder / "list.txt").unlink()
     assert main(["show", "net.prototxt", "--input", "data=7,1,8,8", "--input", "label=7"]) == 0
     assert "7x6x6x6" in capsys.readouterr().out
+
+
+def test_a_page_is_written_with_ranks_where_there_are_weights(problem, capsys):
+    assert main(["show", "net.prototxt", "--html", "n.html"]) == 0
+    assert "ranks keep" not in (problem.folder / "n.html").read_text()
+    net = cc.Net(cc.read_net("net.prototxt"))
+    cc.write_net("w.caffemodel", net.param, net.weights())
+    assert main(["show", "net.prototxt", "--weights", "w.caffemodel", "--html", "n.html", "--keep", "0.8"]) == 0
+    page = (problem.folder / "n.html").read_text()
+    ranks = cc.ranks_by_energy(cc.read_model("net.prototxt", "w.caffemodel"), 0.8)
+    assert "<b>80 %</b>" in page and f"rank {ranks['conv1']} of 6" in page
+
+
+def test_a_page_and_code_at_once_are_refused(problem, capsys):
+    assert main(["show", "net.prototxt", "--html", "n.html", "--code"]) == 2
+    assert "--html" in capsys.readouterr().err
