@@ -107,7 +107,7 @@ def _unknown_bottom(
     name = layer.bottom[index]
     start = f"layer '{layer.name}': bottom {index} is '{name}', which no layer above makes"
     for other in layers:
-        if name in other.top:
+        if name in other.top and name not in other.bottom:
             return f"{start}; layer '{other.name}' makes it, but stands further down"
     for other in left_out:
         if name in other.top:

@@ -150,6 +150,9 @@ def _check_tests(config: SolverConfig, param: Any) -> None:
     own_nets = len(param.test_net_param) + len(param.test_net)
     times = len(config.test_iter)
     shared = param.HasField("net") or param.HasField("net_param")
+    if not shared and not own_nets and (times or config.test_interval):
+        field = "test_iter is given" if times else f"test_interval is {config.test_interval}"
+        raise SolverError(f"{field}, but there is no test net; name it as test_net, or ask for no tests")
     if times < own_nets or (not shared and times != own_nets):
         raise SolverError(f"test_iter is given {times} times; wanted once for each of {own_nets} test nets")
     if any(count < 1 for count in config.test_iter):

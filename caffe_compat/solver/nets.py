@@ -41,7 +41,9 @@ def training_net(param: Any, path: Path | None, compat: str, level: int = 0, sta
         raise SolverError(f"{path or 'the solver'}: wanted one of {', '.join(TRAIN_FIELDS)}; found {found}")
     source = _source(param, given[0], getattr(param, given[0]), path)
     logger.info("Creating training net %s", source.description)
-    return _net(source, "TRAIN", param.train_state, level, stages, compat)
+    net = _net(source, "TRAIN", param.train_state, level, stages, compat)
+    _check_loss(net)
+    return net
 
 
 def test_nets(param: Any, path: Path | None, compat: str) -> list[Net]:
@@ -71,6 +73,30 @@ def output_weights(net: Net) -> dict[str, float]:
     return {name: weights.get(name, 0.0) for name in net.output_names}
 
 
+def _check_loss(net: Net) -> None:
+    """SolverError for a net that nothing teaches; rules that leave its losses out are the usual reason."""
+    nodes = [(node, net.layers[node.param.name]) for node in net.graph.nodes]
+    if any(any(loss_weights(node, layer)) for node, layer in nodes):
+        return
+    state = f"phase TRAIN and stages {', '.join(net.graph.state.stage) or 'none'}"
+    here = {node.name for node in net.graph.nodes}
+    absent = ", ".join(f"'{layer.name}'" for layer in net.param.layer if layer.name not in here)
+    hint = f"; its rules leave out: {absent}" if absent else "; add a loss layer, or a loss_weight"
+    raise SolverError(f"net '{net.graph.name}' has no loss to train with in {state}{hint}")
+
+
+def _check_stages(net: Net, stages: Iterable[str]) -> None:
+    """Warn of a stage that no rule of the net names: it has no effect, which a misspelt one should not."""
+    rules = [rule for layer in net.param.layer for rule in (*layer.include, *layer.exclude)]
+    known = dict.fromkeys(stage for rule in rules for stage in (*rule.stage, *rule.not_stage))
+    for stage in stages:
+        if stage and stage not in known:
+            logger.warning(
+                "Stage '%s' is named by no include or exclude rule of net '%s'; its rules name: %s",
+                *(stage, net.graph.name, ", ".join(known) or "none"),
+            )
+
+
 def _source(param: Any, field: str, value: Any, path: Path | None) -> NetSource:
     if not isinstance(value, str):
         folder = path.parent if path else None
@@ -80,11 +106,14 @@ def _source(param: Any, field: str, value: Any, path: Path | None) -> NetSource:
 
 
 def _net(source: NetSource, phase: str, state: Any, level: int, stages: Iterable[str], compat: str) -> Net:
-    return Net(
+    stages = [*state.stage, *stages]
+    net = Net(
         source.param,
         phase=phase,
         level=level or state.level,
-        stages=[*state.stage, *stages],
+        stages=stages,
         compat=compat,
         folder=source.folder,
     )
+    _check_stages(net, stages)
+    return net

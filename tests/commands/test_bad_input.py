@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -211,3 +213,137 @@ def test_patience_without_an_output_is_refused(problem, capsys):
 
 def test_an_output_to_keep_that_is_not_there_is_refused(problem, capsys):
     assert "accurracy" in complaint(capsys, "solve", "solver.prototxt", "--keep-best", "accurracy")
+
+
+def train_net_alone(problem):
+    problem.edit("solver.prototxt", 'net: "net.prototxt"', 'train_net: "net.prototxt"')
+
+
+def test_tests_without_their_batches_are_refused(problem, capsys):
+    problem.edit("solver.prototxt", "test_iter: 4", "")
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "solver.prototxt: test_interval is 10, but test_iter is missing" in found
+
+
+def test_an_interval_of_tests_without_a_test_net_is_refused(problem, capsys):
+    train_net_alone(problem)
+    problem.edit("solver.prototxt", "test_iter: 4", "")
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "test_interval is 10, but there is no test net; name it as test_net" in found
+
+
+def test_batches_of_tests_without_a_test_net_are_refused(problem, capsys):
+    train_net_alone(problem)
+    assert "test_iter is given, but there is no test net" in complaint(capsys, "solve", "solver.prototxt")
+
+
+def test_a_test_net_without_its_batches_is_refused(problem, capsys):
+    problem.edit("solver.prototxt", 'net: "net.prototxt"', 'train_net: "net.prototxt" test_net: "net.prototxt"')
+    problem.edit("solver.prototxt", "test_iter: 4", "test_iter: 4 test_iter: 4")
+    assert "test_iter is given 2 times; wanted once for each of 1" in complaint(capsys, "solve", "solver.prototxt")
+
+
+def test_a_stage_that_leaves_a_needed_layer_out_is_said_with_that_layer(problem, capsys):
+    problem.edit("net.prototxt", 'name: "conv1" type', 'include { stage: "deep" } name: "conv1" type')
+    problem.edit("solver.prototxt", "test_iter", 'train_state { stage: "flat" } test_iter')
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "'relu1'" in found and "layer 'conv1' does, but its include or exclude rules leave it out" in found
+
+
+def test_a_stage_that_leaves_the_loss_out_is_refused(problem, capsys):
+    problem.edit("net.prototxt", 'name: "loss" type', 'include { stage: "deep" } name: "loss" type')
+    problem.edit("solver.prototxt", "test_iter", 'train_state { stage: "flat" } test_iter')
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "net 'Small' has no loss to train with in phase TRAIN and stages flat" in found and "'loss'" in found
+
+
+def test_a_stage_that_no_rule_names_is_warned_of(problem, capsys):
+    problem.edit("net.prototxt", "phase: TEST", 'phase: TEST stage: "scored"')
+    problem.edit("solver.prototxt", "test_iter", 'test_state { stage: "scorred" } test_iter')
+    assert main(["solve", "solver.prototxt", "--max-iter", "1"]) == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W")]
+    assert len(warnings) == 1
+    assert (
+        "Stage 'scorred' is named by no include or exclude rule of net 'Small'; its rules name: scored" in warnings[0]
+    )
+
+
+MORE = """
+layer { name: "scale" type: "Scale" bottom: "conv1" top: "conv1" scale_param { bias_term: true } }"""
+
+
+@pytest.fixture
+def snapshot(problem, capsys):
+    """A snapshot of iteration 10."""
+    assert main(["solve", "solver.prototxt", "--max-iter", "10"]) == 0
+    capsys.readouterr()
+    return problem.folder / "small_iter_10.solverstate"
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.99])
+def test_a_truncated_solverstate_is_named(problem, snapshot, capsys, kept):
+    whole = snapshot.read_bytes()
+    snapshot.write_bytes(whole[: int(kept * len(whole))])
+    assert "small_iter_10.solverstate" in complaint(capsys, "solve", "solver.prototxt", "--snapshot", snapshot.name)
+
+
+def test_a_solverstate_of_noise_is_named(problem, snapshot, capsys):
+    snapshot.write_bytes(np.random.RandomState(0).bytes(5000))
+    assert "small_iter_10.solverstate" in complaint(capsys, "solve", "solver.prototxt", "--snapshot", snapshot.name)
+
+
+def test_a_truncated_hdf5_solverstate_is_named(problem, capsys):
+    problem.edit("solver.prototxt", "max_iter: 20", "max_iter: 10 snapshot_format: HDF5")
+    assert main(["solve", "solver.prototxt"]) == 0
+    capsys.readouterr()
+    state = problem.folder / "small_iter_10.solverstate.h5"
+    state.write_bytes(state.read_bytes()[:700])
+    assert "small_iter_10.solverstate.h5" in complaint(capsys, "solve", "solver.prototxt", "--snapshot", state.name)
+
+
+def test_resuming_with_another_net_is_refused(problem, snapshot, capsys):
+    problem.edit("net.prototxt", "num_output: 5", "num_output: 4")
+    found = complaint(capsys, "solve", "solver.prototxt", "--snapshot", snapshot.name)
+    assert "history blob 2 is (5, 6, 3, 3), but this net has (4, 6, 3, 3)" in found and "resume with the net" in found
+
+
+def test_resuming_with_a_layer_more_is_refused(problem, snapshot, capsys):
+    problem.edit("net.prototxt", 'bottom: "conv1" top: "conv1" }', 'bottom: "conv1" top: "conv1" }' + MORE)
+    found = complaint(capsys, "solve", "solver.prototxt", "--snapshot", snapshot.name)
+    assert "6 history blobs, but this net with type SGD has 8" in found
+
+
+def test_two_runs_into_one_prefix_are_refused(problem, capsys):
+    problem.edit("solver.prototxt", "max_iter: 20", "max_iter: 100000000")
+    command = [sys.executable, "-m", "caffe_compat", "solve", "solver.prototxt", "--threads", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=problem.folder) as other:
+        next(line for line in other.stderr if "Iteration 5, loss" in line)
+        found = complaint(capsys, "solve", "solver.prototxt")
+        other.kill()
+    assert "another run is writing snapshots to 'small'" in found and "another prefix" in found
+
+
+@pytest.mark.parametrize(
+    ("field", "wanted"),
+    [
+        ("base_lr: -1", "base_lr"),
+        ("momentum: 1.5", "momentum"),
+        ("weight_decay: -1", "weight_decay"),
+        ("max_iter: -1", "max_iter"),
+        ("display: -1", "display"),
+        ("snapshot: -1", "snapshot"),
+        ("stepsize: 0", "stepsize"),
+        ("test_iter: 0", "test_iter"),
+        ("test_interval: -1", "test_interval"),
+        ("iter_size: 0", "iter_size"),
+        ("average_loss: 0", "average_loss"),
+        ("base_lr: nan", "base_lr"),
+        ("force_iter: -2", "force_iter"),
+    ],
+)
+def test_a_number_out_of_range_is_named_with_what_was_wanted(problem, capsys, field, wanted):
+    name = field.split(":")[0]
+    lines = (problem.folder / "solver.prototxt").read_text().splitlines()
+    problem.write("solver.prototxt", "\n".join([*(line for line in lines if not line.startswith(f"{name}:")), field]))
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert f"solver.prototxt: {wanted} is " in found and "want" in found
