@@ -254,11 +254,18 @@ def _phases(net: Any, level: int, stages: tuple[str, ...]) -> tuple[str, ...]:
     written = {layer.phase for layer in net.layer if layer.HasField("phase")}
     if len(written) == 1 and all(layer.HasField("phase") for layer in net.layer):
         return ("TRAIN",) if written == {0} else ("TEST",)
-    trains = any(layer.type in loss_types() or any(layer.loss_weight) for layer in net.layer)
-    states = {phase: net_state(net, phase, level, stages) for phase in (("TRAIN", "TEST") if trains else ("TEST",))}
     sources = [layer for layer in net.layer if not layer.bottom]
-    found = tuple(phase for phase, state in states.items() if any(is_included(layer, state) for layer in sources))
-    return found or tuple(states)
+    found = []
+    for phase in ("TRAIN", "TEST"):
+        state = net_state(net, phase, level, stages)
+        if any(is_included(layer, state) for layer in sources):
+            found.append(phase)
+    trains = any(
+        layer.type in loss_types() or layer.type.endswith("Loss") or any(layer.loss_weight) for layer in net.layer
+    )
+    if len(found) == 1:
+        return tuple(found)
+    return ("TRAIN", "TEST") if trains else ("TEST",)
 
 
 def _with_one_kind_of_rule(net: Any, findings: Findings) -> Any:

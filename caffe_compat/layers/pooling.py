@@ -141,14 +141,19 @@ def stochastic_pool(bottom: Tensor, plan: Plan, training: bool) -> Tensor:
 
 @register("Pooling")
 class Pooling(Layer):
-    """(batch, channels, height, width) to the same with every plane pooled; a second top of MAX holds the indices."""
+    """(batch, channels, height, width) to the same with every plane pooled; a second top of MAX holds the indices.
+
+    ceil_mode of DSOD's and R-FCN's forks says with a truth value what Caffe 1.0 says with round_mode.
+    """
 
     tops = Count(1, 2)
+    fork_fields = frozenset({"pooling_param.ceil_mode"})
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         param = self.param.pooling_param
         self.pool: str = _PoolingParameter.PoolMethod.Name(param.pool)
-        self.ceil: bool = param.round_mode == _PoolingParameter.CEIL
+        has_ceil_mode = param.HasField("ceil_mode")
+        self.ceil: bool = param.ceil_mode if has_ceil_mode else param.round_mode == _PoolingParameter.CEIL
         self.mask = len(self.param.top) > 1
         if self.mask and self.pool != "MAX":
             raise UnsupportedParameterError(

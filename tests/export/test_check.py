@@ -33,7 +33,7 @@ def test_every_fault_is_found_in_one_run():
         + layer("unwired", "Convolution", "dta", CONV)
         + layer("large", "Convolution", more="convolution_param { num_output: 4 kernel_size: 11 }")
         + layer("outside", "Pooling", more="pooling_param { kernel_size: 1 stride: 9 }")
-        + layer("forked", "Pooling", more="pooling_param { kernel_size: 2 ceil_mode: false }")
+        + layer("forked", "Pooling", more="pooling_param { kernel_size: 2 avg_include_pad: true }")
         + layer("owner", "Convolution", more=f'param {{ name: "w" }} {CONV}')
         + layer("sharer", "Convolution", more='param { name: "w" } convolution_param { num_output: 5 kernel_size: 3 }')
         + layer("twice", "ReLU", more="include { phase: TEST } exclude { phase: TRAIN }")
@@ -127,9 +127,15 @@ def test_layers_of_one_name_are_a_problem_if_they_have_blobs():
     assert problems(text) == [("c", "name")]
 
 
-def test_only_the_phases_that_have_data_are_checked():
+@pytest.mark.parametrize(("loss", "phases"), [(LOSS, ("TRAIN", "TEST")), ("", ("TEST",))])
+def test_a_net_without_a_loss_is_checked_in_test_alone(loss, phases):
+    assert cc.check(cc.Model(net(layer("s", "ReLU") + loss))).phases == phases
+
+
+@pytest.mark.parametrize("loss", [LOSS, ""])
+def test_only_the_phases_that_have_data_are_checked(loss):
     data = INPUT.replace("input_param", "include { phase: TRAIN } input_param")
-    report = cc.check(cc.Model(net(layer("s", "ReLU") + LOSS, data)))
+    report = cc.check(cc.Model(net(layer("s", "ReLU") + loss, data)))
     assert report.phases == ("TRAIN",) and report.clean
 
 

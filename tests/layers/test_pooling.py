@@ -223,3 +223,11 @@ def test_spp_with_one_level_leaves_its_axes_and_refuses_planes_smaller_than_its_
         build('type: "SPP" spp_param { pyramid_height: 3 }', (2, 3, 5, 6))
     with pytest.raises(UnsupportedParameterError, match="pyramid_height is 0"):
         build('type: "SPP" spp_param { }', (2, 3, 5, 6))
+
+
+@pytest.mark.parametrize(("ceil_mode", "outputs"), [("true", 4), ("false", 3)])
+def test_ceil_mode_of_forks_rounds_as_it_says(ceil_mode: str, outputs: int) -> None:
+    fields = f"kernel_size: 2 stride: 2 ceil_mode: {ceil_mode}"
+    layer = build(f'type: "Pooling" pooling_param {{ {fields} }}', (1, 1, 7, 7))
+    assert layer.top_shapes([(1, 1, 7, 7)]) == [(1, 1, outputs, outputs)]
+    assert layer(_values((1, 1, 7, 7))).shape == (1, 1, outputs, outputs)
