@@ -10,6 +10,7 @@ ranks, where Caffe shows the root's.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -24,6 +25,8 @@ from caffe_compat.errors import CaffeCompatError, SolverError
 from caffe_compat.layers.stored import StoredLayer
 from caffe_compat.solver.snapshots import snapshot_paths
 from caffe_compat.solver.solver import Solver
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = timedelta(days=1)  # how long ranks wait for the root's tests; a rank that ends is noticed at once
 ACTIONS = ("stop", "snapshot")
@@ -105,7 +108,8 @@ class DistributedSolver(Solver):
             self._average_gradients()
             total, *asked = facts.tolist()
         except RuntimeError as error:
-            raise SolverError(self._deserted(error)) from None
+            logger.debug("%s", error)
+            raise SolverError(self._deserted()) from None
         for action, votes in zip(ACTIONS, asked, strict=True):
             if votes:
                 self._requests.add(action)
@@ -124,7 +128,7 @@ class DistributedSolver(Solver):
         for tensor, gradient, part in zip(trained, gradients, parts, strict=True):
             tensor.grad = gradient.copy_(part.view(gradient.shape))
 
-    def _deserted(self, error: RuntimeError) -> str:
+    def _deserted(self) -> str:
         """What to say when another rank is gone, after keeping the state before this iteration."""
         message = f"iteration {self.iteration}: one of the {self.ranks} processes has ended, so the others stop"
         if self.rank:
@@ -132,8 +136,7 @@ class DistributedSolver(Solver):
         for layer in self.net.layers.values():
             if isinstance(layer, StoredLayer):
                 layer.seek(layer.cursor - self.config.iter_size)  # these batches were not learnt from
-        reason = next(iter(str(error).splitlines()), "")
-        return f"{message}; resume from {super().snapshot()}, with any number of processes ({reason})"
+        return f"{message}; resume from {super().snapshot()}, with any number of processes"
 
     def _reserved(self) -> AbstractContextManager[None]:
         return nullcontext() if self.rank else super()._reserved()

@@ -181,6 +181,14 @@ def test_patience_stops_a_run_that_gets_no_better(problem, capsys):
     assert {path.name for path in problem.folder.glob("small_iter_*.solverstate")} == {"small_iter_10.solverstate"}
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_asked_for_by_name(problem, capsys, precision):
+    exact = parsed(solve(capsys))[0]
+    rows = parsed(solve(capsys, "--precision", precision))[0]
+    assert rows != exact
+    assert [value for *_, value in rows] == pytest.approx([value for *_, value in exact], abs=0.1)
+
+
 def test_threads_are_as_asked(problem, capsys):
     import torch
 
