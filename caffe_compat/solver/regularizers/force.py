@@ -101,7 +101,8 @@ def _combination(distance: Tensor, length: Tensor, inverse: Tensor, power: int) 
     """M of g = M w, with a_ij = 1 / c(d_ij): M_ij = -|w_i| a_ij / |w_j| and M_ii = sum_j a_ij u_i.u_j."""
     apart = (distance > ZERO_THRESHOLD) & (inverse > 0) & (inverse > 0)[:, None]
     attraction = distance.reciprocal().masked_fill_(apart.logical_not_(), 0).pow_(power)
-    cosine_sum = attraction.sum(1) - distance.square_().mul_(attraction).sum(1) / 2  # u_i.u_j = 1 - d_ij^2 / 2
+    near = attraction.sum(1, dtype=torch.float64)  # what float32 would lose here, the whole sum would be off by
+    cosine_sum = near - distance.square_().mul_(attraction).sum(1, dtype=torch.float64) / 2  # u_i.u_j = 1 - d_ij^2 / 2
     combination = attraction.mul_(inverse).mul_(-length[:, None])
     combination.diagonal().copy_(cosine_sum)
     return combination
