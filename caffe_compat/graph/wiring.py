@@ -10,6 +10,7 @@ from typing import Any
 from caffe_compat.errors import GraphError
 
 AUTOMATIC = "(automatic)"
+MOST_HINTS = 20  # after so many unknown bottoms the nearest names are no longer sought, which takes long in large nets
 UNMADE = -1  # the version of a bottom that no layer makes
 OnFault = Callable[[str, GraphError], None]
 LOSS_TYPES = frozenset(
@@ -64,13 +65,17 @@ def wire(
     made: dict[str, Blob] = {}
     makers: dict[str, str] = {}
     available: set[str] = set()
-    automatic = 0
+    automatic = unknown = 0
     nodes = []
     for layer in layers:
         bottoms = []
         for index, name in enumerate(layer.bottom):
             if name not in available:
-                refuse(layer.name, GraphError(_unknown_bottom(layer, index, layers, left_out, makers)))
+                unknown += 1
+                fault = f"layer '{layer.name}': bottom {index} is '{name}', which no layer above makes"
+                if unknown <= MOST_HINTS:
+                    fault += _where_else(name, layers, left_out, makers)
+                refuse(layer.name, GraphError(fault))
             available.discard(name)
             bottoms.append(made.get(name, Blob(name, UNMADE)))
         tops = []
@@ -101,19 +106,16 @@ def _propagate_down(layer: Any, refuse: OnFault) -> tuple[bool, ...]:
     return tuple(layer.propagate_down) if given == wanted else (True,) * wanted
 
 
-def _unknown_bottom(
-    layer: Any, index: int, layers: Iterable[Any], left_out: Iterable[Any], makers: dict[str, str]
-) -> str:
-    name = layer.bottom[index]
-    start = f"layer '{layer.name}': bottom {index} is '{name}', which no layer above makes"
+def _where_else(name: str, layers: Iterable[Any], left_out: Iterable[Any], makers: dict[str, str]) -> str:
+    """Where the blob `name` is made, if not above; else the nearest name, or all there are."""
     for other in layers:
         if name in other.top and name not in other.bottom:
-            return f"{start}; layer '{other.name}' makes it, but stands further down"
+            return f"; layer '{other.name}' makes it, but stands further down"
     for other in left_out:
         if name in other.top:
-            return f"{start}; layer '{other.name}' does, but its include or exclude rules leave it out here"
+            return f"; layer '{other.name}' does, but its include or exclude rules leave it out here"
     near = difflib.get_close_matches(name, makers, n=1)
-    return start + (f"; did you mean '{near[0]}'?" if near else f"; there are: {', '.join(makers) or 'none'}")
+    return f"; did you mean '{near[0]}'?" if near else f"; there are: {', '.join(makers) or 'none'}"
 
 
 def _made_twice(layer: Any, name: str, maker: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import numpy as np
 import pytest
@@ -199,3 +200,10 @@ def test_real_models_are_clean_and_exact(folder, prototxt, weights):
     report = cc.check(model)
     assert report.clean
     assert {each.verdict for each in report.layers} == {"exact"}
+
+
+def test_ten_thousand_faults_are_listed_in_time():
+    text = "".join(f'layer {{ name: "l{i}" type: "ReLU" bottom: "absent{i}" top: "t{i}" }} ' for i in range(10000))
+    started = time.process_time()
+    assert len(problems(text)) == 10000
+    assert time.process_time() - started < 20  # seconds on a slow machine; a search for each would take minutes
