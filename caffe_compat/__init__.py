@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         random_inputs,
         run_blobs,
     )
+    from caffe_compat.net.features import extract_features
     from caffe_compat.net.net import Net
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
     from caffe_compat.proto.files import write_atomically
@@ -148,6 +149,7 @@ _HOMES = {
     "decompose_by_responses": "decompose.responses",
     "deploy": "export.deploy",
     "encode_datum": "data.datum",
+    "extract_features": "net.features",
     "factorize": "decompose.factorize",
     "filter_angles": "solver.filters",
     "force_gradient": "solver.regularizers.force",
@@ -261,6 +263,7 @@ __all__ = [
     "decompose_by_responses",
     "deploy",
     "encode_datum",
+    "extract_features",
     "factorize",
     "filter_angles",
     "force_gradient",

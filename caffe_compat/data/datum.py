@@ -121,14 +121,18 @@ def _tail_labels(tail: np.ndarray) -> np.ndarray | None:
     return labels
 
 
-def encode_datum(array: np.ndarray, label: int) -> bytes:
-    """A Datum of a (channels, height, width) array: uint8 goes to `data`, anything else to `float_data`."""
+def encode_datum(array: np.ndarray, label: int | None) -> bytes:
+    """A Datum of a (channels, height, width) array: uint8 goes to `data`, anything else to `float_data`.
+
+    `label` None leaves that field out.
+    """
+    tail = b"" if label is None else _field(_LABEL, label)
     head = b"".join(_field(field, size) for field, size in zip((_CHANNELS, _HEIGHT, _WIDTH), array.shape, strict=True))
     if array.dtype == np.uint8:
-        return head + _data_field(array.tobytes()) + _field(_LABEL, label)
+        return head + _data_field(array.tobytes()) + tail
     run = np.empty(array.size, [("tag", "u1"), ("value", "<f4")])
     run["tag"], run["value"] = _FLOAT_DATA << 3 | _FIXED32, array.ravel()
-    return head + _field(_LABEL, label) + run.tobytes()
+    return head + tail + run.tobytes()
 
 
 def encode_image_file(content: bytes, label: int) -> bytes:

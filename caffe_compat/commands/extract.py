@@ -1,0 +1,32 @@
+"""data extract: what a trained net computes as databases, as Caffe's extract_features. Imports torch only to run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import caffe_compat as cc
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("weights", metavar="WEIGHTS", help="trained weights: .caffemodel or .caffemodel.h5")
+    parser.add_argument("net", metavar="NET", help="the net's prototxt, with the data layer that feeds it")
+    parser.add_argument("blobs", metavar="BLOB1,BLOB2", help="the blobs to extract")
+    parser.add_argument("databases", metavar="OUT1,OUT2", help="the database to make of each")
+    parser.add_argument("batches", type=int, metavar="N", help="batches to run")
+    parser.add_argument("backend", choices=("lmdb", "leveldb"), metavar="DB_TYPE", help="lmdb or leveldb")
+    parser.add_argument("mode", nargs="?", choices=("CPU", "GPU"), default="CPU", help="where to compute, default CPU")
+    parser.add_argument("device_id", nargs="?", default="0", metavar="DEVICE_ID", help="number of the GPU, default 0")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from caffe_compat.commands.options import comma_list, gpu_device, load
+
+    device = gpu_device((arguments.device_id,) if arguments.mode == "GPU" else ()) or "cpu"
+    net = cc.Net(cc.read_model(arguments.net), phase="TEST", folder=Path(arguments.net).parent)
+    load(net, comma_list(arguments.weights))
+    names, paths = comma_list(arguments.blobs), [Path(word) for word in comma_list(arguments.databases)]
+    counts = cc.extract_features(net.to(device), names, paths, arguments.batches, arguments.backend.upper())
+    for name, path, count in zip(names, paths, counts, strict=True):
+        print(f"{path}: {count} records of blob {name}")
+    return 0
