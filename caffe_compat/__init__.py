@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         run_blobs,
     )
     from caffe_compat.net.features import extract_features
+    from caffe_compat.net.loading import load_files
     from caffe_compat.net.net import Net
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
     from caffe_compat.proto.files import write_atomically
@@ -159,6 +160,7 @@ _HOMES = {
     "is_root": "solver.distributed",
     "layer_costs": "decompose.cost",
     "list_images": "data.crops",
+    "load_files": "net.loading",
     "make_cifar10": "data.datasets",
     "make_imageset": "data.imageset",
     "make_mnist": "data.datasets",
@@ -273,6 +275,7 @@ __all__ = [
     "is_root",
     "layer_costs",
     "list_images",
+    "load_files",
     "make_cifar10",
     "make_imageset",
     "make_mnist",

@@ -108,8 +108,7 @@ def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def load(net: Any, weights: tuple[str, ...]) -> None:
-    """Put the trained weights of each file into `net`, one after another."""
-    from caffe_compat import read_weights
+    """Put the trained weights of each file into `net`, one after another; WeightsError where one has none for it."""
+    from caffe_compat import load_files
 
-    for path in weights:
-        net.load_weights(read_weights(path))
+    load_files(net, weights)

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.errors import CaffeCompatError, SolverError
+from caffe_compat.errors import SolverError
+from caffe_compat.net.loading import load_files
 from caffe_compat.net.net import Net
 from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.model import read_weights
@@ -127,14 +128,10 @@ def read_snapshot(
 
 def load_weights(net: Net, weights: Any) -> None:
     """Copy weights in by layer name, file after file, as `caffe train -weights a,b`: a comma list or a sequence."""
-    for path in _paths(weights):
+    paths = _paths(weights)
+    for path in paths:
         logger.info("Finetuning from %s", path)
-        try:
-            report = net.load_weights(read_weights(path, net.param))
-        except CaffeCompatError as error:
-            raise type(error)(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
-        for layer in report.ignored:
-            logger.info("Ignoring source layer %s", layer)
+    load_files(net, paths)
 
 
 def _learned_net(name: str, state_path: Path) -> Path:
