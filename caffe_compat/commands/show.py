@@ -7,9 +7,12 @@ and with --weights the rank at which its filters keep 95 % of their energy.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import caffe_compat as cc
 from caffe_compat.commands.options import add_compat, add_net, add_state, add_weights, input_shape, one_of
+
+TRAIN = 0  # caffe.proto, Phase; a snapshot gives it to every layer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,22 +39,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.html and arguments.code:
         raise cc.SolverError("show: --html and --code are two forms; choose one")
-    model = cc.read_model(one_of(arguments.net, arguments.model, "net", "--model"), arguments.weights or None)
-    given = dict(arguments.input)
-    told = cc.common_shapes([model], arguments.phase, given, arguments.level, arguments.stage)
-    net = cc.Net(
-        model,
-        phase=arguments.phase,
-        level=arguments.level,
-        stages=arguments.stage,
-        compat=arguments.compat,
-        input_shapes={**told[0], **given} or None,
-    )
+    path = one_of(arguments.net, arguments.model, "net", "--model")
+    model = cc.read_model(path, arguments.weights or None)
+    net = build(model, Path(path).parent, arguments)
     if arguments.html:
         write_page(net, model, arguments)
     else:
         print(net.graph_module.code if arguments.code else net)
     return 0
+
+
+def build(model: cc.Model, folder: Path, arguments: argparse.Namespace) -> cc.Net:
+    """The net of `model`, whose data may lie in `folder`; an error tells the option that helps."""
+    given = dict(arguments.input)
+    try:
+        told = cc.common_shapes([model], arguments.phase, given, arguments.level, arguments.stage, folder)
+        return cc.Net(
+            model,
+            phase=arguments.phase,
+            level=arguments.level,
+            stages=arguments.stage,
+            compat=arguments.compat,
+            input_shapes={**told[0], **given} or None,
+            folder=folder,
+        )
+    except cc.DataError as error:
+        tops = next((layer.top for layer in model.net.layer if not layer.bottom and layer.top), ["data"])
+        shapes = " ".join(f"--input {top}={'N' if index else 'N,C,H,W'}" for index, top in enumerate(tops))
+        raise cc.DataError(f"{error}; or tell the shapes: {shapes}") from None
+    except cc.GraphError as error:
+        phases = {layer.phase for layer in model.net.layer if layer.HasField("phase")}
+        if arguments.phase == "TEST" and phases == {TRAIN}:
+            raise cc.GraphError(f"{error}; or, as this is a snapshot of training, --phase TRAIN") from None
+        raise
 
 
 def write_page(net: cc.Net, model: cc.Model, arguments: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,27 +148,29 @@ def common_shapes(
     given: Mapping[str, Shape],
     level: int = 0,
     stages: Iterable[str] = (),
+    folder: Path | None = None,
 ) -> list[dict[str, Shape]]:
     """For each model the input shapes with which its net can be built although data is not here.
 
     What is `given` counts first, then what an Input of any of the models declares for the same blob, then what the
-    net itself tells. For labels beside such a blob: its batch.
+    net itself tells. For labels beside such a blob: its batch. Data is also looked for in `folder`.
     """
     graphs = [build_graph(model.net, phase, level, tuple(stages), loss_types()) for model in models]
     sources = [[node.param for node in graph.nodes if not node.bottoms] for graph in graphs]
+    context = Context(phase, folder=folder)
     known: dict[str, Shape] = {}
     for param in (each for layers in sources for each in layers if each.type == "Input"):
         shapes = [tuple(shape.dim) for shape in param.input_param.shape]
         known.update(zip(param.top, shapes * len(param.top) if len(shapes) == 1 else shapes, strict=False))
     known.update(given)
     return [
-        {name: shape for param in layers for name, shape in _shapes_of(model, param, phase, known, given).items()}
+        {name: shape for param in layers for name, shape in _shapes_of(model, param, context, known, given).items()}
         for model, layers in zip(models, sources, strict=True)
     ]
 
 
 def _shapes_of(
-    model: Model, param: Any, phase: str, known: Mapping[str, Shape], given: Mapping[str, Shape]
+    model: Model, param: Any, context: Context, known: Mapping[str, Shape], given: Mapping[str, Shape]
 ) -> dict[str, Shape]:
     if param.type in ("Input", "DummyData", "Parameter"):
         return {top: given[top] for top in param.top if top in given}
@@ -175,7 +178,7 @@ def _shapes_of(
     if own:
         batch = next(iter(own.values()))[0]
         return {top: own.get(top, (batch,)) for top in param.top}
-    return shapes_of_source(model, param, Context(phase))
+    return shapes_of_source(model, param, context)
 
 
 def _compared(net: Net, first: Arrays, second: Arrays, fed: set[str], tolerance: float) -> BlobComparison:

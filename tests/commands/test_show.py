@@ -38,3 +38,31 @@ def test_a_page_is_written_with_ranks_where_there_are_weights(problem, capsys):
 def test_a_page_and_code_at_once_are_refused(problem, capsys):
     assert main(["show", "net.prototxt", "--html", "n.html", "--code"]) == 2
     assert "--html" in capsys.readouterr().err
+
+
+def test_data_is_looked_for_beside_the_net(problem, tmp_path_factory, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert main(["show", str(problem.folder / "net.prototxt")]) == 0
+    assert "10x6x6x6" in capsys.readouterr().out
+
+
+def test_a_net_without_its_data_asks_for_the_shapes(problem, capsys):
+    (problem.folder / "list.txt").unlink()
+    assert main(["show", "net.prototxt"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "'list.txt' is not in" in line
+    assert line.endswith("; or tell the shapes: --input data=N,C,H,W --input label=N")
+
+
+def test_a_snapshot_of_training_that_lacks_its_data_in_phase_test_names_the_phase(problem, capsys):
+    text = (problem.folder / "net.prototxt").read_text()
+    source = text[text.index('layer { name: "data"') : text.index('layer { name: "conv1"')]
+    problem.write(
+        "net.prototxt", text.replace(source, source.replace('top: "label"', 'top: "label" include { phase: TRAIN }'))
+    )
+    net = cc.Net(cc.read_net("net.prototxt"), phase="TRAIN")
+    cc.write_net("w.caffemodel", net.model().net, net.weights())
+    assert main(["show", "w.caffemodel"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("; or, as this is a snapshot of training, --phase TRAIN")
+    assert main(["show", "w.caffemodel", "--phase", "TRAIN"]) == 0
