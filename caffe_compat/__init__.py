@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from caffe_compat.data.datasets import make_cifar10, make_mnist
     from caffe_compat.data.datum import encode_datum
     from caffe_compat.data.image_lists import read_image_list
+    from caffe_compat.data.imagenet import IMAGENET_PARTS, make_imagenet
     from caffe_compat.data.imageset import Conversion, make_imageset
     from caffe_compat.data.lmdb import write_lmdb
     from caffe_compat.data.mean import compute_mean, write_mean
@@ -116,6 +117,7 @@ _HOMES = {
     "DistributedSolver": "solver.distributed",
     "Factorization": "decompose.factorize",
     "GlogHandler": "solver.log",
+    "IMAGENET_PARTS": "data.imagenet",
     "JsonLinesLog": "solver.log",
     "KeepBest": "solver.callbacks",
     "KeepLast": "solver.callbacks",
@@ -162,6 +164,7 @@ _HOMES = {
     "list_images": "data.crops",
     "load_files": "net.loading",
     "make_cifar10": "data.datasets",
+    "make_imagenet": "data.imagenet",
     "make_imageset": "data.imageset",
     "make_mnist": "data.datasets",
     "merge_groups": "decompose.groups",
@@ -211,6 +214,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "IMAGENET_PARTS",
     "METHODS",
     "BlobComparison",
     "CaffeCompatError",
@@ -277,6 +281,7 @@ __all__ = [
     "list_images",
     "load_files",
     "make_cifar10",
+    "make_imagenet",
     "make_imageset",
     "make_mnist",
     "merge_groups",

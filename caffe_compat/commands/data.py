@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
-from caffe_compat.commands import OneLineParser, extract
+from caffe_compat.commands import OneLineParser, extract, imagenet
 from caffe_compat.commands.gflags import translate
 
 
@@ -188,6 +188,7 @@ Tool = tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Names
 TOOLS: dict[str, Tool] = {
     "cifar10": (_add_data_set, _cifar10, "CIFAR-10's binary version -> cifar10_train_lmdb, cifar10_test_lmdb, mean"),
     "extract": (extract.add_arguments, extract.run, "what a net computes -> databases (Caffe's extract_features)"),
+    "imagenet": (imagenet.add_arguments, imagenet.run, "ILSVRC2012's tar files or folders -> ilsvrc12_*_lmdb"),
     "imageset": (_add_imageset, _imageset, "image files that a list names -> a database (Caffe's convert_imageset)"),
     "info": (_add_info, _info, "what is in a database"),
     "mean": (_add_mean, _mean, "the mean image of a database (Caffe's compute_image_mean)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +40,9 @@ class Conversion:
     check_size: bool = False
     skip_bad: bool = False
 
-    def record(self, path: Path, label: int) -> tuple[bytes, int]:
+    def record(self, path: Path, label: int, read: Callable[[Path], bytes] = read_file) -> tuple[bytes, int]:
         """The Datum of one image file, and how many pixel values it has (0 for an encoded one)."""
-        content = read_file(path)
+        content = read(path)
         image = decode_image(content, str(path), not self.gray)
         if not (self.encoded or self.encode_type):
             image = resize_image(image, self.height, self.width)
@@ -64,11 +64,13 @@ def make_imageset(
     seed: int = 0,
     workers: int | None = None,
     resume: bool = False,
+    read: Callable[[Path], bytes] = read_file,
 ) -> tuple[int, list[str]]:
     """Write the images `root` + name of (name, label) `entries` to a new database; gives how many, and the bad ones.
 
     Keys are the place in the list, eight digits, `_` and the name. Images are decoded by `workers` threads. With
     `resume` a run that ended early leaves what it wrote (LMDB only), and the next such run goes on from there.
+    `read` gives the bytes of an image file, which may lie in an archive.
     DataError names an image that cannot be read, unless the conversion skips bad ones.
     """
     conversion = conversion or Conversion()
@@ -81,12 +83,17 @@ def make_imageset(
         keyed = [entry for entry in keyed if entry[0] > stored.last]
         _log.info("%s: %d records are there already", path, stored.count)
     bad: list[str] = []
-    records = _converted(keyed, root, conversion, workers or len(os.sched_getaffinity(0)), bad)
+    records = _converted(keyed, root, conversion, read, workers or len(os.sched_getaffinity(0)), bad)
     return write_database(path, records, backend, resume), bad
 
 
 def _converted(
-    keyed: Sequence[tuple[bytes, str, int]], root: str, conversion: Conversion, workers: int, bad: list[str]
+    keyed: Sequence[tuple[bytes, str, int]],
+    root: str,
+    conversion: Conversion,
+    read: Callable[[Path], bytes],
+    workers: int,
+    bad: list[str],
 ) -> Iterator[tuple[bytes, bytes]]:
     """(key, record) in the order of `keyed`, made by several threads; the names of skipped images go to `bad`."""
     sizes: set[int] = set()
@@ -96,7 +103,7 @@ def _converted(
         try:
             while True:
                 for key, name, label in source:
-                    pending.append((key, name, pool.submit(conversion.record, Path(root + name), label)))
+                    pending.append((key, name, pool.submit(conversion.record, Path(root + name), label, read)))
                     if len(pending) >= _AHEAD * workers:
                         break
                 if not pending:

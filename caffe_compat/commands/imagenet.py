@@ -1,0 +1,50 @@
+"""data imagenet: ILSVRC2012 as published -> the databases that Caffe's create_imagenet.sh makes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import caffe_compat as cc
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from", dest="source", type=Path, required=True, metavar="DIR", help="tar files or folders train and val"
+    )
+    parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where to write, default here")
+    parser.add_argument("--part", choices=cc.IMAGENET_PARTS, help="make this one only, default both")
+    parser.add_argument("--synsets", type=Path, metavar="FILE", help="a synset a line, default DIR/synsets.txt")
+    parser.add_argument("--resize-width", type=int, default=256, metavar="N", help="new width, default 256")
+    parser.add_argument("--resize-height", type=int, default=256, metavar="N", help="new height, default 256")
+    parser.add_argument("--encode-type", default="", metavar="KIND", help="store files of this kind: png, jpg, ...")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the shuffle, default 0")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out and count images that cannot be read")
+    parser.add_argument("--workers", type=int, metavar="N", help="threads that decode, default one a processor")
+    parser.add_argument(
+        "--resume", action=argparse.BooleanOptionalAction, default=True, help="go on from an interrupted run"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    began = time.monotonic()
+    made = cc.make_imagenet(
+        arguments.source,
+        arguments.out,
+        cc.Conversion(
+            arguments.resize_height,
+            arguments.resize_width,
+            encode_type=arguments.encode_type,
+            skip_bad=arguments.skip_bad,
+        ),
+        [arguments.part] if arguments.part else cc.IMAGENET_PARTS,
+        arguments.synsets,
+        arguments.seed,
+        arguments.workers,
+        arguments.resume,
+    )
+    for path, count, bad in made:
+        print(f"{path}: {f'{count} images, {len(bad)} skipped' if count else 'there already, kept'}")
+    print(f"done in {time.monotonic() - began:.1f} s")
+    return 0
