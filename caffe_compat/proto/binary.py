@@ -25,6 +25,9 @@ _LAYERS, _LAYER = 2, 100  # NetParameter: the second form, the current one
 _MOST_BYTES = 2**31 - 1  # what protobuf, and so Caffe, reads as one message
 
 
+STATE_AS_WEIGHTS = "this is a solver's state, not weights; give its .caffemodel, or resume with --snapshot"
+
+
 @dataclass(frozen=True)
 class _Form:
     """Where a form of layer keeps its name, its blobs, a type that is text, and a layer of the first form inside it."""
@@ -72,6 +75,8 @@ def read_net(path: str | os.PathLike[str]) -> tuple[Any, Weights]:
                 layer = _layer(walker, part, _FORMS[part.number])
                 stored.append(layer)
                 _merge(walker, part, net, delimited(part.number, b"".join(layer.kept)))
+            elif part.number == 1 and part.wire == VARINT:
+                raise ParseError(f"{walker.path}: {STATE_AS_WEIGHTS}")
             else:
                 _merge(walker, part, net, walker.data[part.tag : part.end])
         dialects.settle_pooling(net)

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from caffe_compat.errors import ParseError, WeightsError
-from caffe_compat.proto.binary import SolverStateFile
+from caffe_compat.proto.binary import STATE_AS_WEIGHTS, SolverStateFile
 from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.files import write_atomically
 
@@ -40,6 +40,8 @@ def read_weights(path: str | os.PathLike[str], net: Any = None) -> Weights:
     """
     with _opened(path) as file:
         data = _child(file, "data", path)
+        if data is None and isinstance(_child(file, "history", path), h5py.Group):
+            raise ParseError(f"{path}: {STATE_AS_WEIGHTS}")
         if not isinstance(data, h5py.Group):
             raise ParseError(f"{path}: the file has no group /data, so that it is no weights that Caffe wrote")
         found = _Layers(path)

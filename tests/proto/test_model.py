@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from caffe_compat.errors import ParseError, WeightsError, WriteError
-from caffe_compat.proto import schema
+from caffe_compat.proto import binary, hdf5, schema
 from caffe_compat.proto.model import Model, read_model, read_net, read_solver, read_weights, write_model
 from tests.conftest import golden, shared
 
@@ -146,3 +146,14 @@ def test_real_weights_equal_what_plain_protobuf_decodes():
     for layer in plain.layer:
         for array, blob in zip(weights.get(layer.name, ()), layer.blobs, strict=True):
             np.testing.assert_array_equal(array, np.array(blob.data, np.float32).reshape(tuple(blob.shape.dim)))
+
+
+@pytest.mark.parametrize("suffix", ["solverstate", "solverstate.h5"])
+def test_a_solver_state_given_as_weights_is_named_as_such(suffix, tmp_path):
+    path = tmp_path / f"net_iter_5.{suffix}"
+    write = hdf5.write_solver_state if suffix.endswith("h5") else binary.write_solver_state
+    write(path, binary.SolverStateFile(5, "net_iter_5.caffemodel", (np.ones((2, 3), np.float32),), 0))
+    with pytest.raises(ParseError) as caught:
+        read_weights(path)
+    state = "this is a solver's state, not weights; give its .caffemodel, or resume with --snapshot"
+    assert str(caught.value) == f"{path}: {state}"
