@@ -13,6 +13,8 @@ from typing import Any
 import caffe_compat as cc
 from caffe_compat.commands.terminal import glog_lines
 
+HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", help="a net (text or binary) or a solver, of any age")
@@ -42,6 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def read(path: str) -> Any:
     """The Model in a net's file, or the SolverParameter in a solver's; the net's ParseError for what is neither."""
+    if Path(path).is_file():
+        with open(path, "rb") as file:
+            if file.read(len(HDF5)) == HDF5:
+                raise cc.ParseError(f"{path}: HDF5 holds no net and has one form only; there is nothing to upgrade")
     try:
         return cc.read_model(path)
     except cc.ParseError as error:

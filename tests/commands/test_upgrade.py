@@ -48,3 +48,9 @@ def test_a_mistake_in_a_net_is_reported_as_one_in_a_net(problem, capsys):
     assert main(["upgrade", "net.prototxt", "out.prototxt"]) == 2
     assert "did you mean 'num_output'?" in capsys.readouterr().err
     assert not (problem.folder / "out.prototxt").exists()
+
+
+def test_hdf5_weights_have_nothing_to_upgrade(problem, capsys):
+    assert main(["upgrade", "data.h5", "out.prototxt"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("data.h5: HDF5 holds no net and has one form only; there is nothing to upgrade")
