@@ -157,5 +157,6 @@ def _one_or_each(layer: Layer, values: list[Any], field: str) -> list[Any]:
     """One value for every top, from one for all or one each; ShapeError for another number."""
     tops = len(layer.param.top)
     if len(values) not in (1, tops):
-        raise ShapeError(f"layer '{layer.name}': {field} is given {len(values)} times; wanted 1, or {tops} as tops")
+        wanted = f"once, or {tops} times, one a top" if tops > 1 else "once"
+        raise ShapeError(f"layer '{layer.name}': {field} is given {len(values)} times; wanted {wanted}")
     return values * tops if len(values) == 1 else values

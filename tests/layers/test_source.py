@@ -49,7 +49,7 @@ def test_input_declares_one_shape_for_all_tops_or_one_each():
 
 def test_input_with_another_number_of_shapes_is_refused():
     layer = layer_of('name: "i" type: "Input" top: "a" top: "b" top: "c" input_param { shape {} shape {} }')
-    with pytest.raises(ShapeError, match=r"input_param\.shape is given 2 times; wanted 1, or 3"):
+    with pytest.raises(ShapeError, match=r"input_param\.shape is given 2 times; wanted once, or 3 times, one a top"):
         layer.top_shapes([])
 
 
