@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from caffe_compat.errors import SolverError
 from caffe_compat.solver.regularizers.force import DECAY_TYPES, DIRECTIONS, POWERS
 from caffe_compat.solver.schedules import POLICIES
 from caffe_compat.solver.updates import UPDATES
+
+logger = logging.getLogger(__name__)
 
 REGULARIZATION_TYPES = ("L2", "L1")
 NOT_NEGATIVE = (
@@ -84,6 +87,8 @@ def read_config(param: Any, path: str = "the solver") -> SolverConfig:
         _check_tests(config, param)
     except SolverError as error:
         raise SolverError(f"{path}: {error}") from None
+    if config.snapshot_diff:
+        logger.warning("%s: snapshot_diff has no effect; snapshots hold the weights without their gradients", path)
     return config
 
 

@@ -66,3 +66,12 @@ def test_a_bad_field_is_named_with_what_is_allowed(fields, message):
 def test_a_missing_base_lr_is_named():
     with pytest.raises(SolverError, match="base_lr is missing"):
         read_config(SolverParameter(lr_policy="fixed"))
+
+
+def test_snapshot_diff_is_warned_of_once(caplog):
+    read_config(SolverParameter(**GOOD, snapshot_diff=True), "s.prototxt")
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("s.prototxt: snapshot_diff has no effect")
+    read_config(SolverParameter(**GOOD))
+    assert len(caplog.records) == 1
