@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from caffe_compat.data.crops import Preprocessing, list_images, read_labels, read_mean_planes
     from caffe_compat.data.datasets import make_cifar10, make_mnist
     from caffe_compat.data.datum import encode_datum
+    from caffe_compat.data.download import CIFAR10_FILES, CIFAR10_URL, MNIST_FILES, MNIST_URL, download
     from caffe_compat.data.image_lists import read_image_list
     from caffe_compat.data.imagenet import IMAGENET_PARTS, make_imagenet
     from caffe_compat.data.imageset import Conversion, make_imageset
@@ -109,6 +110,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "BlobComparison": "net.comparison",
+    "CIFAR10_FILES": "data.download",
+    "CIFAR10_URL": "data.download",
     "Certificate": "decompose.certificate",
     "Classifier": "net.classifier",
     "Comparison": "decompose.cost",
@@ -122,6 +125,8 @@ _HOMES = {
     "KeepBest": "solver.callbacks",
     "KeepLast": "solver.callbacks",
     "METHODS": "decompose.factorize",
+    "MNIST_FILES": "data.download",
+    "MNIST_URL": "data.download",
     "Model": "proto.model",
     "Net": "net.net",
     "NetParameter": "proto.schema",
@@ -151,6 +156,7 @@ _HOMES = {
     "decompose": "decompose.rewrite",
     "decompose_by_responses": "decompose.responses",
     "deploy": "export.deploy",
+    "download": "data.download",
     "encode_datum": "data.datum",
     "extract_features": "net.features",
     "factorize": "decompose.factorize",
@@ -214,8 +220,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "CIFAR10_FILES",
+    "CIFAR10_URL",
     "IMAGENET_PARTS",
     "METHODS",
+    "MNIST_FILES",
+    "MNIST_URL",
     "BlobComparison",
     "CaffeCompatError",
     "Certificate",
@@ -268,6 +278,7 @@ __all__ = [
     "decompose",
     "decompose_by_responses",
     "deploy",
+    "download",
     "encode_datum",
     "extract_features",
     "factorize",

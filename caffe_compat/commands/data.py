@@ -41,10 +41,10 @@ def _add_data_set(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="source",
         type=Path,
-        required=True,
         metavar="DIR",
-        help="folder or archive as published",
+        help="folder or archive as published, default: fetched into --out",
     )
+    parser.add_argument("--url", metavar="URL", help="where to fetch the files from, default where they are public")
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where to write, default here")
     parser.add_argument(
         "--check", action=argparse.BooleanOptionalAction, default=True, help="compare the files with their checksums"
@@ -52,22 +52,23 @@ def _add_data_set(parser: argparse.ArgumentParser) -> None:
     add_backend(parser)
 
 
-def _make(make: Callable[..., list[Path]], arguments: argparse.Namespace) -> int:
+def _make(make: Callable[..., list[Path]], arguments: argparse.Namespace, url: str, files: tuple[str, ...]) -> int:
     began = time.monotonic()
     arguments.out.mkdir(parents=True, exist_ok=True)
     options = {} if arguments.check else {"checksums": None}
-    for path in make(arguments.source, arguments.out, arguments.backend.upper(), **options):
+    source = arguments.source or cc.download(arguments.url or url, files, arguments.out)
+    for path in make(source, arguments.out, arguments.backend.upper(), **options):
         print(path)
     print(f"done in {time.monotonic() - began:.1f} s")
     return 0
 
 
 def _cifar10(arguments: argparse.Namespace) -> int:
-    return _make(cc.make_cifar10, arguments)
+    return _make(cc.make_cifar10, arguments, cc.CIFAR10_URL, cc.CIFAR10_FILES)
 
 
 def _mnist(arguments: argparse.Namespace) -> int:
-    return _make(cc.make_mnist, arguments)
+    return _make(cc.make_mnist, arguments, cc.MNIST_URL, cc.MNIST_FILES)
 
 
 def _add_imageset(parser: argparse.ArgumentParser) -> None:
