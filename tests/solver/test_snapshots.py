@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -271,52 +270,6 @@ def test_full_disk_keeps_the_old_snapshot_and_says_so_in_one_line(tmp_path, monk
     assert "\n" not in str(caught.value)
     assert {name: Path(name).read_bytes() for name in kept} == kept
     assert sorted(os.listdir()) == before
-
-
-RUN = """
-import sys, torch
-from caffe_compat.solver.solver import Solver
-torch.set_num_threads(1)
-solver = Solver("solver.prototxt", weights=None if sys.argv[1:] else "init.caffemodel", compat="wen2017", max_iter=399)
-print("training", flush=True)
-solver.solve(resume=sys.argv[1] if sys.argv[1:] else None)
-"""
-
-
-def newest_state():
-    states = [path for path in Path().glob("snap_iter_*.solverstate")]
-    return max(states, key=lambda path: int(path.stem.split("_")[-1]), default=None)
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_a_run_loses_only_what_followed_its_last_snapshot(tmp_path, monkeypatch):
-    """Killed again and again and resumed, it ends at the weights of a run that nobody disturbed, to the bit."""
-    copy_case("sgd_step_shared", tmp_path, monkeypatch)
-    for path in Path().glob("snap*_iter_*"):
-        path.unlink()
-    with open("solver.prototxt", "a") as file:
-        file.write("\nsnapshot: 3\n")
-    environment = {**os.environ, "PYTHONPATH": str(golden().parent.parent)}
-    random = np.random.default_rng(1)
-    for _ in range(6):
-        resume = [str(newest_state())] if newest_state() else []
-        command = [sys.executable, "-c", RUN, *resume]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as run:
-            assert run.stdout.readline() == b"training\n"
-            time.sleep(random.uniform(0.01, 0.6))
-            run.kill()
-    subprocess.run(
-        [sys.executable, "-c", RUN, *([str(newest_state())] if newest_state() else [])], env=environment, check=True
-    )
-    killed = binary.read_solver_state("snap_iter_399.solverstate")
-    straight = Solver("solver.prototxt", weights="init.caffemodel", compat="wen2017", max_iter=399)
-    straight.step(399)
-    assert killed.iteration == 399
-    for ours, theirs in zip(straight.state.history, killed.history, strict=True):
-        np.testing.assert_array_equal(ours.numpy(), theirs)
-    for layer, blobs in read_weights("snap_iter_399.caffemodel").items():
-        for ours, theirs in zip(straight.net.params[layer], blobs, strict=True):
-            np.testing.assert_array_equal(ours.detach().numpy(), theirs)
 
 
 def test_a_second_run_into_the_same_prefix_is_refused(tmp_path, monkeypatch):
