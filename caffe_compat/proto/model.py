@@ -51,9 +51,7 @@ def read_model(
     return Model(net, {name: blobs for name, blobs in found.items() if name in names})
 
 
-def write_model(
-    model: Model, prototxt: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None
-) -> None:
+def write_model(model: Model, prototxt: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> None:
     """Write the net as prototxt, and the weights, if `weights` is given: HDF5 where it ends in .h5, else .caffemodel.
 
     Each file is written whole or not at all, the weights first. Raises WriteError, and WeightsError where HDF5 cannot
@@ -92,6 +90,8 @@ def read_solver(path: str | os.PathLike[str]) -> Any:
     As in Caffe (UpgradeSnapshotPrefixProperty), snapshot_prefix is the path without its suffix where it is not given,
     and where it names a folder, the file's own name in that folder.
     """
+    if is_binary(path):
+        raise ParseError(f"{path}: this is binary, not a solver; give the solver's prototxt")
     solver = upgrade_solver(read_text(path, SolverParameter), os.fspath(path))
     if not solver.HasField("snapshot_prefix"):
         solver.snapshot_prefix = str(Path(path).with_suffix(""))

@@ -157,3 +157,9 @@ def test_a_solver_state_given_as_weights_is_named_as_such(suffix, tmp_path):
         read_weights(path)
     state = "this is a solver's state, not weights; give its .caffemodel, or resume with --snapshot"
     assert str(caught.value) == f"{path}: {state}"
+
+
+def test_weights_given_as_a_solver_are_named_as_such(tmp_path):
+    binary.write_net(tmp_path / "w.caffemodel", schema.NetParameter(name="w"), {})
+    with pytest.raises(ParseError, match=r"w\.caffemodel: this is binary, not a solver; give the solver's prototxt"):
+        read_solver(tmp_path / "w.caffemodel")
