@@ -30,7 +30,8 @@ def test_weights_of_another_net_are_refused_in_one_line(problem, capsys, words):
         capsys.readouterr()
         .err.splitlines()[-1]
         .endswith(
-            "other.caffemodel: has no weights for any layer of net 'Small': it has 'fire1', 'fire2', 'fire3' and 1 more, "
+            "other.caffemodel: has no weights for any layer of net 'Small': it has 'fire1', 'fire2', 'fire3' "
+            "and 1 more, "
             "the net 'conv1', 'conv2', 'ip1'; give the weights of this net, or name its layers as the file does"
         )
     )

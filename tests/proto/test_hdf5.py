@@ -159,5 +159,5 @@ def test_file_that_is_cut_short_or_no_hdf5_is_refused(tmp_path):
 def test_weights_and_state_taken_for_each_other_are_named():
     with pytest.raises(ParseError, match="no group /history, so that it is no solver's state"):
         read_solver_state(SAVED / "net.caffemodel.h5")
-    with pytest.raises(ParseError, match="this is a solver.s state, not weights"):
+    with pytest.raises(ParseError, match="this is a solver's state, not weights"):
         read_weights(STATES[0])
