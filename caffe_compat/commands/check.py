@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import caffe_compat as cc
-from caffe_compat.commands.options import add_compat, add_state, input_shape
+from caffe_compat.commands.options import add_compat, add_input, add_state
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), help="default: each for which the net has data")
     add_state(parser)
     add_compat(parser)
-    parser.add_argument(
-        "--input",
-        type=input_shape,
-        action="append",
-        default=[],
-        metavar="BLOB=SHAPE",
-        help="shape of a blob whose data is not here, e.g. data=1,3,32,32; may be repeated",
-    )
+    add_input(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON array")
 
 

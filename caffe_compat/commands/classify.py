@@ -24,10 +24,10 @@ import caffe_compat as cc
 from caffe_compat.commands.options import (
     add_compat,
     add_device,
+    add_input,
     add_state,
     add_weights,
     choose_device,
-    input_shape,
 )
 
 
@@ -50,14 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--oversample", action="store_true", help="mean of ten crops: corners, centre, mirror images")
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes to show, default 5")
     parser.add_argument("--output", metavar="BLOB", help="which output has the scores, where there are several")
-    parser.add_argument(
-        "--input",
-        type=input_shape,
-        action="append",
-        default=[],
-        metavar="BLOB=SHAPE",
-        help="shape of a blob whose data is not here, e.g. data=1,3,32,32; may be repeated",
-    )
+    add_input(parser)
     parser.add_argument("--skip-bad", action="store_true", help="leave out and count images that cannot be read")
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     add_state(parser)

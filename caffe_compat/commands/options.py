@@ -44,6 +44,17 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NET", help="the same, by Caffe's name")
 
 
+def add_input(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--input",
+        type=input_shape,
+        action="append",
+        default=[],
+        metavar="BLOB=SHAPE",
+        help="shape of a blob whose data is not here, e.g. data=1,3,32,32; may be repeated",
+    )
+
+
 def add_weights(parser: argparse.ArgumentParser) -> None:
     """--weights: one file or several, later ones winning."""
     parser.add_argument(

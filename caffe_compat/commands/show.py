@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 import caffe_compat as cc
-from caffe_compat.commands.options import add_compat, add_net, add_state, add_weights, input_shape, one_of
+from caffe_compat.commands.options import add_compat, add_input, add_net, add_state, add_weights, one_of
 
 TRAIN = 0  # caffe.proto, Phase; a snapshot gives it to every layer
 
@@ -26,14 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep", type=float, default=0.95, metavar="F", help="energy for the ranks there, default 0.95"
     )
     parser.add_argument("--code", action="store_true", help="print the PyTorch program instead of the table")
-    parser.add_argument(
-        "--input",
-        type=input_shape,
-        action="append",
-        default=[],
-        metavar="BLOB=SHAPE",
-        help="shape of a blob whose data is not here, e.g. data=1,3,32,32; may be repeated",
-    )
+    add_input(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 import caffe_compat as cc
-from caffe_compat.commands.options import input_shape
+from caffe_compat.commands.options import add_input
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,14 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--original-weights", metavar="WEIGHTS", required=True, help="its weights")
     parser.add_argument("--max-error", type=float, metavar="F", help="fail where a layer's relative error is above F")
     parser.add_argument("--out", metavar="PATH", help="write the certificate here instead")
-    parser.add_argument(
-        "--input",
-        type=input_shape,
-        action="append",
-        default=[],
-        metavar="BLOB=SHAPE",
-        help="shape of an input whose data is not here, e.g. data=1,3,227,227; may be repeated",
-    )
+    add_input(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,29 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from google.protobuf import text_format
 
 from caffe_compat.errors import DataError, ShapeError
 from caffe_compat.layers import source  # noqa: F401  registers the layers
-from caffe_compat.layers.base import Context
-from caffe_compat.layers.registry import create_layer
-from caffe_compat.proto.schema import LayerParameter, NetParameter
 from tests.conftest import golden
+from tests.layers.sources import golden_layer, layer_of
 
 FORMATS = golden("formats")
 
 
-def layer_of(text, phase="TRAIN", folder=None):
-    layer = create_layer(text_format.Parse(text, LayerParameter()), Context(phase=phase, folder=folder))
-    layer.setup([])
-    return layer
-
-
-def golden_layer(path, phase="TEST"):
-    net = text_format.Parse(path.read_text(), NetParameter())
-    layer = create_layer(net.layer[0], Context(phase=phase, folder=path.parent))
-    layer.setup([])
-    return layer
 
 
 @pytest.mark.parametrize("name", ["dummydata", "dummydata_legacy", "dummydata_default"])

@@ -11,18 +11,15 @@ import lmdb
 import numpy as np
 import pytest
 import torch
-from google.protobuf import text_format
 
 from caffe_compat.data.datum import encode_datum, encode_image_file
 from caffe_compat.data.images import encode_image
 from caffe_compat.data.lmdb import write_lmdb
 from caffe_compat.errors import DataError
 from caffe_compat.layers import stored  # noqa: F401  registers the layers
-from caffe_compat.layers.base import Context
-from caffe_compat.layers.registry import create_layer
 from caffe_compat.proto.binary import write_blob
-from caffe_compat.proto.schema import LayerParameter, NetParameter
 from tests.conftest import golden
+from tests.layers.sources import golden_layer, layer_of
 
 FORMATS = golden("formats")
 EXACT = ["data_raw_lmdb", "data_raw_leveldb", "data_flat_leveldb", "data_crop_center", "data_float", "data_mnist"]
@@ -48,17 +45,6 @@ CLOSE = {
 }
 
 
-def layer_of(text, phase="TRAIN", folder=None):
-    layer = create_layer(text_format.Parse(text, LayerParameter()), Context(phase=phase, folder=folder))
-    layer.setup([])
-    return layer
-
-
-def golden_layer(path, phase="TEST"):
-    net = text_format.Parse(path.read_text(), NetParameter())
-    layer = create_layer(net.layer[0], Context(phase=phase, folder=path.parent))
-    layer.setup([])
-    return layer
 
 
 @pytest.fixture
