@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from caffe_compat.solver.regularizers.force import force_gradient
     from caffe_compat.solver.solver import Solver
     from caffe_compat.solver.state import SolverState
+    from caffe_compat.solver.structure import zero_shares
 
 __version__ = "0.1.0"
 
@@ -217,6 +218,7 @@ _HOMES = {
     "write_model": "proto.model",
     "write_net": "proto.binary",
     "write_onnx": "export.onnx",
+    "zero_shares": "solver.structure",
 }
 
 __all__ = [
@@ -339,6 +341,7 @@ __all__ = [
     "write_model",
     "write_net",
     "write_onnx",
+    "zero_shares",
 ]
 
 

@@ -10,7 +10,7 @@ from caffe_compat.proto.schema import SolverParameter
 from caffe_compat.proto.text import format_text
 
 NET_FIELDS = ("net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param")
-FORCE_FIELDS = ("force_type", "force_decay", "force_iter", "force_decay_type", "force_direction")
+FORCE_FIELDS = ("force_type", "force_decay", "force_iter", "force_decay_type", "force_direction", "force_scaler")
 ALEXNET = {"base_lr": 0.01, "max_iter": 450_000, "momentum": 0.9, "weight_decay": 0.0005, "display": 100}
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffe_compat.errors import SolverError
-from caffe_compat.solver.regularizers.force import DECAY_TYPES, DIRECTIONS, POWERS
+from caffe_compat.solver.regularizers.force import DECAY_TYPES, DIRECTIONS, POWERS, SCALERS
 from caffe_compat.solver.schedules import POLICIES
+from caffe_compat.solver.structure import StructureConfig, read_structure
 from caffe_compat.solver.updates import UPDATES
 
 logger = logging.getLogger(__name__)
@@ -24,13 +25,14 @@ NOT_NEGATIVE = (
 
 @dataclass(frozen=True)
 class ForceConfig:
-    """The force fields: force_type, force_decay, force_iter (-1: never ends), force_decay_type, force_direction."""
+    """The fields force_type, force_decay, force_iter (-1: never ends), force_decay_type, _direction and _scaler."""
 
     force_type: str
     decay: float
     last_iteration: int
     decay_type: str
     direction: str
+    scaler: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class SolverConfig:
     snapshot_diff: bool
     snapshot_after_train: bool
     force: ForceConfig
+    structure: StructureConfig
 
 
 def read_config(param: Any, path: str = "the solver") -> SolverConfig:
@@ -76,10 +79,15 @@ def read_config(param: Any, path: str = "the solver") -> SolverConfig:
     plain["stepvalue"], plain["test_iter"] = tuple(param.stepvalue), tuple(param.test_iter)
     plain["snapshot_hdf5"] = param.snapshot_format == param.HDF5
     force = ForceConfig(
-        param.force_type, param.force_decay, param.force_iter, param.force_decay_type, param.force_direction
+        param.force_type,
+        param.force_decay,
+        param.force_iter,
+        param.force_decay_type,
+        param.force_direction,
+        param.force_scaler,
     )
-    config = SolverConfig(**plain, force=force)
     try:
+        config = SolverConfig(**plain, force=force, structure=read_structure(param))
         _check_words(config)
         _check_numbers(config)
         _check_type(config)
@@ -99,6 +107,7 @@ def _check_words(config: SolverConfig) -> None:
     _one_of("force_type", config.force.force_type, POWERS)
     _one_of("force_decay_type", config.force.decay_type, DECAY_TYPES)
     _one_of("force_direction", config.force.direction, DIRECTIONS)
+    _one_of("force_scaler", config.force.scaler, SCALERS)
 
 
 def _one_of(field: str, value: str, allowed: Iterable[str]) -> None:

@@ -35,6 +35,7 @@ from caffe_compat.solver.regularizers.registry import regularizer
 from caffe_compat.solver.schedules import learning_rate
 from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.state import SolverState, new_state
+from caffe_compat.solver.structure import Structure
 from caffe_compat.solver.testing import log_outputs, run_test
 from caffe_compat.solver.updates import UPDATES
 
@@ -110,7 +111,8 @@ class Solver:
         self._requests = self._asked = set[str]()  # what holds, and what was asked of this process
         self._decay = regularizer(config.regularization_type)
         settings = {"force_type": force.force_type, "direction": force.direction, "decay_type": force.decay_type}
-        self._force = partial(regularizer("force"), **settings, groups=groups)
+        self._force = partial(regularizer("force"), **settings, groups=groups, scaler=force.scaler)
+        self._structure = Structure(config.structure, self.net)
         self._decay_strengths = [config.weight_decay * param.decay_mult for param in self._params]
         self._force_strengths = [force.decay * multiplier for multiplier in force_multipliers]
         self._output_weights = output_weights(self.net)
@@ -166,8 +168,10 @@ class Solver:
         self._decay(weights, gradients, self._decay_strengths)
         if self.has_force:
             self._force(weights, gradients, self._force_strengths)
+        self._structure.regularize(weights, gradients)
         rates = [rate * param.lr_mult for param in self._params]
         UPDATES[self.config.type].apply(weights, gradients, self.state.history, rates, self.config, self.iteration)
+        self._structure.prune(weights, self.iteration + 1)
 
     @property
     def has_force(self) -> bool:

@@ -28,6 +28,7 @@ ZERO_THRESHOLD = 1e-4  # of filter lengths and of distances between unit filters
 POWERS = {"Degradation": 0, "Constant": 1, "Linear": 2, "Gravity": 3}  # of d in c(d)
 DIRECTIONS = ("all", "same")
 DECAY_TYPES = ("fixed", "adaptive")
+SCALERS = ("length", "inverse_length")  # of the filter that is pulled: the rows of the paper's Table 1
 SMALLEST_FORCE = 1e-8  # below this norm, an adaptive force is nothing
 
 
@@ -40,12 +41,14 @@ def add_force(
     direction: str = "all",
     decay_type: str = "fixed",
     groups: Sequence[int] | None = None,
+    scaler: str = "length",
 ) -> None:
     """Add strength * force to each gradient, in place; a strength is force_decay * force_mult, of either sign.
 
     direction "same" drops the elements that point against the gradient; decay_type "adaptive" makes the force's norm
     strength * |gradient|. Both look at the gradient as it stands, weight decay included. groups: how many groups of
     filters of each weight keep to themselves; 1 for all by default, for the fork ignores the groups of a convolution.
+    scaler "inverse_length" has 1 / |w_i| where Eq. 2 has |w_i|.
     """
     for weight, gradient, strength, parts in zip(
         weights, gradients, strengths, groups or [1] * len(weights), strict=True
@@ -53,6 +56,8 @@ def add_force(
         if strength == 0 or weight.dim() < 2:
             continue
         force = torch.cat([force_gradient(part, force_type) for part in weight.chunk(parts)])
+        if scaler == "inverse_length":
+            force *= _inverse_squares(weight).view(-1, *[1] * (weight.dim() - 1))
         if direction == "same":
             force.masked_fill_(gradient * force < 0, 0)
         if decay_type == "adaptive":
@@ -80,6 +85,13 @@ def force_gradient(weight: Tensor, force_type: str = "Constant") -> Tensor:
         pull = _pull_to_sum if force_type == "Degradation" else _pull_between_pairs
         pull(filters, length, inverse, POWERS[force_type], force.view(filters.shape))
     return force
+
+
+def _inverse_squares(weight: Tensor) -> Tensor:
+    """1 / |w_i|^2 of every filter, 0 where it is too short to be pulled; (filters,), dtype of `weight`."""
+    length = torch.linalg.vector_norm(weight.flatten(1), dim=1, dtype=torch.float64)
+    inverse: Tensor = length.pow(-2)
+    return inverse.where(length > ZERO_THRESHOLD, 0).to(weight.dtype)
 
 
 def _pull_to_sum(filters: Tensor, length: Tensor, inverse: Tensor, power: int, force: Tensor) -> None:
