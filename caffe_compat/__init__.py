@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from caffe_compat.net.loading import load_files
     from caffe_compat.net.net import Net
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
+    from caffe_compat.proto.conversion import convert_state, convert_weights
     from caffe_compat.proto.files import write_atomically
     from caffe_compat.proto.model import (
         Model,
@@ -154,6 +155,8 @@ _HOMES = {
     "compare_time": "decompose.latency",
     "complete_inputs": "net.comparison",
     "compute_mean": "data.mean",
+    "convert_state": "proto.conversion",
+    "convert_weights": "proto.conversion",
     "decompose": "decompose.rewrite",
     "decompose_by_responses": "decompose.responses",
     "deploy": "export.deploy",
@@ -277,6 +280,8 @@ __all__ = [
     "compare_time",
     "complete_inputs",
     "compute_mean",
+    "convert_state",
+    "convert_weights",
     "decompose",
     "decompose_by_responses",
     "deploy",

@@ -43,6 +43,7 @@ VERBS = {
     "verify": Verb("verify", "check a decomposed net against the net it came from"),
     "groups": Verb("groups", "make grouped convolutions parallel layers, or one convolution again"),
     "data": Verb("data", "make the databases that nets read, and mean images"),
+    "convert": Verb("convert", "rewrite weights or a solver's state as HDF5 or binary, both ways"),
     "upgrade": Verb("upgrade", "rewrite an old net, solver or caffemodel in the current format"),
 }
 

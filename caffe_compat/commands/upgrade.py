@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         model = read(arguments.source)
     if isinstance(model, cc.Model):
         if binary:
-            cc.write_net(target, model.net, model.weights)
+            cc.write_net(target, model.net, model.weights, model.forms)
         else:
             cc.write_model(model, target)
         kind = "net with weights" if binary and model.weights else "net"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from caffe_compat.errors import ParseError, WeightsError
 from caffe_compat.proto import dialects
-from caffe_compat.proto.blobs import StoredBlob, Weights, blob_bytes, current_shape, find_blob
+from caffe_compat.proto.blobs import BlobForm, Forms, StoredBlob, Weights, blob_bytes, current_shape, find_blob
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.schema import NetParameter, SolverState, is_repeated
 from caffe_compat.proto.upgrade import upgrade_net
@@ -64,8 +64,16 @@ class SolverStateFile:
 def read_net(path: str | os.PathLike[str]) -> tuple[Any, Weights]:
     """The net of a .caffemodel, made current and without blobs, and its weights by layer name.
 
-    Shapes are Caffe's of today, also where the file has the four old dimensions. Raises ParseError with the byte at
-    which a damaged file stops making sense.
+    Shapes are Caffe's of today, also where the file has the four old dimensions. Of layers of one name the last one's
+    weights count, as in Caffe. Raises ParseError with the byte at which a damaged file stops making sense.
+    """
+    return read_net_and_forms(path)[:2]
+
+
+def read_net_and_forms(path: str | os.PathLike[str], rename_duplicates: bool = False) -> tuple[Any, Weights, Forms]:
+    """The net, its weights, and for `write_net` what the file says of its blobs beside shapes and values.
+
+    With `rename_duplicates` every layer keeps its weights: the second layer 'a' becomes 'a_2'.
     """
     with _opened(path) as (file, walker):
         net = NetParameter()
@@ -81,23 +89,49 @@ def read_net(path: str | os.PathLike[str]) -> tuple[Any, Weights]:
                 _merge(walker, part, net, walker.data[part.tag : part.end])
         dialects.settle_pooling(net)
         net = upgrade_net(net, walker.path)
+        if rename_duplicates:
+            for layers in (net.layer, stored):
+                make_names_unique(layers)
         types = {layer.name: layer.type for layer in net.layer}
-        weights = {}
+        weights, forms = {}, {}
         for layer in stored:
             if layer.blobs:
-                weights[layer.name] = _read(file, walker, layer.blobs, types.get(layer.name, ""))
-    return net, weights
+                arrays = _read(file, walker, layer.blobs, types.get(layer.name, ""))
+                weights[layer.name] = arrays
+                found = [blob.form(walker, array.shape) for blob, array in zip(layer.blobs, arrays, strict=True)]
+                forms[layer.name] = tuple(found)
+    return net, weights, {name: each for name, each in forms.items() if any(each)}
 
 
-def write_net(path: str | os.PathLike[str], net: Any, weights: Mapping[str, tuple[np.ndarray, ...]]) -> None:
+def make_names_unique(layers: Iterable[Any]) -> None:
+    """Give every layer a name of its own: the second 'a' becomes 'a_2'."""
+    layers = list(layers)
+    taken, used = {layer.name for layer in layers}, set()
+    for layer in layers:
+        name, number = layer.name, 1
+        while name in used or (number > 1 and name in taken):
+            number += 1
+            name = f"{layer.name}_{number}"
+        used.add(name)
+        if name != layer.name:
+            layer.name = name
+
+
+def write_net(
+    path: str | os.PathLike[str],
+    net: Any,
+    weights: Mapping[str, tuple[np.ndarray, ...]],
+    forms: Mapping[str, tuple[BlobForm | None, ...]] | None = None,
+) -> None:
     """Write a .caffemodel: `net` with `weights` as the blobs of its layers, whole or not at all.
 
+    A blob with a form in `forms` is written in it where it fits: half precision as such, with its diff and so on.
     Raises WeightsError where weights have no layer, or the file would be larger than Caffe can read.
     """
     unknown = sorted(set(weights) - {layer.name for layer in net.layer})
     if unknown:
         raise WeightsError(f"{path}: weights for layer '{unknown[0]}', which the net lacks; add the layer or drop them")
-    pieces = _net_bytes(net, weights)
+    pieces = _net_bytes(net, weights, forms or {})
     size = sum(len(piece) for piece in pieces)
     if size > _MOST_BYTES:
         raise WeightsError(f"{path}: {size} bytes are more than Caffe reads from a .caffemodel; write a .caffemodel.h5")
@@ -223,7 +257,9 @@ def _read(file: BinaryIO, walker: Walker, blobs: list[StoredBlob], layer_type: s
     return tuple(arrays)
 
 
-def _net_bytes(net: Any, weights: Mapping[str, tuple[np.ndarray, ...]]) -> list[bytes | memoryview]:
+def _net_bytes(
+    net: Any, weights: Mapping[str, tuple[np.ndarray, ...]], forms: Mapping[str, tuple[BlobForm | None, ...]]
+) -> list[bytes | memoryview]:
     """The bytes of `net`, the blobs of each layer put in their place between its fields."""
     data = net.SerializePartialToString()
     walker = Walker(data)
@@ -237,7 +273,10 @@ def _net_bytes(net: Any, weights: Mapping[str, tuple[np.ndarray, ...]]) -> list[
         fields = [f for f in walker.fields(part.start, part.end) if f.number != number or name not in weights]
         before = b"".join(_field_bytes(walker, f) for f in fields if f.number <= number)
         behind = b"".join(_field_bytes(walker, f) for f in fields if f.number > number)
-        blobs = [piece for array in weights.get(name, ()) for piece in _blob_field(number, array)]
+        arrays = weights.get(name, ())
+        known = (*forms.get(name, ()), *(None for _ in arrays))
+        pairs = zip(arrays, known, strict=False)
+        blobs = [piece for array, form in pairs for piece in _blob_field(number, array, form)]
         length = len(before) + sum(map(len, blobs)) + len(behind)
         pieces += [tag(_LAYER, BYTES) + varint(length) + before, *blobs, behind]
     return pieces
@@ -248,6 +287,7 @@ def _field_bytes(walker: Walker, part: Field) -> bytes:
     return walker.data[part.tag : part.end] if changed is None else changed
 
 
-def _blob_field(number: int, array: np.ndarray) -> list[bytes | memoryview]:
-    pieces = blob_bytes(np.asarray(array))
+def _blob_field(number: int, array: np.ndarray, form: BlobForm | None = None) -> list[bytes | memoryview]:
+    array = np.asarray(array)
+    pieces = (form and form.blob_bytes(array)) or blob_bytes(array)
     return [tag(number, BYTES) + varint(sum(map(len, pieces))), *pieces]

@@ -1,4 +1,8 @@
-"""Blobs: BlobProto <-> array, the data found by offset in a file, and shapes from when a blob always had four axes."""
+"""Blobs: BlobProto <-> array, the data found by offset in a file, and shapes from when a blob always had four axes.
+
+What a file says of a blob beside shape and values (its diff, half precision, four old dimensions, fields of forks) is
+its BlobForm, with which it is written back as it was.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,13 @@ from caffe_compat.proto.wire import BYTES, VARINT, Field, Walker, delimited, tag
 Weights = dict[str, tuple[np.ndarray, ...]]
 """Layer name -> its blobs, in Caffe's order and shapes. Float32; float64 where the file has double_data."""
 
-_DATA, _SHAPE, _DOUBLE_DATA, _RAW_TYPE, _RAW_DATA = 5, 7, 8, 10, 12
+_DATA, _DIFF, _SHAPE, _DOUBLE_DATA, _DOUBLE_DIFF, _RAW_TYPE, _RAW_DATA = 5, 6, 7, 8, 9, 10, 12
+_PLAIN = frozenset({_DATA, _SHAPE, _DOUBLE_DATA})  # the fields of a blob as Caffe 1.0 writes it without diff
 _FLOAT: np.dtype[Any] = np.dtype("<f4")
 _DOUBLE: np.dtype[Any] = np.dtype("<f8")
 # The values of raw_data_type in NVIDIA's fork (its caffe.proto, enum Type)
 _RAW_TYPES: dict[int, np.dtype[Any]] = {
-    0: _DOUBLE, 1: _FLOAT, 2: np.dtype("<f2"), 3: np.dtype("<i4"), 4: np.dtype("<u4")
+    0: _DOUBLE, 1: _FLOAT, 2: np.dtype("<f2"), 3: np.dtype("<i4"), 4: np.dtype("<u4"), 5: np.dtype("u1")
 }  # fmt: skip
 
 # Axes of each blob, by layer type, of the types that had weights when every blob had four axes
@@ -71,14 +76,84 @@ def current_shape(layer_type: str, index: int, shape: tuple[int, ...]) -> tuple[
     return shape[4 - keep :] if all(axis == 1 for axis in front) else shape
 
 
+@dataclass(frozen=True)
+class BlobForm:
+    """A BlobProto around its values: the bytes `before` and `after` the field number `field`, whose values are `dtype`.
+
+    shape: of the array that it fits.
+    """
+
+    before: bytes
+    field: int
+    dtype: np.dtype[Any]
+    after: bytes
+    shape: tuple[int, ...] = ()
+
+    def blob_bytes(self, array: np.ndarray) -> list[bytes | memoryview] | None:
+        """The BlobProto of `array` in this form, in pieces; None where it has no place in it.
+
+        That is an array of another shape, or one with values that `dtype` cannot have, such as trained on ones in half
+        precision.
+        """
+        if array.shape != self.shape:
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = np.ascontiguousarray(array, self.dtype)
+        if values.dtype != array.dtype and not np.array_equal(values.astype(array.dtype), array, equal_nan=True):
+            return None
+        if not values.size:
+            return [self.before, self.after]
+        head = tag(self.field, BYTES) + varint(values.nbytes)
+        return [self.before, head, values.reshape(-1).data.cast("B"), self.after]
+
+    def diff(self) -> np.ndarray | None:
+        """The gradient that stands beside the values, in their shape; None where there is none of that size."""
+        walker = Walker(self.before + self.after)
+        for part in walker.fields(0, len(walker.data)):
+            dtype = {_DIFF: _FLOAT, _DOUBLE_DIFF: _DOUBLE}.get(part.number)
+            if dtype is not None and part.wire == BYTES and part.end > part.start:
+                values = np.frombuffer(walker.data[part.start : part.end], dtype)
+                return values.reshape(self.shape) if values.size == math.prod(self.shape) else None
+        return None
+
+
+def form_with_diff(diff: np.ndarray) -> BlobForm:
+    """The form of a blob as Caffe writes it with its gradient `diff` (snapshot_diff), float32 or float64."""
+    double = diff.dtype == np.float64
+    dtype, number = (_DOUBLE, _DOUBLE_DIFF) if double else (_FLOAT, _DIFF)
+    shape, field = _shape_bytes(diff.shape), delimited(number, np.ascontiguousarray(diff, dtype).tobytes())
+    before, after = (shape, field) if double else (b"", field + shape)
+    return BlobForm(before, _DOUBLE_DATA if double else _DATA, dtype, after, diff.shape)
+
+
+Forms = dict[str, tuple[BlobForm | None, ...]]
+"""Layer name -> the form of each of its blobs, None for one with nothing beside shape and values."""
+
+
 @dataclass
 class StoredBlob:
-    """A blob in a file: its shape, whether by the four old dimensions, and the stretches that hold its values."""
+    """A blob in a file: its shape, whether by the four old dimensions, and the stretches that hold its values.
+
+    extras: the other fields, where there are any beside a shape: number, offset of the tag, end.
+    """
 
     shape: tuple[int, ...]
     old_shape: bool
     dtype: np.dtype[Any]
     stretches: list[tuple[int, int, int]]  # offset of the first value, number of values, bytes from one to the next
+    extras: list[tuple[int, int, int]]
+
+    def form(self, walker: Walker, shape: tuple[int, ...]) -> BlobForm | None:
+        """What the file says of the blob beside its shape and values, of which an array of `shape` is made."""
+        if all(number in _PLAIN for number, _, _ in self.extras):
+            return None
+        kinds = {_FLOAT: _DATA, _DOUBLE: _DOUBLE_DATA}
+        raw = any(number == _RAW_DATA for number, _, _ in self.extras)
+        field = _RAW_DATA if raw else kinds[self.dtype]
+        parts = [(number, bytes(walker.data[at:end])) for number, at, end in self.extras if number != _RAW_DATA]
+        before = b"".join(data for number, data in parts if number < field)
+        after = b"".join(data for number, data in parts if number > field)
+        return BlobForm(before, field, self.dtype, after, shape)
 
     def read(self, file: BinaryIO, walker: Walker) -> np.ndarray:
         """The values, copied once, from the page cache into the array."""
@@ -116,10 +191,13 @@ def find_blob(walker: Walker, start: int, end: int) -> StoredBlob:
     old: dict[int, int] = {}
     dims: list[int] = []
     values: dict[int, list[tuple[int, int, int]]] = {_DATA: [], _DOUBLE_DATA: [], _RAW_DATA: []}
+    extras: list[tuple[int, int, int]] = []
     raw_type, offset = 1, start
     while offset < end:
         field = walker.field(offset, end)
         offset = field.end
+        if field.number not in (_DATA, _DOUBLE_DATA):
+            extras.append((field.number, field.tag, field.end))
         if field.number <= 4 and field.wire == VARINT:
             old[field.number] = walker.signed(field.start, end)
         elif field.number in (_DATA, _DOUBLE_DATA):
@@ -132,8 +210,9 @@ def find_blob(walker: Walker, start: int, end: int) -> StoredBlob:
             values[_RAW_DATA] = [(field.start, field.end - field.start, 1)]
         elif field.wire not in (BYTES, VARINT):  # unpacked diffs
             offset = field.tag + walker.run(field, end) * (field.end - field.tag)
+            extras[-1] = (field.number, field.tag, offset)
     shape = tuple(old.get(number, 0) for number in (1, 2, 3, 4)) if old else tuple(dims)
-    blob = StoredBlob(shape, bool(old), *_layout(walker, start, values, raw_type))
+    blob = StoredBlob(shape, bool(old), *_layout(walker, start, values, raw_type), extras)
     problem = shape_problem(shape, sum(count for _, count, _ in blob.stretches))
     if problem:
         raise walker.error(start, f"{problem}; the file is damaged, copy or download it again")
@@ -149,7 +228,7 @@ def _layout(
     if values[_DATA] or not values[_RAW_DATA]:
         return _FLOAT, values[_DATA]
     if raw_type not in _RAW_TYPES:
-        raise walker.error(start, f"raw_data of unknown type {raw_type}; known: 0 to 4, as in NVIDIA's fork")
+        raise walker.error(start, f"raw_data of unknown type {raw_type}; known: 0 to 5, as in NVIDIA's fork")
     dtype = _RAW_TYPES[raw_type]
     offset, size, _ = values[_RAW_DATA][0]
     if size % dtype.itemsize:
@@ -192,10 +271,14 @@ def blob_bytes(array: np.ndarray) -> list[bytes | memoryview]:
     """The BlobProto of `array` in pieces, its data uncopied; fields in Caffe's order."""
     double = array.dtype == np.float64
     data = np.ascontiguousarray(array, _DOUBLE if double else _FLOAT)
-    dims = b"".join(varint(axis) for axis in array.shape)
-    shape = delimited(_SHAPE, delimited(1, dims) if dims else b"")
+    shape = _shape_bytes(array.shape)
     if not data.size:
         return [shape]
     head = tag(_DOUBLE_DATA if double else _DATA, BYTES) + varint(data.nbytes)
     values = data.reshape(-1).data.cast("B")
     return [shape, head, values] if double else [head, values, shape]
+
+
+def _shape_bytes(shape: tuple[int, ...]) -> bytes:
+    dims = b"".join(map(varint, shape))
+    return delimited(_SHAPE, delimited(1, dims) if dims else b"")

@@ -17,7 +17,7 @@ import numpy as np
 
 from caffe_compat.errors import ParseError, WeightsError
 from caffe_compat.proto.binary import STATE_AS_WEIGHTS, SolverStateFile
-from caffe_compat.proto.blobs import Weights
+from caffe_compat.proto.blobs import BlobForm, Forms, Weights, form_with_diff
 from caffe_compat.proto.files import write_atomically
 
 _DEEPEST = 32
@@ -38,45 +38,97 @@ def read_weights(path: str | os.PathLike[str], net: Any = None) -> Weights:
     The file keeps a shared blob with its owner only: with `net` the other layers get it too, without it they have fewer
     blobs, or none. Raises ParseError.
     """
+    return read_weights_and_forms(path, net)[0]
+
+
+def read_weights_and_forms(path: str | os.PathLike[str], net: Any = None) -> tuple[Weights, Forms]:
+    """The weights, and the form of each blob that has a diff in the file (snapshot_diff)."""
     with _opened(path) as file:
         data = _child(file, "data", path)
         if data is None and isinstance(_child(file, "history", path), h5py.Group):
             raise ParseError(f"{path}: {STATE_AS_WEIGHTS}")
         if not isinstance(data, h5py.Group):
             raise ParseError(f"{path}: the file has no group /data, so that it is no weights that Caffe wrote")
-        found = _Layers(path)
+        found, diffs = _Layers(path), _Layers(path)
         found.visit(data, "", 0)
+        diff = _child(file, "diff", path)
+        if isinstance(diff, h5py.Group):
+            diffs.visit(diff, "", 0)
     shared = shared_blobs(net) if net is not None else {}
     for (layer, index), (owner, place) in shared.items():
         if index not in found.blobs.get(layer, {}) and place in found.blobs.get(owner, {}):
             found.blobs.setdefault(layer, {})[index] = found.blobs[owner][place]
-    return {layer: _in_order(blobs, layer, path) for layer, blobs in found.blobs.items()}
+    weights = {layer: _in_order(blobs, layer, path) for layer, blobs in found.blobs.items()}
+    with_diffs = weights.keys() & diffs.blobs.keys()
+    return weights, {layer: _forms(weights[layer], diffs.blobs[layer]) for layer in with_diffs}
 
 
-def write_weights(path: str | os.PathLike[str], weights: Mapping[str, tuple[np.ndarray, ...]], net: Any = None) -> None:
+def _forms(blobs: tuple[np.ndarray, ...], diffs: Mapping[int, np.ndarray]) -> tuple[BlobForm | None, ...]:
+    fits = [i in diffs and diffs[i].shape == blob.shape for i, blob in enumerate(blobs)]
+    return tuple(form_with_diff(diffs[i].astype(blob.dtype)) if fit else None
+                 for i, (blob, fit) in enumerate(zip(blobs, fits, strict=True)))  # fmt: skip
+
+
+def write_weights(
+    path: str | os.PathLike[str],
+    weights: Mapping[str, tuple[np.ndarray, ...]],
+    net: Any = None,
+    forms: Mapping[str, tuple[BlobForm | None, ...]] | None = None,
+) -> None:
     """Write a .caffemodel.h5, whole or not at all: a group for each layer of `net`, shared blobs once.
 
-    Raises WeightsError where a layer name is no name for a group: real Caffe can neither write nor read such a file.
+    Diffs that `forms` has go into /diff, as with snapshot_diff; a blob without one has zeros there.
+    Raises WeightsError where a layer name is no name for a group, or two layers with weights have one name: real Caffe
+    can neither write nor read such a file.
     """
-    names = list(dict.fromkeys([layer.name for layer in net.layer] if net is not None else weights))
-    for name in [*names, *weights]:
-        if "/" in name or name in ("", "."):
-            raise WeightsError(
-                f"{path}: layer '{name}' cannot go into HDF5, where '/' parts groups; "
-                "write a .caffemodel, which takes any name, or rename the layer in the net"
-            )
+    names = _group_names(path, weights, net)
     unknown = sorted(set(weights) - set(names))
     if unknown:
         raise WeightsError(f"{path}: weights for layer '{unknown[0]}', which the net lacks; add the layer or drop them")
     shared = shared_blobs(net) if net is not None else {}
+    diffs = {name: tuple(form.diff() if form else None for form in each) for name, each in (forms or {}).items()}
     with write_atomically(path) as temporary, h5py.File(temporary, "w") as file:
         data = file.create_group("data")
+        if any(diff is not None for each in diffs.values() for diff in each):
+            _write_diffs(file.create_group("diff"), names, weights, diffs)
         for name in names:
             group = data.create_group(name)
             for i, array in enumerate(weights.get(name, ())):
                 owner, place = shared.get((name, i), (name, i))
                 if (owner, place) == (name, i) or not _holds(weights, owner, place, array):
                     group.create_dataset(str(i), data=np.asarray(array))
+
+
+def _group_names(path: str | os.PathLike[str], weights: Mapping[str, Any], net: Any) -> list[str]:
+    """The names of the groups to write, in the net's order."""
+    layers = [layer.name for layer in net.layer] if net is not None else list(weights)
+    for name in [*layers, *weights]:
+        if "/" in name or name in ("", "."):
+            raise WeightsError(
+                f"{path}: layer '{name}' cannot go into HDF5, where '/' parts groups; write a .caffemodel, which "
+                "takes any name, or rename the layers (caffe-compat convert --rename-slash _)"
+            )
+        if name in weights and layers.count(name) > 1:
+            raise WeightsError(
+                f"{path}: two layers are named '{name}', HDF5 has one group a name; write a .caffemodel, or rename "
+                "one (caffe-compat convert --rename-duplicates)"
+            )
+    return list(dict.fromkeys(layers))
+
+
+def _write_diffs(
+    group: h5py.Group,
+    names: list[str],
+    weights: Mapping[str, tuple[np.ndarray, ...]],
+    diffs: Mapping[str, tuple[np.ndarray | None, ...]],
+) -> None:
+    """A group for each layer; of shared blobs each layer has the diff (Net::ToHDF5)."""
+    for name in names:
+        layer = group.create_group(name)
+        for i, array in enumerate(weights.get(name, ())):
+            known = diffs.get(name, ())
+            diff = known[i] if i < len(known) else None
+            layer.create_dataset(str(i), data=np.zeros_like(array) if diff is None else diff.reshape(array.shape))
 
 
 def read_solver_state(path: str | os.PathLike[str]) -> SolverStateFile:

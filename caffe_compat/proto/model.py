@@ -11,7 +11,7 @@ from typing import Any
 
 from caffe_compat.errors import ParseError
 from caffe_compat.proto import binary, hdf5
-from caffe_compat.proto.blobs import Weights
+from caffe_compat.proto.blobs import Forms, Weights
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.schema import NetParameter, SolverParameter
 from caffe_compat.proto.text import format_text, read_text
@@ -27,10 +27,14 @@ _BINARY = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")
 
 @dataclass(frozen=True)
 class Model:
-    """A current NetParameter without blobs, and its weights by layer name, in Caffe's order and shapes. Read-only."""
+    """A current NetParameter without blobs, and its weights by layer name, in Caffe's order and shapes. Read-only.
+
+    forms: what the files say of the blobs beside that, such as half precision, kept for `write_model`.
+    """
 
     net: Any
     weights: Weights = field(default_factory=dict)
+    forms: Forms = field(default_factory=dict)
 
 
 def read_model(
@@ -41,14 +45,17 @@ def read_model(
     Weights go to the layer of their name, as in Caffe; of several files the last one with a layer counts. Weights that
     the net has no layer for are left out and logged. A .caffemodel as `prototxt` gives its own net and weights.
     """
-    net, found = _read_binary(prototxt) if is_binary(prototxt) else (read_net(prototxt), {})
+    net, found, forms = _read_binary(prototxt) if is_binary(prototxt) else (read_net(prototxt), {}, {})
     for path in _paths(weights):
-        found.update(read_weights(path, net))
+        more, more_forms = _read_weights(path, net)
+        found.update(more)
+        forms = {name: each for name, each in forms.items() if name not in more} | more_forms
     names = {layer.name for layer in net.layer}
     for name in found:
         if name not in names:
             logger.info("Ignoring source layer %s", name)
-    return Model(net, {name: blobs for name, blobs in found.items() if name in names})
+    kept = {name: blobs for name, blobs in found.items() if name in names}
+    return Model(net, kept, {name: each for name, each in forms.items() if name in names})
 
 
 def write_model(model: Model, prototxt: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> None:
@@ -58,9 +65,9 @@ def write_model(model: Model, prototxt: str | os.PathLike[str], weights: str | o
     hold a layer's name.
     """
     if weights is not None and os.fspath(weights).endswith(".h5"):
-        hdf5.write_weights(weights, model.weights, model.net)
+        hdf5.write_weights(weights, model.weights, model.net, model.forms)
     elif weights is not None:
-        binary.write_net(weights, model.net, model.weights)
+        binary.write_net(weights, model.net, model.weights, model.forms)
     with write_atomically(prototxt) as temporary:
         temporary.write_text(format_text(model.net), encoding="utf-8")
 
@@ -77,11 +84,15 @@ def read_weights(path: str | os.PathLike[str], net: Any = None) -> Weights:
 
     HDF5 keeps a shared blob with its owner only; with `net` the layers that share it have it too.
     """
+    return _read_weights(path, net)[0]
+
+
+def _read_weights(path: str | os.PathLike[str], net: Any) -> tuple[Weights, Forms]:
     if _head(path) and hdf5.is_hdf5(path):
-        return hdf5.read_weights(path, net)
+        return hdf5.read_weights_and_forms(path, net)
     if not is_binary(path):
         raise ParseError(f"{path}: this is text, not weights; give a .caffemodel or .caffemodel.h5")
-    return binary.read_net(path)[1]
+    return binary.read_net_and_forms(path)[1:]
 
 
 def read_solver(path: str | os.PathLike[str]) -> Any:
@@ -108,10 +119,10 @@ def _paths(weights: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | 
     return [weights] if isinstance(weights, os.PathLike) else list(weights)
 
 
-def _read_binary(path: str | os.PathLike[str]) -> tuple[Any, Weights]:
+def _read_binary(path: str | os.PathLike[str]) -> tuple[Any, Weights, Forms]:
     if hdf5.is_hdf5(path):
         raise ParseError(f"{path}: HDF5 holds weights without their net; give the prototxt too")
-    return binary.read_net(path)
+    return binary.read_net_and_forms(path)
 
 
 def is_binary(path: str | os.PathLike[str]) -> bool:
