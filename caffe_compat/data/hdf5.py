@@ -9,18 +9,25 @@ import h5py
 import numpy as np
 
 from caffe_compat.data.order import permutation
-from caffe_compat.data.paths import find_source
 from caffe_compat.errors import DataError
+from caffe_compat.proto.files import find_file
 
 Shape = tuple[int, ...]
 
 
 def read_file_list(path: Path, folder: Path | None = None) -> list[Path]:
-    """The HDF5 files that a list file names, one a line; DataError where the list or a file of it is missing."""
-    names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    if not names:
+    """The HDF5 files that a list file names; DataError where the list or a file of it is missing.
+
+    A line is one name, which may have spaces; where no such file is there, it is several names, as Caffe takes it.
+    """
+    files = []
+    for line in map(str.strip, path.read_text().splitlines()):
+        whole = any((place / line).exists() for place in (Path(), path.parent, folder) if place is not None)
+        names = [line] if whole else line.split()
+        files += [find_file(name, path.parent, folder, named_by=str(path)) for name in names if name]
+    if not files:
         raise DataError(f"{path}: the list is empty; it should name one HDF5 file a line")
-    return [find_source(name, path.parent, folder, named_by=str(path)) for name in names]
+    return files
 
 
 class HDF5Batches:

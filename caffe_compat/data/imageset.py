@@ -27,9 +27,10 @@ class Conversion:
     """What becomes of each image: convert_imageset's flags.
 
     height, width: the new size, 0 for its own. gray: one channel. encoded: store image files, not pixels, each of its
-    own kind; one that needs no change is stored as it is. encode_type: "png", "jpg", ...: store image files that are
-    all encoded anew, as Caffe does even where a file is of that kind already. check_size: refuse images of several
-    sizes. skip_bad: leave out images that cannot be read.
+    own kind; without a new size they are stored as they are, in colour too where gray is asked for, as Caffe does.
+    encode_type: "png", "jpg", ...: store image files that are all encoded anew, as the paper's fork does; Caffe 1.0
+    stores files of that kind as they are. check_size: refuse images of several sizes. skip_bad: leave out images that
+    cannot be read.
     """
 
     height: int = 0
@@ -41,17 +42,20 @@ class Conversion:
     skip_bad: bool = False
 
     def record(self, path: Path, label: int, read: Callable[[Path], bytes] = read_file) -> tuple[bytes, int]:
-        """The Datum of one image file, and how many pixel values it has (0 for an encoded one)."""
+        """The Datum of one image file, and how many pixel values it has."""
         content = read(path)
-        image = decode_image(content, str(path), not self.gray)
-        if not (self.encoded or self.encode_type):
-            image = resize_image(image, self.height, self.width)
-            # CVMatToDatum says `encoded: false` where other writers leave the field out
-            return encode_datum(np.ascontiguousarray(image.transpose(2, 0, 1)), label) + b"\x38\x00", image.size
-        if not (self.encode_type or self.height or self.gray):
-            return encode_image_file(content, label), 0
-        image = resize_image(image, self.height, self.width)
-        return encode_image_file(encode_image(image, self.encode_type or path.suffix), label), 0
+        image = resize_image(decode_image(content, str(path), not self.gray), self.height, self.width)
+        if self.as_it_is:
+            return encode_image_file(content, label), image.size
+        if self.encoded or self.encode_type:
+            return encode_image_file(encode_image(image, self.encode_type or path.suffix), label), image.size
+        # CVMatToDatum says `encoded: false` where other writers leave the field out
+        return encode_datum(np.ascontiguousarray(image.transpose(2, 0, 1)), label) + b"\x38\x00", image.size
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether image files are stored unchanged."""
+        return self.encoded and not (self.encode_type or self.height)
 
 
 def make_imageset(
@@ -76,6 +80,8 @@ def make_imageset(
     conversion = conversion or Conversion()
     if (conversion.height > 0) != (conversion.width > 0):
         raise DataError("resize_height and resize_width: give both, or neither")
+    if conversion.gray and conversion.as_it_is:
+        _log.warning("gray has no effect on image files that are stored as they are; name an encode_type")
     order = permutation(len(entries), seed) if shuffle else np.arange(len(entries))
     keyed = [(b"%08d_%s" % (line, os.fsencode(entries[i][0])), *entries[i]) for line, i in enumerate(order.tolist())]
     stored = stored_keys(path) if resume else None

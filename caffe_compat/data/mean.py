@@ -17,7 +17,7 @@ from caffe_compat.proto.schema import BlobProto
 def compute_mean(path: Path, backend: str | None = None) -> np.ndarray:
     """The mean of all images of a database: float32 (channels, height, width).
 
-    Sums are exact; Caffe adds up in float32, which is exact too up to 65,793 images. DataError where sizes differ.
+    Sums are in float32, one image after another, as in Caffe: exact up to 65,793 images. DataError where sizes differ.
     """
     database = open_database(path, backend)
     total: np.ndarray | None = None
@@ -35,7 +35,7 @@ def compute_mean(path: Path, backend: str | None = None) -> np.ndarray:
                 raise
             raise corrupt(str(path), number, error) from error
         if total is None:
-            total = np.zeros(image.shape, np.int64 if image.dtype == np.uint8 else np.float64)
+            total = np.zeros(image.shape, np.float32)
         if image.shape != total.shape:
             raise DataError(f"{path}: record {number} is {image.shape}, the first {total.shape}; a mean needs one size")
         total += image
@@ -43,7 +43,7 @@ def compute_mean(path: Path, backend: str | None = None) -> np.ndarray:
     database.close()
     if total is None:
         raise DataError(f"{path}: the database is empty")
-    mean: np.ndarray = total.astype(np.float32) / np.float32(count)
+    mean: np.ndarray = total / np.float32(count)
     return mean
 
 

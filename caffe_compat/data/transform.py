@@ -19,9 +19,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from caffe_compat.data.images import mirrored
 from caffe_compat.data.order import generator
-from caffe_compat.data.paths import find_source
 from caffe_compat.errors import DataError
 from caffe_compat.proto.binary import read_blob
+from caffe_compat.proto.files import find_file
 
 Shape = tuple[int, ...]
 Empty = Callable[[Shape], np.ndarray]
@@ -174,7 +174,7 @@ def read_transform(param: Any, layer: str, phase: str, folder: Path | None = Non
         raise DataError(f"layer '{layer}': transform_param has both force_color and force_gray; keep one")
     mean: np.ndarray | None = None
     if param.mean_file:
-        mean = read_mean(find_source(param.mean_file, folder, named_by=f"layer '{layer}'"))
+        mean = read_mean(find_file(param.mean_file, folder, named_by=f"layer '{layer}'"))
     elif param.mean_value:
         mean = np.asarray(param.mean_value, np.float32)
     color = True if param.force_color else (False if param.force_gray else None)

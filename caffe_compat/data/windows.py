@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ _CACHED_IMAGES = 1 << 16
 
 @dataclass(frozen=True)
 class Window:
-    """A box of an image, both corners included, and its class."""
+    """A box of an image, both corners included, and its class; `overlap` is a float32's value, as Caffe compares it."""
 
     image: str
     label: int
@@ -40,6 +41,11 @@ class Sampling:
     fg_fraction: float = 0.25
     context_pad: int = 0
     square: bool = False
+
+    @property
+    def foreground(self) -> int:
+        """How many windows of a batch are foreground, rounded down after a product in float32, as in Caffe."""
+        return int(np.float32(self.batch_size) * np.float32(self.fg_fraction))
 
 
 def read_window_file(path: Path) -> list[Window]:
@@ -65,7 +71,7 @@ def read_window_file(path: Path) -> list[Window]:
 def _windows(image: str, words: Iterator[str]) -> list[Window]:
     windows = []
     for _ in range(int(next(words))):
-        label, overlap = int(next(words)), float(next(words))
+        label, overlap = int(next(words)), float(np.float32(next(words)))
         x1, y1, x2, y2 = [int(next(words)) for _ in range(4)]
         windows.append(Window(image, label, overlap, (x1, y1, x2, y2)))
     return windows
@@ -108,7 +114,7 @@ class WindowBatches:
     def read(self, index: int) -> tuple[np.ndarray, ...]:
         """Batch `index`, counted from 0."""
         chance = generator(self.seed, index)
-        foreground = int(self.sampling.batch_size * self.sampling.fg_fraction)
+        foreground = self.sampling.foreground
         drawn = [
             windows[place]
             for windows, count in (
@@ -154,15 +160,15 @@ class WindowBatches:
         if not pad and not self.sampling.square:
             return window.box, (0, 0), (crop, crop)
         x1, y1, x2, y2 = window.box
-        half = [(x2 - x1 + 1) / 2, (y2 - y1 + 1) / 2]
+        half = [np.float32(x2 - x1 + 1) / 2, np.float32(y2 - y1 + 1) / 2]  # float32 as in Caffe, for what is rounded
         centre = (x1 + half[0], y1 + half[1])
         if self.sampling.square:
             half = [max(half)] * 2
         spans = []
         for axis, size in ((0, image[1]), (1, image[0])):
-            reach = half[axis] * crop / (crop - 2 * pad)
+            reach = half[axis] * (np.float32(crop) / np.float32(crop - 2 * pad))
             low, high = _round(centre[axis] - reach), _round(centre[axis] + reach)
-            scale = crop / (high - low + 1)
+            scale = np.float32(crop) / np.float32(high - low + 1)
             before, after = max(0, -low), max(0, high - size + 1)
             low, high = low + before, high - after
             start = _round((after if flip and axis == 0 else before) * scale)
@@ -171,7 +177,7 @@ class WindowBatches:
         return (x1, y1, x2, y2), (left, top), (width, height)
 
     def _check(self, transform: Transform) -> None:
-        wanted = int(self.sampling.batch_size * self.sampling.fg_fraction)
+        wanted = self.sampling.foreground
         for kind, windows, count in (
             ("foreground", self._foreground, wanted),
             ("background", self._background, self.sampling.batch_size - wanted),
@@ -185,6 +191,6 @@ class WindowBatches:
             )
 
 
-def _round(value: float) -> int:
+def _round(value: float | np.floating[Any]) -> int:
     """To the nearest whole number, halves away from zero, as C's round."""
-    return math.floor(abs(value) + 0.5) * (1 if value >= 0 else -1)
+    return math.floor(abs(float(value)) + 0.5) * (1 if value >= 0 else -1)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from caffe_compat.data.paths import find_source
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Shape
 from caffe_compat.layers.cross_entropy import LOG_THRESHOLD, clamped_log, normalization, normalizer
@@ -22,6 +21,7 @@ from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.loss import LossLayer
 from caffe_compat.layers.registry import register
 from caffe_compat.proto.binary import read_blob
+from caffe_compat.proto.files import find_file
 
 
 class _InfogainLoss(torch.autograd.Function):
@@ -71,7 +71,7 @@ class InfogainLoss(LossLayer):
                 f"layer '{self.name}': the infogain matrix is missing; name it in infogain_loss_param.source, or give "
                 "it as the third bottom"
             )
-        path = find_source(source, self.context.folder, named_by=f"layer '{self.name}'")
+        path = find_file(source, self.context.folder, named_by=f"layer '{self.name}'")
         self.matrix = torch.from_numpy(read_blob(path).copy())
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:

@@ -16,7 +16,6 @@ from caffe_compat.data.batches import DatumBatches
 from caffe_compat.data.databases import open_database
 from caffe_compat.data.hdf5 import HDF5Batches, read_file_list
 from caffe_compat.data.image_lists import ImageBatches, Loading, read_image_list
-from caffe_compat.data.paths import find_source
 from caffe_compat.data.prefetch import Batches, Prefetched
 from caffe_compat.data.transform import read_transform
 from caffe_compat.data.windows import Sampling, WindowBatches, read_window_file
@@ -24,6 +23,7 @@ from caffe_compat.errors import DataError, ShapeError
 from caffe_compat.layers.base import Context, Count, Shape, exactly
 from caffe_compat.layers.registry import register
 from caffe_compat.layers.source import SourceLayer
+from caffe_compat.proto.files import find_file
 
 _log = logging.getLogger(__name__)
 _of_parents: list[Batches] = []  # open sources that a forked child inherits: kept, for closing them is the parent's
@@ -61,7 +61,7 @@ class StoredLayer(SourceLayer):
 
     def find(self, name: str) -> Path:
         """The file or folder `name`, from the working directory or else beside the net; DataError names the layer."""
-        return find_source(name, self.context.folder, named_by=f"layer '{self.name}'")
+        return find_file(name, self.context.folder, named_by=f"layer '{self.name}'")
 
     def root(self, folder: str, name: str) -> str:
         """What goes before the names of image files, `name` the first of them: `folder`, as it is or beside the net."""

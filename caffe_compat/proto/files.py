@@ -45,17 +45,15 @@ def _mode(path: Path) -> int:
     return 0o666 & ~mask
 
 
-def find_file(name: str | os.PathLike[str], beside: str | os.PathLike[str] | None = None) -> Path:
-    """The file or folder `name`: as Caffe takes it, from the working directory, else beside the file that names it.
+def find_file(name: str | os.PathLike[str], *folders: Path | None, named_by: str) -> Path:
+    """The file or folder `name`: in the working directory, as Caffe takes it, else in the first of `folders` with it.
 
-    `beside` is that file. Raises DataError that lists the places looked at.
+    Raises DataError that begins with `named_by`, the file or layer that has the name, and lists the places looked at.
     """
-    places = [Path(name)]
-    if beside is not None and not places[0].is_absolute():
-        places.append(Path(beside).parent / name)
+    places = [Path(name), *(folder / name for folder in folders if folder is not None)]
     for place in places:
         if place.exists():
             return place
-    named = f"{beside}: " if beside is not None else ""
-    looked = " and ".join(str(place.absolute()) for place in dict.fromkeys(places))
-    raise DataError(f"{named}{os.fspath(name)!r} is not at {looked}; correct the path, or start where it leads from")
+    looked = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
+    correct = "correct the path" if places[0].is_absolute() else "correct the path, or start where it leads from"
+    raise DataError(f"{named_by}: {os.fspath(name)!r} is not at {looked}; {correct}")

@@ -94,7 +94,7 @@ class _Run:
     def __init__(self, param: Any, path: Path, weights: Any, place: Surroundings) -> None:
         if not param.HasField("net"):
             raise SolverError(f"{path}: names no net; to prune ranks, one net for training and tests is wanted as net")
-        file = find_file(param.net, beside=path)
+        file = find_file(param.net, path.parent, named_by=str(path))
         param.net = str(file)
         self.param, self.place, self.prefix = param, place, str(param.snapshot_prefix)
         self.journal = JsonLinesLog(f"{self.prefix}.jsonl")

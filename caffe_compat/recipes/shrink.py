@@ -269,7 +269,7 @@ def _read(solver: Any) -> tuple[Any, Any]:
     if given != {"net"}:
         found = " and ".join(sorted(given)) or "none"
         raise SolverError(f"{path or 'the solver'}: to shrink, one net for training and tests is wanted; found {found}")
-    file = find_file(param.net, beside=path)
+    file = find_file(param.net, path.parent if path else None, named_by=str(path or "the solver"))
     own = type(param)()
     own.CopyFrom(param)
     return own, anchor(read_net(file), file.parent)

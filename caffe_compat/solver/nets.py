@@ -98,10 +98,10 @@ def _check_stages(net: Net, stages: Iterable[str]) -> None:
 
 
 def _source(param: Any, field: str, value: Any, path: Path | None) -> NetSource:
+    folder = path.parent if path else None
     if not isinstance(value, str):
-        folder = path.parent if path else None
         return NetSource(upgrade_net(value, str(path or "")), folder, f"specified in {field}.")
-    file = find_file(value, beside=path)
+    file = find_file(value, folder, named_by=str(path or "the solver"))
     return NetSource(read_net(file), file.parent, f"from {field} file: {value}")
 
 

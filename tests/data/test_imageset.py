@@ -120,6 +120,23 @@ def test_check_size_names_the_image_that_differs(photos, tmp_path):
     assert message == f"{root}photo4.png: has 108 values, images before it 90; resize them"
 
 
+def test_check_size_looks_into_image_files_too(photos, tmp_path):
+    root, entries = photos
+    Path(root + "photo4.png").write_bytes(encode_image(np.zeros((6, 6, 3), np.uint8), "png"))
+    message = error_of(entries, root, tmp_path / "db", conversion=Conversion(encoded=True, check_size=True))
+    assert message == f"{root}photo4.png: has 108 values, images before it 90; resize them"
+
+
+def test_files_stored_as_they_are_stay_coloured_as_in_caffe_and_a_warning_says_so(photos, tmp_path, caplog):
+    root, entries = photos
+    make_imageset(entries[:2], root, tmp_path / "db", conversion=Conversion(gray=True, encoded=True))
+    images = contents(tmp_path / "db")[2]
+    assert [image.shape for image in images] == [(6, 5, 3)] * 2
+    assert "gray has no effect on image files that are stored as they are" in caplog.text
+    make_imageset(entries[:2], root, tmp_path / "db2", conversion=Conversion(gray=True, encode_type="png"))
+    assert [image.shape for image in contents(tmp_path / "db2")[2]] == [(6, 5, 1)] * 2
+
+
 def test_an_interrupted_run_is_taken_up_where_it_stopped(photos, tmp_path, monkeypatch):
     monkeypatch.setattr("caffe_compat.data.lmdb._COMMIT_EVERY", 5)
     root, entries = photos

@@ -32,6 +32,12 @@ def test_float_records_have_a_mean_too(tmp_path):
     np.testing.assert_allclose(compute_mean(tmp_path / "db"), wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_sums_are_rounded_to_float32_after_every_image_as_caffe_rounds_them(tmp_path):
+    images = [np.full((1, 1, 2), value, np.float32) for value in (2**24, 1, 1)]  # in float32 2^24 + 1 is 2^24
+    write_lmdb(tmp_path / "db", [(b"%d" % n, encode_datum(image, n)) for n, image in enumerate(images)])
+    assert compute_mean(tmp_path / "db").tolist() == [[[np.float32(2**24 / 3)] * 2]]
+
+
 def test_sizes_that_differ_are_named(tmp_path):
     records = [encode_datum(np.zeros(shape, np.uint8), 0) for shape in ((1, 2, 3), (1, 3, 3))]
     write_lmdb(tmp_path / "db", [(b"%d" % n, record) for n, record in enumerate(records)])

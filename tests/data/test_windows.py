@@ -50,6 +50,16 @@ def test_windows_between_the_thresholds_are_not_drawn(windows):
     assert labels.tolist() == [0] * 4 + [1] * 4 and set(images[:4].ravel()) == {200}
 
 
+def test_thresholds_and_the_foreground_part_are_compared_in_float32_as_in_caffe(tmp_path):
+    (tmp_path / "a.png").write_bytes(encode_image(np.full((20, 30, 3), 50, np.uint8), "png"))
+    boxes = "7 0.6 0 0 9 9\n3 0.3 0 0 9 9\n5 0.1 0 0 4 4\n"  # 0.3 is not below 0.3, so 3 is in neither group
+    (tmp_path / "windows.txt").write_text(f"# 0\n{tmp_path}/a.png\n3 20 30\n3\n{boxes}")
+    thresholds = Sampling(10, *map(float, np.float32([0.6, 0.3, 0.7])))  # as a net's message has them
+    batches = WindowBatches(read_window_file(tmp_path / "windows.txt"), "", thresholds, Transform("w", True, crop=4))
+    assert batches.read(0)[1].tolist() == [0] * 3 + [7] * 7
+    assert [window.label for window in batches._background] == [5]
+
+
 def test_a_batch_is_the_same_each_time_it_is_read(windows):
     batches = WindowBatches(windows, "", Sampling(8), Transform("w", True, crop=4, mirror=True), seed=5)
     for first, second in zip(batches.read(3), batches.read(3), strict=True):

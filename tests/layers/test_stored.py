@@ -45,8 +45,6 @@ CLOSE = {
 }
 
 
-
-
 @pytest.fixture
 def in_formats(monkeypatch):
     monkeypatch.chdir(FORMATS)
@@ -253,7 +251,7 @@ def error_of(text, phase="TRAIN", batches=1):
 
 
 def test_lmdb_missing(tmp_path):
-    assert error_of(data_layer("gone_lmdb")).startswith("layer 'd': 'gone_lmdb' is not in ")
+    assert error_of(data_layer("gone_lmdb")).startswith("layer 'd': 'gone_lmdb' is not at ")
 
 
 def test_lmdb_folder_without_a_database(tmp_path):
@@ -366,7 +364,7 @@ def test_mean_file_and_mean_value_together(tmp_path):
 
 def test_a_mean_file_that_is_missing(tmp_path):
     made_set(tmp_path / "db")
-    assert "layer 'd': 'gone' is not in" in error_of(data_layer(tmp_path / "db", transform='mean_file: "gone"'))
+    assert "layer 'd': 'gone' is not at" in error_of(data_layer(tmp_path / "db", transform='mean_file: "gone"'))
 
 
 def test_batch_size_zero(tmp_path):
@@ -417,6 +415,15 @@ def test_hdf5_list_beside_the_net_is_found_from_another_working_directory(tmp_pa
     assert layer.next_batch()[0].flatten().tolist() == [0, 1]
 
 
+def test_hdf5_names_may_share_a_line_and_may_have_spaces(tmp_path):
+    text = hdf5_set(tmp_path) % ""
+    (tmp_path / "part1.h5").rename(tmp_path / "part 1.h5")
+    (tmp_path / "list.txt").write_text("part0.h5 part0.h5\n\npart 1.h5\n")
+    layer = layer_of(text, folder=tmp_path)
+    rows = torch.cat([layer.next_batch()[0] for _ in range(6)]).flatten().tolist()
+    assert rows == [0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 0]
+
+
 def test_hdf5_shuffle_visits_every_row_once_a_pass_in_a_new_order(tmp_path):
     layer = layer_of(hdf5_set(tmp_path, rows=(4, 6)) % "shuffle: true", folder=tmp_path)
     passes = [torch.cat([layer.next_batch()[0] for _ in range(5)]).flatten().tolist() for _ in range(2)]
@@ -456,7 +463,7 @@ def test_hdf5_dataset_missing_names_it_and_what_is_there(tmp_path):
 
 
 def test_hdf5_list_missing_names_layer_and_places():
-    with pytest.raises(DataError, match=r"layer 'h': 'gone.txt' is not in /"):
+    with pytest.raises(DataError, match=r"layer 'h': 'gone.txt' is not at /"):
         layer_of('name: "h" type: "HDF5Data" top: "d" hdf5_data_param { source: "gone.txt" batch_size: 1 }').top_shapes(
             []
         )
@@ -465,7 +472,7 @@ def test_hdf5_list_missing_names_layer_and_places():
 def test_hdf5_file_missing_from_the_list_is_named(tmp_path):
     text = hdf5_set(tmp_path) % ""
     (tmp_path / "part1.h5").unlink()
-    with pytest.raises(DataError, match=r"list.txt: 'part1.h5' is not in "):
+    with pytest.raises(DataError, match=r"list.txt: 'part1.h5' is not at "):
         layer_of(text, folder=tmp_path).next_batch()
 
 

@@ -39,16 +39,18 @@ def test_working_directory_comes_before_the_folder_of_the_naming_file(tmp_path, 
         (folder / "net.prototxt").write_text("")
     (there / "mean.binaryproto").write_text("")
     monkeypatch.chdir(here)
-    assert find_file("net.prototxt", there / "solver.prototxt").absolute() == here / "net.prototxt"
-    assert find_file("mean.binaryproto", there / "solver.prototxt") == there / "mean.binaryproto"
+    assert find_file("net.prototxt", there, named_by="solver.prototxt").absolute() == here / "net.prototxt"
+    assert find_file("mean.binaryproto", None, there, named_by="solver.prototxt") == there / "mean.binaryproto"
 
 
 def test_missing_file_is_named_with_every_place_looked_at(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError) as caught:
-        find_file("net.prototxt", tmp_path / "sub" / "solver.prototxt")
-    assert f"solver.prototxt: 'net.prototxt' is not at {tmp_path}/net.prototxt and" in str(caught.value)
-    assert f" and {tmp_path}/sub/net.prototxt; " in str(caught.value)
+        find_file("net.prototxt", tmp_path / "sub", None, named_by="solver.prototxt")
+    assert str(caught.value) == (
+        f"solver.prototxt: 'net.prototxt' is not at {tmp_path}/net.prototxt and {tmp_path}/sub/net.prototxt; "
+        "correct the path, or start where it leads from"
+    )
 
 
 def test_missing_folder_is_named(tmp_path):
