@@ -2,11 +2,14 @@
 
 from caffe_compat.layers import activation as activation
 from caffe_compat.layers import arithmetic as arithmetic
+from caffe_compat.layers import bn as bn
 from caffe_compat.layers import convolution as convolution
 from caffe_compat.layers import cross_entropy as cross_entropy
 from caffe_compat.layers import depthwise as depthwise
 from caffe_compat.layers import detection as detection
+from caffe_compat.layers import detection_evaluate as detection_evaluate
 from caffe_compat.layers import dropout as dropout
+from caffe_compat.layers import fork_data as fork_data
 from caffe_compat.layers import hdf5_output as hdf5_output
 from caffe_compat.layers import infogain as infogain
 from caffe_compat.layers import inner_product as inner_product
@@ -14,6 +17,7 @@ from caffe_compat.layers import l2_normalize as l2_normalize
 from caffe_compat.layers import loss as loss
 from caffe_compat.layers import lrn as lrn
 from caffe_compat.layers import metric as metric
+from caffe_compat.layers import multibox_loss as multibox_loss
 from caffe_compat.layers import normalization as normalization
 from caffe_compat.layers import pooling as pooling
 from caffe_compat.layers import python_layer as python_layer

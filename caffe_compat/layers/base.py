@@ -60,6 +60,7 @@ class Layer(nn.Module):
     tops: ClassVar[Count] = exactly(1)
     default_loss_weight: ClassVar[float] = 0.0  # of the first top, when the prototxt gives none; 1 for losses
     fork_fields: ClassVar[frozenset[str]] = frozenset()  # "pooling_param.ceil_mode": fields of forks that it obeys
+    ones_are_loose: ClassVar[bool] = False  # forks disagree on the axes of size 1 in its blobs: weights fit without
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__()
@@ -68,6 +69,11 @@ class Layer(nn.Module):
         self.context = context
         self.blobs = nn.ParameterList()
         self.blob_shapes: list[Shape] = []  # as this layer sees them; a PERMISSIVE owner may keep another shape
+
+    @property
+    def fixed_blobs(self) -> tuple[int, ...]:
+        """The blobs that Caffe keeps the solver off, whatever lr_mult the prototxt gives: statistics."""
+        return ()
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         """Make the learnable blobs; called once, before `top_shapes`. Caffe's LayerSetUp."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Layer, Shape, exactly
+from caffe_compat.layers.boxes import DECODE, suppressed
 from caffe_compat.layers.fields import enum_name, given, refuse_other_fields
 from caffe_compat.layers.registry import register
 
@@ -131,42 +131,6 @@ _DETECTION_FIELDS = (
     "save_file",
 )
 
-Decoder = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def _decode_corners(prior: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    decoded: np.ndarray = prior + offset
-    return decoded
-
-
-def _decode_corners_by_size(prior: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    decoded: np.ndarray = prior + offset * np.tile(prior[:, 2:] - prior[:, :2], 2)
-    return decoded
-
-
-def _decode_center_and_size(prior: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    size = prior[:, 2:] - prior[:, :2]
-    center = offset[..., :2] * size + (prior[:, :2] + prior[:, 2:]) / 2
-    half = np.exp(offset[..., 2:]) * size / 2
-    return np.concatenate((center - half, center + half), -1)
-
-
-DECODE: dict[str, Decoder] = {
-    "CORNER": _decode_corners,
-    "CORNER_SIZE": _decode_corners_by_size,
-    "CENTER_SIZE": _decode_center_and_size,
-}
-
-
-def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """The Jaccard overlap of one box with each of `boxes` (K, 4); a box turned inside out has size 0."""
-    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    shared = np.where((sides > 0).all(1), sides.prod(1), 0)
-    size, sizes = ((b[..., 2:] - b[..., :2]).clip(0).prod(-1) for b in (box, boxes))
-    union = size + sizes - shared
-    shares: np.ndarray = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
-    return shares
-
 
 @register("DetectionOutput")
 class DetectionOutput(Layer):
@@ -247,12 +211,6 @@ class DetectionOutput(Layer):
         candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
         if self.top_k > -1:
             candidates = candidates[: self.top_k]
-        kept: list[int] = []
-        threshold = self.nms_threshold
-        for index in candidates.tolist():
-            if kept and overlaps(boxes[index], boxes[kept]).max() > threshold:
-                continue
-            kept.append(index)
-            if self.eta < 1 and threshold > 0.5:
-                threshold *= self.eta
-        return kept
+        kept = suppressed(boxes[candidates], scores[candidates], self.nms_threshold, self.eta)
+        survivors: list[int] = candidates[kept].tolist()
+        return survivors

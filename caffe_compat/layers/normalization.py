@@ -35,6 +35,11 @@ class BatchNorm(Layer):
         for shape in ((self.channels,), (self.channels,), (1,)):
             self.add_blob(shape, _ZERO)
 
+    @property
+    def fixed_blobs(self) -> tuple[int, ...]:
+        """In Caffe 1.0 all three; in the paper's fork they learn like any other blob."""
+        return (0, 1, 2) if self.context.compat == "bvlc" else ()
+
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape = bottom_shapes[0]
         if len(shape) > 1 and shape[1] != self.channels:

@@ -97,14 +97,8 @@ def param_specs(layer: Layer) -> list[Any]:
             f"layer '{layer.name}' has {len(given)} param entries for {len(layer.blobs)} blobs; remove the last ones"
         )
     specs = given + [ParamSpec() for _ in range(len(layer.blobs) - len(given))]
-    if has_fixed_statistics(layer):
-        return [_with_lr_mult_0(spec) for spec in specs]
-    return specs
-
-
-def has_fixed_statistics(layer: Layer) -> bool:
-    """Whether Caffe keeps the solver off the blobs: BatchNorm's, in Caffe 1.0 but not in the paper's fork."""
-    return layer.param.type == "BatchNorm" and layer.context.compat == "bvlc"
+    fixed = layer.fixed_blobs
+    return [_with_lr_mult_0(spec) if index in fixed else spec for index, spec in enumerate(specs)]
 
 
 def rebound(params: Iterable[LearnableParam], layers: dict[str, Layer]) -> list[LearnableParam]:

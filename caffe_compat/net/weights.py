@@ -13,7 +13,7 @@ from torch import Tensor
 
 from caffe_compat.errors import WeightsError
 from caffe_compat.layers.base import Layer, Shape
-from caffe_compat.net.params import has_fixed_statistics, param_specs
+from caffe_compat.net.params import param_specs
 from caffe_compat.proto.schema import NetParameter
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def copy_weights(layers: Mapping[str, Layer], weights: Mapping[str, Sequence[Any
     """Copy `weights` into the layers of the same names, after all of them were found to fit.
 
     Shapes must be equal; an array of 4 axes also fits a blob whose shape it has after 1s in front, as in files of
-    old Caffe. WeightsError otherwise, and nothing is copied.
+    old Caffe, and for some layers of forks axes of size 1 do not count. WeightsError otherwise, and nothing is copied.
     """
     arrays = {name: [np.asarray(blob) for blob in blobs] for name, blobs in weights.items() if name in layers}
     for name, blobs in arrays.items():
@@ -66,7 +66,7 @@ def written_net(name: str, layers: Sequence[Layer]) -> Any:
         param.CopyFrom(layer.param)
         if layer.default_loss_weight and not param.loss_weight:
             param.loss_weight.append(layer.default_loss_weight)
-        if has_fixed_statistics(layer):
+        if layer.fixed_blobs:
             del param.param[:]
             param.param.extend(param_specs(layer))
     return net
@@ -91,7 +91,8 @@ def share_blobs(layers: Mapping[str, Layer], others: Mapping[str, Layer]) -> Non
 
 def misfits(layer: Layer, found: Sequence[Shape]) -> Iterator[str]:
     """Why blobs of the shapes `found` cannot be copied into `layer`, a line each; nothing where they fit."""
-    shapes = [_legacy_fit(shape, wanted) for shape, wanted in zip(found, layer.blob_shapes, strict=False)]
+    fits = _same_without_ones if layer.ones_are_loose else _legacy_fit
+    shapes = [fits(shape, wanted) for shape, wanted in zip(found, layer.blob_shapes, strict=False)]
     yield from _misfits(layer, [*shapes, *found[len(shapes) :]])
 
 
@@ -104,6 +105,12 @@ def _legacy_fit(found: Shape, wanted: Shape) -> Shape:
     """`wanted` where `found` is its form with num, channels, height and width (blob.cpp, ShapeEquals)."""
     is_legacy = len(found) == 4 and len(wanted) <= 4 and found == (1,) * (4 - len(wanted)) + tuple(wanted)
     return wanted if is_legacy else found
+
+
+def _same_without_ones(found: Shape, wanted: Shape) -> Shape:
+    """`wanted` where `found` differs from it only in axes of size 1."""
+    same = [size for size in found if size != 1] == [size for size in wanted if size != 1]
+    return wanted if same else found
 
 
 def _check_shapes(layer: Layer, found: Sequence[Shape]) -> None:

@@ -1,0 +1,166 @@
+"""Every layer type's gradient is its derivative, in float64; a new type without a case here fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+import caffe_compat.layers
+from caffe_compat.layers.registry import known_types, layer_class
+from caffe_compat.layers.source import SourceLayer
+from caffe_compat.proto.schema import LayerParameter
+from tests.layers.single import build
+
+assert caffe_compat.layers
+
+# Types without a gradient that anything flows through, and types whose gradient Caffe defines as another than the
+# derivative; the latter have tests of their own.
+WITHOUT = {
+    "Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "Parameter", "PriorBox", "Python",
+    "Silence", "Threshold",
+}  # fmt: skip
+NOT_THE_DERIVATIVE = {"MVN", "Sparsify", "SymmetricRectify"}
+
+PLANES = (2, 4, 5, 6)
+ROIS = torch.tensor([[0.0, 1, 0, 4, 3], [1, 0, 1, 5, 4], [1, 2, 2, 3, 3]], dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Bottoms: a shape is filled with normal values that get a gradient, a tensor is given as it is."""
+
+    text: str
+    bottoms: tuple[tuple[int, ...] | Tensor, ...] = (PLANES,)
+    tops: int = 1
+    phase: str = "TRAIN"
+
+
+def labels(count: int, classes: int) -> Tensor:
+    return torch.arange(count, dtype=torch.float64) % classes
+
+
+def probabilities(*shape: int) -> Tensor:
+    return torch.rand(shape, dtype=torch.float64) * 0.8 + 0.1
+
+
+SMALL = "num_output: 3 kernel_size: 2 weight_filler { type: 'gaussian' std: 1 }"
+CELLS = "recurrent_param { num_output: 3 weight_filler { type: 'gaussian' std: 1 } }"
+FILLER = "{ type: 'gaussian' std: 1 }"
+CONT = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
+PRIORS = torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.4, 0.3, 0.9, 0.8], [0.2, 0.5, 0.6, 0.9], [0.0, 0.0, 0.3, 0.2]])
+VARIANCES = torch.tensor([[0.1, 0.1, 0.2, 0.2]]).expand(4, 4)
+BOXES = torch.tensor([[0, 1, 0, 0.15, 0.1, 0.5, 0.55, 0], [1, 2, 0, 0.4, 0.3, 0.8, 0.85, 0]])[None, None].double()
+PRIOR_TOP = torch.stack((PRIORS.flatten(), VARIANCES.flatten()))[None].double()
+
+CASES = {
+    "AbsVal": Case(""),
+    "Axpy": Case("", ((2, 4, 1, 1), PLANES, PLANES)),
+    "BN": Case(f"bn_param {{ slope_filler {FILLER} }}", ((3, 4, 2, 3),)),
+    "BNLL": Case(""),
+    "BatchNorm": Case("", ((3, 4, 2, 3),)),
+    "BatchReindex": Case("", (PLANES, torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64))),
+    "Bias": Case(f"bias_param {{ filler {FILLER} }}"),
+    "Clip": Case("clip_param { min: -0.5 max: 0.6 }"),
+    "Concat": Case("", (PLANES, (2, 3, 5, 6))),
+    "ContrastiveLoss": Case(  # without the 1e-4 of dissimilar pairs
+        "contrastive_loss_param { legacy_version: true margin: 30 }", ((4, 3), (4, 3), labels(4, 2))
+    ),
+    "Convolution": Case(f"convolution_param {{ {SMALL} }}"),
+    "ConvolutionDepthwise": Case(f"convolution_param {{ {SMALL.replace('3', '4')} }}"),
+    "Crop": Case("crop_param { offset: 1 }", (PLANES, torch.zeros(2, 4, 3, 3, dtype=torch.float64))),
+    "Deconvolution": Case(f"convolution_param {{ {SMALL} stride: 2 }}"),
+    "DepthwiseConvolution": Case(f"convolution_param {{ {SMALL.replace('3', '4')} }}"),
+    "Dropout": Case("", phase="TEST"),
+    "ELU": Case(""),
+    "Eltwise": Case("eltwise_param { operation: PROD }", (PLANES, PLANES)),
+    "Embed": Case(f"embed_param {{ num_output: 3 input_dim: 4 weight_filler {FILLER} }}", (labels(6, 4),)),
+    "EuclideanLoss": Case("", (PLANES, PLANES)),
+    "Exp": Case("exp_param { base: 2 scale: 0.5 shift: 1 }"),
+    "Filter": Case("", (PLANES, torch.tensor([0.0, 1.0], dtype=torch.float64))),
+    "Flatten": Case(""),
+    "HingeLoss": Case("hinge_loss_param { norm: L2 }", ((4, 3), labels(4, 3))),
+    "Im2col": Case("convolution_param { kernel_size: 2 }"),
+    "InfogainLoss": Case("", ((4, 3), labels(4, 3), probabilities(1, 1, 3, 3))),
+    "InnerProduct": Case(f"inner_product_param {{ num_output: 3 weight_filler {FILLER} }}"),
+    "Interp": Case("interp_param { zoom_factor: 2 }"),
+    "L1Loss": Case("", (PLANES, PLANES)),
+    "LRN": Case("lrn_param { local_size: 3 alpha: 0.5 }"),
+    "LSTM": Case(CELLS, ((3, 2, 4), CONT)),
+    "LSTMUnit": Case("", ((1, 2, 3), (1, 2, 12), torch.tensor([[0.0, 1.0]], dtype=torch.float64)), tops=2),
+    "Log": Case("log_param { shift: 9 }"),
+    "MultiBoxLoss": Case(
+        "multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE neg_pos_ratio: 1 }",
+        ((2, 16), (2, 12), PRIOR_TOP, BOXES),
+    ),
+    "MultinomialLogisticLoss": Case("", (probabilities(4, 3).requires_grad_(), labels(4, 3))),
+    "Normalize": Case("norm_param { across_spatial: false channel_shared: false }"),
+    "PReLU": Case(""),
+    "PSROIPooling": Case(
+        "psroi_pooling_param { output_dim: 1 group_size: 2 spatial_scale: 1 }", (PLANES, ROIS)
+    ),
+    "Permute": Case("permute_param { order: 0 order: 2 order: 3 order: 1 }"),
+    "Pooling": Case("pooling_param { kernel_size: 2 stride: 2 }"),
+    "Power": Case("power_param { power: 2 scale: 0.5 shift: 1 }"),
+    "RNN": Case(CELLS, ((3, 2, 4), CONT)),
+    "ROIPooling": Case("roi_pooling_param { pooled_h: 2 pooled_w: 2 }", (PLANES, ROIS)),
+    "ReLU": Case("relu_param { negative_slope: 0.1 }"),
+    "ReLU6": Case(""),
+    "Reduction": Case("reduction_param { operation: SUMSQ axis: 1 }"),
+    "Reorg": Case("reorg_param { stride: 2 }", ((2, 4, 4, 6),)),
+    "Reshape": Case("reshape_param { shape { dim: 0 dim: -1 } }"),
+    "SPP": Case("spp_param { pyramid_height: 2 }"),
+    "Scale": Case(f"scale_param {{ filler {FILLER} bias_term: true }}"),
+    "ShuffleChannel": Case("shuffle_channel_param { group: 2 }"),
+    "Sigmoid": Case(""),
+    "SigmoidCrossEntropyLoss": Case("", ((4, 3), probabilities(4, 3))),
+    "Slice": Case("", (PLANES,), tops=2),
+    "SmoothL1Loss": Case("", (PLANES, PLANES)),
+    "Softmax": Case(""),
+    "SoftmaxWithLoss": Case("", ((4, 3), labels(4, 3))),
+    "Split": Case("", (PLANES,), tops=2),
+    "Swish": Case("swish_param { beta: 2 }"),
+    "SyncBN": Case("bn_param { bn_mode: LEARN }", ((3, 4, 2, 3),)),
+    "TanH": Case(""),
+    "Tile": Case("tile_param { tiles: 2 }"),
+    "Upsample": Case("upsample_param { scale: 2 }"),
+}
+
+
+def differentiable() -> list[str]:
+    kinds = {name: layer_class(LayerParameter(type=name)) for name in known_types()}
+    return [
+        name for name, kind in kinds.items()
+        if not issubclass(kind, SourceLayer) and name not in WITHOUT | NOT_THE_DERIVATIVE
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", differentiable())
+def test_the_gradient_is_the_derivative(kind: str) -> None:
+    assert kind in CASES, f"give CASES a case for {kind}, or say in WITHOUT that it has no gradient"
+    case = CASES[kind]
+    torch.manual_seed(5)
+    bottoms = [
+        bottom if isinstance(bottom, Tensor) else torch.randn(bottom, dtype=torch.float64, requires_grad=True)
+        for bottom in case.bottoms
+    ]
+    shapes = [tuple(bottom.shape) for bottom in bottoms]
+    layer = build(f'type: "{kind}" {case.text}', *shapes, tops=case.tops, phase=case.phase).double()
+    blobs = [blob for index, blob in enumerate(layer.blobs) if index not in layer.fixed_blobs]
+    inputs = [bottom for bottom in bottoms if bottom.requires_grad] + blobs
+
+    def tops(*_: Tensor) -> tuple[Tensor, ...]:
+        if hasattr(layer, "state"):
+            layer.state = ()  # of recurrent layers
+        found = layer(*bottoms)
+        return tuple(top for top in (found if isinstance(found, tuple) else (found,)) if top.requires_grad)
+
+    assert tops()
+    assert torch.autograd.gradcheck(tops, inputs, fast_mode=True)
+
+
+def test_no_case_is_left_over() -> None:
+    assert set(CASES) == set(differentiable())
+    assert set(known_types()) >= WITHOUT | NOT_THE_DERIVATIVE
