@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caffe_compat.data.paths import find_source
+from caffe_compat.proto.files import find_file
 from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Layer, Shape, exactly
 from caffe_compat.layers.boxes import overlaps
@@ -101,7 +101,7 @@ class DetectionEvaluate(Layer):
         if not self.size_file:
             return None
         if self._sizes is None:
-            path = find_source(self.size_file, self.context.folder, named_by=f"layer '{self.name}'")
+            path = find_file(self.size_file, self.context.folder, named_by=f"layer '{self.name}'")
             self._sizes = _read_sizes(path, self.name)
         size = self._sizes[self._item]
         self._item = (self._item + 1) % len(self._sizes)
