@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caffe_compat.proto.files import find_file
 from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Layer, Shape, exactly
 from caffe_compat.layers.boxes import overlaps
 from caffe_compat.layers.fields import enum_name
 from caffe_compat.layers.registry import register
+from caffe_compat.proto.files import find_file
 
 Row = tuple[float, ...]
 
