@@ -72,11 +72,14 @@ def write_model(model: Model, prototxt: str | os.PathLike[str], weights: str | o
         temporary.write_text(format_text(model.net), encoding="utf-8")
 
 
-def read_net(path: str | os.PathLike[str]) -> Any:
-    """The net in a prototxt or caffemodel (told apart by content), made current, without blobs. Raises ParseError."""
+def read_net(path: str | os.PathLike[str], compat: str = "bvlc") -> Any:
+    """The net in a prototxt or caffemodel (told apart by content), made current, without blobs. Raises ParseError.
+
+    compat: see `upgrade_net`; it concerns prototxt alone.
+    """
     if is_binary(path):
         return _read_binary(path)[0]
-    return upgrade_net(read_text(path, NetParameter), os.fspath(path))
+    return upgrade_net(read_text(path, NetParameter), os.fspath(path), compat)
 
 
 def read_weights(path: str | os.PathLike[str], net: Any = None) -> Weights:

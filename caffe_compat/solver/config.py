@@ -153,6 +153,8 @@ def _check_policy(config: SolverConfig, param: Any) -> None:
         raise SolverError("base_lr is missing; wanted the learning rate, 0 or more")
     if policy == "step" and config.stepsize < 1:
         raise SolverError(f"stepsize is {config.stepsize}; lr_policy 'step' wants 1 or more")
+    if policy in ("step", "exp", "inv", "multistep") and config.gamma < 0:
+        raise SolverError(f"gamma is {config.gamma:g}; lr_policy '{policy}' wants 0 or more")
     if policy in ("step", "exp", "multistep") and not param.HasField("gamma"):
         raise SolverError(f"gamma is missing; lr_policy '{policy}' multiplies the learning rate by it")
     if policy == "poly" and config.max_iter < 1:

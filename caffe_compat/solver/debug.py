@@ -23,19 +23,22 @@ def size(values: Tensor | None) -> str:
 
 
 @contextmanager
-def passes_explained(net: Net) -> Iterator[None]:
-    """Within this block, log tops and parameters of each layer that runs; on leaving it, the gradients they got."""
-    bottoms: dict[str, list[Tensor]] = {}
+def forward_explained(net: Net, bottoms: dict[str, list[Tensor]] | None = None) -> Iterator[None]:
+    """Within this block, log tops and parameters of each layer that runs; `bottoms` gets its bottoms, by layer."""
 
-    def note(layer: Any, inputs: tuple[Tensor, ...], outputs: Any) -> None:
+    def note(layer: Any, inputs: tuple[Tensor, ...], outputs: Any) -> Any:
+        if layer.param.type == "Split":  # its tops are one tensor, whose gradient would be the sum of theirs
+            outputs = tuple(top.view_as(top) for top in outputs)
         for top, value in zip(layer.param.top, outputs if isinstance(outputs, tuple) else (outputs,), strict=False):
             logger.info("    [Forward] Layer %s, top blob %s data: %s", layer.name, top, size(value))
-        for index, blob in enumerate(layer.blobs):
-            logger.info("    [Forward] Layer %s, param blob %d data: %s", layer.name, index, size(blob))
-        bottoms[layer.name] = list(inputs)
-        for value in inputs:
-            if value.requires_grad:
-                value.retain_grad()
+        for name, blob in zip(_blob_names(layer), layer.blobs, strict=True):
+            logger.info("    [Forward] Layer %s, param blob %s data: %s", layer.name, name, size(blob))
+        if bottoms is not None:
+            bottoms[layer.name] = list(inputs)
+            for value in inputs:
+                if value.requires_grad:
+                    value.retain_grad()
+        return outputs
 
     hooks = [layer.register_forward_hook(note) for layer in net.layers.values()]
     try:
@@ -43,17 +46,36 @@ def passes_explained(net: Net) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def passes_explained(net: Net) -> Iterator[None]:
+    """As `forward_explained`; on leaving the block, log the gradients that backward gave, from the last layer on.
+
+    A parameter that several layers share shows its whole gradient at each of them, where Caffe shows the sum so far.
+    """
+    bottoms: dict[str, list[Tensor]] = {}
+    with forward_explained(net, bottoms):
+        yield
     for name in reversed(bottoms):
         _log_gradients(net.layers[name], bottoms[name])
     _log_norms(net)
 
 
+def _blob_names(layer: Layer) -> list[str]:
+    """What Caffe calls the blobs of a layer: the name in `param`, else the number."""
+    specs = layer.param.param
+    return [specs[i].name if i < len(specs) and specs[i].name else str(i) for i in range(len(layer.blobs))]
+
+
 def _log_gradients(layer: Layer, bottoms: list[Tensor]) -> None:
     for bottom, value in zip(layer.param.bottom, bottoms, strict=False):
-        if value.requires_grad:
+        if value.requires_grad and value.grad is not None:
             logger.info("    [Backward] Layer %s, bottom blob %s diff: %s", layer.name, bottom, size(value.grad))
-    for index, blob in enumerate(layer.blobs):
-        if blob.requires_grad:
+    grown = [value.grad is not None for value in (*bottoms, *layer.blobs)]
+    specs = layer.param.param
+    for index, blob in enumerate(layer.blobs):  # BatchNorm's too, unless the net itself says lr_mult: 0
+        if any(grown) and (index >= len(specs) or specs[index].lr_mult != 0):
             logger.info("    [Backward] Layer %s, param blob %d diff: %s", layer.name, index, size(blob.grad))
 
 
@@ -67,14 +89,3 @@ def _log_norms(net: Net) -> None:
         for values in (data, diff)
     ]
     logger.info("    [Backward] All net params (data, diff): L1 norm = (%s, %s); L2 norm = (%s, %s)", *norms)
-
-
-@contextmanager
-def update_explained(net: Net) -> Iterator[None]:
-    """Log what the update within this block changed: each parameter before it, and the step that was taken off."""
-    before = [param.tensor.detach().clone() for param in net.learnable_params]
-    yield
-    for param, old in zip(net.learnable_params, before, strict=True):
-        layer, index = param.users[0]
-        step = old - param.tensor.detach()
-        logger.info("    [Update] Layer %s, param %d data: %s; diff: %s", layer, index, size(old), size(step))

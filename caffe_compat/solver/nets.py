@@ -39,7 +39,7 @@ def training_net(param: Any, path: Path | None, compat: str, level: int = 0, sta
     if len(given) != 1:
         found = " and ".join(given) or "none"
         raise SolverError(f"{path or 'the solver'}: wanted one of {', '.join(TRAIN_FIELDS)}; found {found}")
-    source = _source(param, given[0], getattr(param, given[0]), path)
+    source = _source(given[0], getattr(param, given[0]), path, compat)
     logger.info("Creating training net %s", source.description)
     net = _net(source, "TRAIN", param.train_state, level, stages, compat)
     _check_loss(net)
@@ -57,7 +57,7 @@ def test_nets(param: Any, path: Path | None, compat: str) -> list[Net]:
     states = list(param.test_state) or [NetState()] * len(fields)
     nets = []
     for index, ((field, value), state) in enumerate(zip(fields, states, strict=True)):
-        source = _source(param, field, value, path)
+        source = _source(field, value, path, compat)
         logger.info("Creating test net (#%d) %s", index, source.description.replace("from", "specified by"))
         nets.append(_net(source, "TEST", state, 0, (), compat))
     return nets
@@ -97,12 +97,12 @@ def _check_stages(net: Net, stages: Iterable[str]) -> None:
             )
 
 
-def _source(param: Any, field: str, value: Any, path: Path | None) -> NetSource:
+def _source(field: str, value: Any, path: Path | None, compat: str) -> NetSource:
     folder = path.parent if path else None
     if not isinstance(value, str):
-        return NetSource(upgrade_net(value, str(path or "")), folder, f"specified in {field}.")
+        return NetSource(upgrade_net(value, str(path or ""), compat), folder, f"specified in {field}.")
     file = find_file(value, folder, named_by=str(path or "the solver"))
-    return NetSource(read_net(file), file.parent, f"from {field} file: {value}")
+    return NetSource(read_net(file, compat), file.parent, f"from {field} file: {value}")
 
 
 def _net(source: NetSource, phase: str, state: Any, level: int, stages: Iterable[str], compat: str) -> Net:

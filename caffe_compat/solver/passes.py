@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam
+from caffe_compat.solver.debug import passes_explained
 from caffe_compat.solver.precision import LossScale, choose_precision
 
 
@@ -20,17 +22,21 @@ class Passes:
         self._precise = choose_precision(net, precision)
         self._scale = LossScale(precision)
 
-    def run(self) -> tuple[dict[str, Tensor], float]:
-        """The outputs of the last batch, and the mean loss; the gradients are in the parameters, times the scale."""
+    def run(self, explained: bool = False) -> tuple[dict[str, Tensor], float]:
+        """The outputs of the last batch, and the mean loss; the gradients are in the parameters, times the scale.
+
+        explained: log what goes through the layers.
+        """
         for param in self.params:
             param.tensor.grad = None
         total = 0.0
         for _ in range(self.iter_size):
-            with self._precise():
-                outputs, loss = self.net.forward_with_loss()
-            if loss.requires_grad:
-                scaled = loss if self._scale.value == 1 else loss * self._scale.value
-                scaled.backward()  # type: ignore[no-untyped-call]
+            with passes_explained(self.net) if explained else nullcontext():
+                with self._precise():
+                    outputs, loss = self.net.forward_with_loss()
+                if loss.requires_grad:
+                    scaled = loss if self._scale.value == 1 else loss * self._scale.value
+                    scaled.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         return outputs, total / self.iter_size
 

@@ -24,7 +24,7 @@ from caffe_compat.proto.upgrade import upgrade_solver
 from caffe_compat.solver import snapshots
 from caffe_compat.solver.compiling import compile_net
 from caffe_compat.solver.config import SolverConfig, read_config
-from caffe_compat.solver.debug import passes_explained, update_explained
+from caffe_compat.solver.debug import forward_explained
 from caffe_compat.solver.device import choose_device
 from caffe_compat.solver.forcing import choose_force, force_groups, force_multipliers
 from caffe_compat.solver.gradients import clip, normalize
@@ -106,6 +106,7 @@ class Solver:
         self.state: SolverState = new_state(self._params, config.type)
         self.callbacks: list[Any] = []
         self.loss = self.applied_rate = math.nan  # of the last iteration
+        self._explains = False  # the layers of the last iteration, as debug_info asks
         self._smoothed = SmoothedLoss(config.average_loss)
         self._carried: SmoothedLoss | None = None  # of a restored run
         self._requests = self._asked = set[str]()  # what holds, and what was asked of this process
@@ -142,13 +143,10 @@ class Solver:
                 if "stop" in self._requests:
                     break
             self._call("before_step")
-            explained = self.config.debug_info and self._is_due(self.config.display)
-            with passes_explained(self.net) if explained else nullcontext():
-                outputs = self._forward_backward()
+            outputs = self._forward_backward()
             if self._is_due(self.config.display):
                 self._display(outputs)
-            with update_explained(self.net) if explained else nullcontext():
-                self.apply_update()
+            self.apply_update()
             self.state.iteration += 1
             self._call("after_step")
             if self._is_due(self.config.snapshot) or "snapshot" in self._requests:
@@ -206,7 +204,7 @@ class Solver:
             logger.info("Optimization stopped early.")
             return
         if self._is_due(config.display):
-            with torch.no_grad():
+            with torch.no_grad(), forward_explained(self.net) if self._explains else nullcontext():
                 self._smoothed.add(float(self.net.forward_with_loss()[1]))
             logger.info("Iteration %d, loss = %s", self.iteration, number(self.smoothed_loss))
         if self._is_due(config.test_interval):
@@ -249,7 +247,8 @@ class Solver:
 
     def _forward_backward(self) -> dict[str, Tensor]:
         """Sum the gradients of iter_size batches; the outputs of the last one. Sets `loss` to the mean loss."""
-        outputs, loss = self._passes.run()
+        self._explains = self.config.debug_info and self._is_due(self.config.display)
+        outputs, loss = self._passes.run(self._explains)
         self.loss = self._combined(loss)
         self._smoothed.add(self.loss)
         if not math.isfinite(self.loss):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from caffe_compat.net.net import Net
 from caffe_compat.solver.config import SolverConfig
+from caffe_compat.solver.debug import forward_explained
 from caffe_compat.solver.log import number, output_lines
 from caffe_compat.solver.nets import output_weights
 
@@ -25,7 +27,8 @@ def run_test(
     Empty where `interrupted` became true.
     """
     logger.info("Iteration %d, Testing net (#%d)", iteration, index)
-    scores = mean_outputs(net, config.test_iter[index], interrupted)
+    with forward_explained(net) if config.debug_info else nullcontext():
+        scores = mean_outputs(net, config.test_iter[index], interrupted)
     if scores is None:
         logger.info("Test interrupted.")
         return {}

@@ -49,6 +49,7 @@ def test_a_good_solver_is_read_with_caffes_defaults():
         ({"type": "RMSProp", "momentum": 0.9}, "momentum is 0.9; RMSProp takes none"),
         ({"type": "RMSProp", "rms_decay": 1}, "rms_decay is 1; wanted 0 or more and less than 1"),
         ({"lr_policy": "step", "gamma": 0.1}, "stepsize is 0; lr_policy 'step' wants 1 or more"),
+        ({"lr_policy": "exp", "gamma": -0.1}, "gamma is -0.1; lr_policy 'exp' wants 0 or more"),
         ({"lr_policy": "multistep", "stepvalue": [3]}, "gamma is missing; lr_policy 'multistep'"),
         ({"lr_policy": "poly", "power": 1}, "max_iter is 0; lr_policy 'poly' wants 1 or more"),
         ({"test_interval": 10}, "test_interval is 10, but test_iter is missing"),
