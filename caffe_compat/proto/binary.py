@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -15,8 +15,10 @@ from google.protobuf.message import DecodeError
 
 from caffe_compat.errors import ParseError, WeightsError
 from caffe_compat.proto import dialects
-from caffe_compat.proto.blobs import BlobForm, Forms, StoredBlob, Weights, blob_bytes, current_shape, find_blob
+from caffe_compat.proto.blobs import Memory, StoredBlob, Weights, blob_bytes, current_shape, find_blob
 from caffe_compat.proto.files import write_atomically
+from caffe_compat.proto.forms import BlobForm, Forms
+from caffe_compat.proto.names import make_names_unique
 from caffe_compat.proto.schema import NetParameter, SolverState, is_repeated
 from caffe_compat.proto.upgrade import upgrade_net
 from caffe_compat.proto.wire import BYTES, VARINT, Field, Walker, delimited, tag, varint
@@ -82,7 +84,8 @@ def read_net_and_forms(path: str | os.PathLike[str], rename_duplicates: bool = F
             if part.number in _FORMS and part.wire == BYTES:
                 layer = _layer(walker, part, _FORMS[part.number])
                 stored.append(layer)
-                _merge(walker, part, net, delimited(part.number, b"".join(layer.kept)))
+                kept = b"".join(layer.kept)
+                _merge(walker, part, net, delimited(part.number, kept), kept.isascii())
             elif part.number == 1 and part.wire == VARINT:
                 raise ParseError(f"{walker.path}: {STATE_AS_WEIGHTS}")
             else:
@@ -93,28 +96,14 @@ def read_net_and_forms(path: str | os.PathLike[str], rename_duplicates: bool = F
             for layers in (net.layer, stored):
                 make_names_unique(layers)
         types = {layer.name: layer.type for layer in net.layer}
-        weights, forms = {}, {}
+        weights, forms, memory = {}, {}, Memory(sum(blob.nbytes for layer in stored for blob in layer.blobs))
         for layer in stored:
             if layer.blobs:
-                arrays = _read(file, walker, layer.blobs, types.get(layer.name, ""))
+                arrays = _read(file, walker, layer.blobs, types.get(layer.name, ""), memory)
                 weights[layer.name] = arrays
                 found = [blob.form(walker, array.shape) for blob, array in zip(layer.blobs, arrays, strict=True)]
                 forms[layer.name] = tuple(found)
     return net, weights, {name: each for name, each in forms.items() if any(each)}
-
-
-def make_names_unique(layers: Iterable[Any]) -> None:
-    """Give every layer a name of its own: the second 'a' becomes 'a_2'."""
-    layers = list(layers)
-    taken, used = {layer.name for layer in layers}, set()
-    for layer in layers:
-        name, number = layer.name, 1
-        while name in used or (number > 1 and name in taken):
-            number += 1
-            name = f"{layer.name}_{number}"
-        used.add(name)
-        if name != layer.name:
-            layer.name = name
 
 
 def write_net(
@@ -223,13 +212,18 @@ def _text(walker: Walker, part: Field) -> str:
         raise walker.error(part.start, "a layer's name or type is not UTF-8; the file is damaged") from error
 
 
-def _merge(walker: Walker, part: Field, message: Any, data: bytes) -> None:
-    """Add the field in `data` to `message`; its strings must be text, which protobuf itself does not ask of them."""
-    piece = type(message)()
+def _merge(walker: Walker, part: Field, message: Any, data: bytes, is_text: bool = False) -> None:
+    """Add the field in `data` to `message`; its strings must be text, which protobuf itself does not ask of them.
+
+    is_text: there is nothing in it that could be no text.
+    """
+    piece = message if is_text else type(message)()
     try:
         piece.MergeFromString(data)
     except (DecodeError, UnicodeDecodeError) as error:
         raise walker.error(part.tag, f"field {part.number} is damaged; copy or download the file again") from error
+    if is_text:
+        return
     bad = _undecodable(piece)
     if bad:
         raise walker.error(part.tag, f"'{bad}' is not UTF-8; the file is damaged, copy or download it again")
@@ -249,11 +243,13 @@ def _undecodable(message: Any) -> str:
     return ""
 
 
-def _read(file: BinaryIO, walker: Walker, blobs: list[StoredBlob], layer_type: str) -> tuple[np.ndarray, ...]:
+def _read(
+    file: BinaryIO, walker: Walker, blobs: list[StoredBlob], layer_type: str, memory: Memory
+) -> tuple[np.ndarray, ...]:
     arrays = []
     for i, blob in enumerate(blobs):
         shape = current_shape(layer_type, i, blob.shape) if blob.old_shape else blob.shape
-        arrays.append(blob.read(file, walker).reshape(shape))
+        arrays.append(blob.read(file, walker, memory).reshape(shape))
     return tuple(arrays)
 
 

@@ -1,8 +1,4 @@
-"""Blobs: BlobProto <-> array, the data found by offset in a file, and shapes from when a blob always had four axes.
-
-What a file says of a blob beside shape and values (its diff, half precision, four old dimensions, fields of forks) is
-its BlobForm, with which it is written back as it was.
-"""
+"""Blobs: BlobProto <-> array, the data found by offset in a file, and shapes from when a blob always had four axes."""
 
 from __future__ import annotations
 
@@ -13,19 +9,27 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from caffe_compat.errors import ParseError
+from caffe_compat.proto.forms import (
+    DATA,
+    DOUBLE,
+    DOUBLE_DATA,
+    FLOAT,
+    RAW_DATA,
+    RAW_TYPE,
+    SHAPE,
+    BlobForm,
+    shape_bytes,
+)
 from caffe_compat.proto.schema import BlobProto
-from caffe_compat.proto.wire import BYTES, VARINT, Field, Walker, delimited, tag, varint
+from caffe_compat.proto.wire import BYTES, VARINT, Field, Walker, tag, varint
 
 Weights = dict[str, tuple[np.ndarray, ...]]
 """Layer name -> its blobs, in Caffe's order and shapes. Float32; float64 where the file has double_data."""
 
-_DATA, _DIFF, _SHAPE, _DOUBLE_DATA, _DOUBLE_DIFF, _RAW_TYPE, _RAW_DATA = 5, 6, 7, 8, 9, 10, 12
-_PLAIN = frozenset({_DATA, _SHAPE, _DOUBLE_DATA})  # the fields of a blob as Caffe 1.0 writes it without diff
-_FLOAT: np.dtype[Any] = np.dtype("<f4")
-_DOUBLE: np.dtype[Any] = np.dtype("<f8")
+_PLAIN = frozenset({DATA, SHAPE, DOUBLE_DATA})  # the fields of a blob as Caffe 1.0 writes it without diff
 # The values of raw_data_type in NVIDIA's fork (its caffe.proto, enum Type)
 _RAW_TYPES: dict[int, np.dtype[Any]] = {
-    0: _DOUBLE, 1: _FLOAT, 2: np.dtype("<f2"), 3: np.dtype("<i4"), 4: np.dtype("<u4"), 5: np.dtype("u1")
+    0: DOUBLE, 1: FLOAT, 2: np.dtype("<f2"), 3: np.dtype("<i4"), 4: np.dtype("<u4"), 5: np.dtype("u1")
 }  # fmt: skip
 
 # Axes of each blob, by layer type, of the types that had weights when every blob had four axes
@@ -76,60 +80,6 @@ def current_shape(layer_type: str, index: int, shape: tuple[int, ...]) -> tuple[
     return shape[4 - keep :] if all(axis == 1 for axis in front) else shape
 
 
-@dataclass(frozen=True)
-class BlobForm:
-    """A BlobProto around its values: the bytes `before` and `after` the field number `field`, whose values are `dtype`.
-
-    shape: of the array that it fits.
-    """
-
-    before: bytes
-    field: int
-    dtype: np.dtype[Any]
-    after: bytes
-    shape: tuple[int, ...] = ()
-
-    def blob_bytes(self, array: np.ndarray) -> list[bytes | memoryview] | None:
-        """The BlobProto of `array` in this form, in pieces; None where it has no place in it.
-
-        That is an array of another shape, or one with values that `dtype` cannot have, such as trained on ones in half
-        precision.
-        """
-        if array.shape != self.shape:
-            return None
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = np.ascontiguousarray(array, self.dtype)
-        if values.dtype != array.dtype and not np.array_equal(values.astype(array.dtype), array, equal_nan=True):
-            return None
-        if not values.size:
-            return [self.before, self.after]
-        head = tag(self.field, BYTES) + varint(values.nbytes)
-        return [self.before, head, values.reshape(-1).data.cast("B"), self.after]
-
-    def diff(self) -> np.ndarray | None:
-        """The gradient that stands beside the values, in their shape; None where there is none of that size."""
-        walker = Walker(self.before + self.after)
-        for part in walker.fields(0, len(walker.data)):
-            dtype = {_DIFF: _FLOAT, _DOUBLE_DIFF: _DOUBLE}.get(part.number)
-            if dtype is not None and part.wire == BYTES and part.end > part.start:
-                values = np.frombuffer(walker.data[part.start : part.end], dtype)
-                return values.reshape(self.shape) if values.size == math.prod(self.shape) else None
-        return None
-
-
-def form_with_diff(diff: np.ndarray) -> BlobForm:
-    """The form of a blob as Caffe writes it with its gradient `diff` (snapshot_diff), float32 or float64."""
-    double = diff.dtype == np.float64
-    dtype, number = (_DOUBLE, _DOUBLE_DIFF) if double else (_FLOAT, _DIFF)
-    shape, field = _shape_bytes(diff.shape), delimited(number, np.ascontiguousarray(diff, dtype).tobytes())
-    before, after = (shape, field) if double else (b"", field + shape)
-    return BlobForm(before, _DOUBLE_DATA if double else _DATA, dtype, after, diff.shape)
-
-
-Forms = dict[str, tuple[BlobForm | None, ...]]
-"""Layer name -> the form of each of its blobs, None for one with nothing beside shape and values."""
-
-
 @dataclass
 class StoredBlob:
     """A blob in a file: its shape, whether by the four old dimensions, and the stretches that hold its values.
@@ -147,17 +97,23 @@ class StoredBlob:
         """What the file says of the blob beside its shape and values, of which an array of `shape` is made."""
         if all(number in _PLAIN for number, _, _ in self.extras):
             return None
-        kinds = {_FLOAT: _DATA, _DOUBLE: _DOUBLE_DATA}
-        raw = any(number == _RAW_DATA for number, _, _ in self.extras)
-        field = _RAW_DATA if raw else kinds[self.dtype]
-        parts = [(number, bytes(walker.data[at:end])) for number, at, end in self.extras if number != _RAW_DATA]
+        kinds = {FLOAT: DATA, DOUBLE: DOUBLE_DATA}
+        raw = any(number == RAW_DATA for number, _, _ in self.extras)
+        field = RAW_DATA if raw else kinds[self.dtype]
+        parts = [(number, bytes(walker.data[at:end])) for number, at, end in self.extras if number != RAW_DATA]
         before = b"".join(data for number, data in parts if number < field)
         after = b"".join(data for number, data in parts if number > field)
         return BlobForm(before, field, self.dtype, after, shape)
 
-    def read(self, file: BinaryIO, walker: Walker) -> np.ndarray:
-        """The values, copied once, from the page cache into the array."""
-        array = np.empty(sum(count for _, count, _ in self.stretches), self.dtype)
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values as the file has them."""
+        return sum(count for _, count, _ in self.stretches) * self.dtype.itemsize
+
+    def read(self, file: BinaryIO, walker: Walker, memory: Memory | None = None) -> np.ndarray:
+        """The values, copied once, from the page cache into the array; `memory` gives it its place."""
+        nbytes = self.nbytes
+        array = (memory.take(nbytes) if memory else np.empty(nbytes, np.uint8)).view(self.dtype)
         done = 0
         for offset, count, step in self.stretches:
             part = array[done : done + count]
@@ -168,9 +124,32 @@ class StoredBlob:
                 padded = np.lib.stride_tricks.as_strided(spread, (count, self.dtype.itemsize), (step, 1))
                 part[:] = np.ascontiguousarray(padded).view(self.dtype)[:, 0]
             done += count
-        if array.dtype not in (_FLOAT, _DOUBLE):
+        if array.dtype not in (FLOAT, DOUBLE):
             array = array.astype(np.float32)
         return array.reshape(self.shape)
+
+
+class Memory:
+    """Memory for the blobs of one file, in pieces large enough for huge pages.
+
+    In small ones the kernel clears every page by itself, which takes longer than reading. A piece lives as long as any
+    blob in it.
+    """
+
+    _PIECE, _ALIGNMENT = 32 << 20, 64
+
+    def __init__(self, nbytes: int) -> None:
+        self._left, self._piece = nbytes, np.empty(0, np.uint8)
+
+    def take(self, nbytes: int) -> np.ndarray:
+        """`nbytes` bytes, uint8, unset."""
+        rounded = nbytes + -nbytes % self._ALIGNMENT
+        if rounded > self._piece.size:
+            piece = np.empty(max(rounded, min(self._left, self._PIECE)) + self._ALIGNMENT, np.uint8)
+            self._piece = piece[-piece.ctypes.data % self._ALIGNMENT :]
+        taken, self._piece = self._piece[:nbytes], self._piece[rounded:]
+        self._left -= rounded
+        return taken
 
 
 def _read_into(file: BinaryIO, offset: int, array: np.ndarray) -> None:
@@ -190,24 +169,24 @@ def find_blob(walker: Walker, start: int, end: int) -> StoredBlob:
     """The blob whose BlobProto lies between `start` and `end`. Raises ParseError where shape and data disagree."""
     old: dict[int, int] = {}
     dims: list[int] = []
-    values: dict[int, list[tuple[int, int, int]]] = {_DATA: [], _DOUBLE_DATA: [], _RAW_DATA: []}
+    values: dict[int, list[tuple[int, int, int]]] = {DATA: [], DOUBLE_DATA: [], RAW_DATA: []}
     extras: list[tuple[int, int, int]] = []
     raw_type, offset = 1, start
     while offset < end:
         field = walker.field(offset, end)
         offset = field.end
-        if field.number not in (_DATA, _DOUBLE_DATA):
+        if field.number not in (DATA, DOUBLE_DATA):
             extras.append((field.number, field.tag, field.end))
         if field.number <= 4 and field.wire == VARINT:
             old[field.number] = walker.signed(field.start, end)
-        elif field.number in (_DATA, _DOUBLE_DATA):
+        elif field.number in (DATA, DOUBLE_DATA):
             offset = _add_values(walker, field, end, values[field.number])
-        elif field.number == _SHAPE and field.wire == BYTES:
+        elif field.number == SHAPE and field.wire == BYTES:
             dims += _dims(walker, field)
-        elif field.number == _RAW_TYPE and field.wire == VARINT:
+        elif field.number == RAW_TYPE and field.wire == VARINT:
             raw_type = walker.varint(field.start, end)[0]
-        elif field.number == _RAW_DATA and field.wire == BYTES:
-            values[_RAW_DATA] = [(field.start, field.end - field.start, 1)]
+        elif field.number == RAW_DATA and field.wire == BYTES:
+            values[RAW_DATA] = [(field.start, field.end - field.start, 1)]
         elif field.wire not in (BYTES, VARINT):  # unpacked diffs
             offset = field.tag + walker.run(field, end) * (field.end - field.tag)
             extras[-1] = (field.number, field.tag, offset)
@@ -223,14 +202,14 @@ def _layout(
     walker: Walker, start: int, values: dict[int, list[tuple[int, int, int]]], raw_type: int
 ) -> tuple[np.dtype[Any], list[tuple[int, int, int]]]:
     """The type of the values, and the stretches they lie in; Caffe prefers double_data where both are there."""
-    if values[_DOUBLE_DATA]:
-        return _DOUBLE, values[_DOUBLE_DATA]
-    if values[_DATA] or not values[_RAW_DATA]:
-        return _FLOAT, values[_DATA]
+    if values[DOUBLE_DATA]:
+        return DOUBLE, values[DOUBLE_DATA]
+    if values[DATA] or not values[RAW_DATA]:
+        return FLOAT, values[DATA]
     if raw_type not in _RAW_TYPES:
         raise walker.error(start, f"raw_data of unknown type {raw_type}; known: 0 to 5, as in NVIDIA's fork")
     dtype = _RAW_TYPES[raw_type]
-    offset, size, _ = values[_RAW_DATA][0]
+    offset, size, _ = values[RAW_DATA][0]
     if size % dtype.itemsize:
         raise walker.error(offset, f"raw_data has {size} bytes, not a multiple of {dtype.itemsize}")
     return dtype, [(offset, size // dtype.itemsize, dtype.itemsize)]
@@ -238,7 +217,7 @@ def _layout(
 
 def _add_values(walker: Walker, field: Field, end: int, stretches: list[tuple[int, int, int]]) -> int:
     """Note where the values of a data field lie, packed or one tag each; gives the offset behind them."""
-    width = 4 if field.number == _DATA else 8
+    width = 4 if field.number == DATA else 8
     size = field.end - field.start
     if field.wire == BYTES:
         if size % width:
@@ -270,15 +249,10 @@ def _dims(walker: Walker, shape: Field) -> list[int]:
 def blob_bytes(array: np.ndarray) -> list[bytes | memoryview]:
     """The BlobProto of `array` in pieces, its data uncopied; fields in Caffe's order."""
     double = array.dtype == np.float64
-    data = np.ascontiguousarray(array, _DOUBLE if double else _FLOAT)
-    shape = _shape_bytes(array.shape)
+    data = np.ascontiguousarray(array, DOUBLE if double else FLOAT)
+    shape = shape_bytes(array.shape)
     if not data.size:
         return [shape]
-    head = tag(_DOUBLE_DATA if double else _DATA, BYTES) + varint(data.nbytes)
+    head = tag(DOUBLE_DATA if double else DATA, BYTES) + varint(data.nbytes)
     values = data.reshape(-1).data.cast("B")
     return [shape, head, values] if double else [head, values, shape]
-
-
-def _shape_bytes(shape: tuple[int, ...]) -> bytes:
-    dims = b"".join(map(varint, shape))
-    return delimited(_SHAPE, delimited(1, dims) if dims else b"")

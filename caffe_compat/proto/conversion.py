@@ -14,9 +14,8 @@ import numpy as np
 
 from caffe_compat.errors import ParseError, WeightsError
 from caffe_compat.proto import binary, hdf5
-from caffe_compat.proto.binary import make_names_unique
 from caffe_compat.proto.model import Model, is_binary, read_net
-from caffe_compat.proto.schema import NetParameter
+from caffe_compat.proto.names import free_of_slash, make_names_unique, renamed
 
 PathLike = str | os.PathLike[str]
 
@@ -78,7 +77,7 @@ def _from_hdf5(source: PathLike, net: PathLike | None, slash: str | None, rename
     if net is None:
         raise ParseError(f"{source}: HDF5 holds weights without their net; give --net, a prototxt or caffemodel")
     own = _net(net, rename_duplicates)
-    stored = _renamed(own, _free_of_slash(own, slash)) if slash is not None else own
+    stored = renamed(own, free_of_slash(own, slash)) if slash is not None else own
     names = {theirs.name: ours.name for theirs, ours in zip(stored.layer, own.layer, strict=True)}
     found, forms = hdf5.read_weights_and_forms(source, stored)
     weights = {names[name]: blobs for name, blobs in found.items() if name in names}
@@ -105,28 +104,7 @@ def _without_slash(model: Model, slash: str | None, target: PathLike) -> Model:
     """`model` with layer names that HDF5 can hold, as far as `slash` says how to make them."""
     if slash is None:
         return model
-    names = _free_of_slash(model.net, slash, os.fspath(target))
+    names = free_of_slash(model.net, slash, os.fspath(target))
     weights = {names[name]: blobs for name, blobs in model.weights.items()}
     forms = {names[name]: form for name, form in model.forms.items()}
-    return Model(_renamed(model.net, names), weights, forms)
-
-
-def _free_of_slash(net: Any, slash: str, where: str = "") -> dict[str, str]:
-    """Layer name -> the name with `slash` for '/'; WeightsError where two names would become one."""
-    names = {layer.name: layer.name.replace("/", slash) for layer in net.layer}
-    taken: dict[str, str] = {}
-    for old, new in names.items():
-        if taken.setdefault(new, old) != old:
-            raise WeightsError(
-                f"{where or 'net'}: layers '{taken[new]}' and '{old}' would both be '{new}'; choose another sign, "
-                "such as --rename-slash __"
-            )
-    return names
-
-
-def _renamed(net: Any, names: Mapping[str, str]) -> Any:
-    copy = NetParameter()
-    copy.CopyFrom(net)
-    for layer in copy.layer:
-        layer.name = names[layer.name]
-    return copy
+    return Model(renamed(model.net, names), weights, forms)

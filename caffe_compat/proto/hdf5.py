@@ -17,8 +17,9 @@ import numpy as np
 
 from caffe_compat.errors import ParseError, WeightsError
 from caffe_compat.proto.binary import STATE_AS_WEIGHTS, SolverStateFile
-from caffe_compat.proto.blobs import BlobForm, Forms, Weights, form_with_diff
+from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.files import write_atomically
+from caffe_compat.proto.forms import BlobForm, Forms, form_with_diff
 
 _DEEPEST = 32
 _MOST_OBJECTS = 1_000_000

@@ -11,8 +11,9 @@ from typing import Any
 
 from caffe_compat.errors import ParseError
 from caffe_compat.proto import binary, hdf5
-from caffe_compat.proto.blobs import Forms, Weights
+from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.files import write_atomically
+from caffe_compat.proto.forms import Forms
 from caffe_compat.proto.schema import NetParameter, SolverParameter
 from caffe_compat.proto.text import format_text, read_text
 from caffe_compat.proto.upgrade import upgrade_net, upgrade_solver

@@ -9,10 +9,8 @@ here. The parser is our own because messages must not depend on the protobuf rel
 from __future__ import annotations
 
 import difflib
-import math
 import os
-import struct
-from collections.abc import Callable
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,24 +20,15 @@ from google.protobuf.descriptor import FieldDescriptor
 from caffe_compat.errors import ParseError
 from caffe_compat.proto.printer import format_text
 from caffe_compat.proto.schema import fields_of, is_repeated, required_fields
-from caffe_compat.proto.tokens import Token, Tokens, shown, string_bytes, whole_number
+from caffe_compat.proto.tokens import CLOSING, OPENING, Token, Tokens, shown
+from caffe_compat.proto.values import READERS, plain_value
 
 __all__ = ["format_text", "parse_text", "read_text"]
 
-_SINGLE = struct.Struct("f")
 _CLOSING = {"{": "}", "<": ">"}
-_TRUTH = {
-    "true": True, "True": True, "t": True, "1": True,
-    "false": False, "False": False, "f": False, "0": False,
-}  # fmt: skip
 _FILE_NAMES = {"NetParameter": "net", "SolverParameter": "solver"}
 _TOP_LEVEL = ("NetParameter", "SolverParameter")
-_RANGES = {
-    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
-    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
-    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
-    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
-}
+MOST_FAULTS = 100  # that one reading lists
 
 
 def read_text(path: str | os.PathLike[str], message_class: Any) -> Any:
@@ -52,58 +41,161 @@ def read_text(path: str | os.PathLike[str], message_class: Any) -> Any:
     return parse_text(data.decode("utf-8", "surrogateescape"), message_class, os.fspath(path))
 
 
-def parse_text(text: str, message_class: Any, path: str = "<text>") -> Any:
-    """The message that `text` spells. Raises ParseError as `path:line:column: what is wrong; the way out`."""
+def parse_text(text: str, message_class: Any, path: str = "<text>", faults: list[ParseError] | None = None) -> Any:
+    """The message that `text` spells. Raises ParseError as `path:line:column: what is wrong; the way out`.
+
+    With a list for `faults`, every fault goes into it, and the message has what could be read between them.
+    """
     message = message_class()
     name = _FILE_NAMES.get(message.DESCRIPTOR.name, message.DESCRIPTOR.name)
-    _Parser(Tokens(text.removeprefix("\ufeff"), path)).fields(message, name, None, None)
+    _Parser(Tokens(text.removeprefix("\ufeff"), path), faults).fields(message, name, None, None)
     return message
 
 
 class _Field(NamedTuple):
-    """What the parser asks of a field, looked up once for each message type."""
+    """What the parser asks of a field, looked up once for each message type.
+
+    words: the values of an enum, and of a field that is true or false, by name.
+    """
 
     name: str
     descriptor: Any
+    cpp_type: int
     repeated: bool
     is_message: bool
+    is_bytes: bool
+    words: dict[str, Any]
 
 
 @cache
 def _fields_of(full_name: str) -> dict[str, _Field]:
-    return {
-        field.name: _Field(field.name, field, is_repeated(field), field.message_type is not None)
-        for field in fields_of(full_name)
-    }
+    return {field.name: _field_of(field) for field in fields_of(full_name)}
+
+
+def _field_of(field: Any) -> _Field:
+    words: dict[str, Any] = {}
+    if field.enum_type is not None:
+        words = {name: value.number for name, value in field.enum_type.values_by_name.items()}
+    elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        words = {"true": True, "false": False}
+    is_bytes = field.type == FieldDescriptor.TYPE_BYTES
+    return _Field(
+        field.name, field, field.cpp_type, is_repeated(field), field.message_type is not None, is_bytes, words
+    )
 
 
 class _Parser:
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, faults: list[ParseError] | None) -> None:
         self.tokens = tokens
+        self.faults = faults
 
     def fields(self, message: Any, name: str, opened: Token | None, closing: str | None) -> None:
         """Fill `message` with all fields up to `closing`, or up to the end of the text."""
-        tokens, seen = self.tokens, set()
+        tokens, seen = self.tokens, set[str]()
         known = _fields_of(message.DESCRIPTOR.full_name)
         while True:
-            token = tokens.take()
-            if token.kind == "name":
-                field = known.get(token.text)
-                if field is None:
-                    raise tokens.error(token, _unknown_field(message.DESCRIPTOR, name, token.text))
-                if not field.repeated:
-                    if token.text in seen:
-                        raise tokens.error(token, f"{name} has '{token.text}' twice; it may stand once")
-                    seen.add(token.text)
-                self.field(message, field)
-                tokens.skip(";") or tokens.skip(",")
-            elif token.text == closing or (token.kind == "end" and closing is None):
-                break
-            else:
-                raise tokens.error(token, self._expected_field(token, name, opened, closing))
+            whole = tokens.whole()
+            if whole is not None:
+                if whole.lastindex == CLOSING and closing == "}":
+                    tokens.accept(whole)
+                    break
+                field = known.get(whole[1])
+                if field is not None and self.whole_field(message, field, seen, whole):
+                    continue
+            try:
+                if not self.next_field(message, name, seen, opened, closing):
+                    break
+            except ParseError as error:
+                self.recover(error)
+                if tokens.next.kind == "end" and closing is not None:
+                    break
         for required in required_fields(message.DESCRIPTOR.full_name):
             if required not in seen:
-                raise tokens.error(opened or token, f"{name} lacks '{required}', which it must have")
+                self.complain(tokens.error(opened or tokens.next, f"{name} lacks '{required}', which it must have"))
+
+    def whole_field(self, message: Any, field: _Field, seen: set[str], whole: re.Match[str]) -> bool:
+        """Read the field that stands in `whole` if nothing about it is unusual; whether that was so."""
+        name, _, cpp_type, repeated, is_message, is_bytes, words = field
+        group = whole.lastindex or 0
+        if (not repeated and name in seen) or is_message != (group == OPENING) or is_bytes:
+            return False
+        if is_message:
+            self.tokens.accept(whole)
+            self.fields(_opened(message, field), name, Token("symbol", "{", whole.start(OPENING)), "}")
+            self.tokens.skip_separator()
+        else:
+            value = plain_value(cpp_type, words, group, whole[group])
+            if value is None:
+                return False
+            if repeated:
+                getattr(message, name).append(value)
+            else:
+                setattr(message, name, value)
+            self.tokens.accept(whole)
+        seen.add(name)
+        return True
+
+    def next_field(self, message: Any, name: str, seen: set[str], opened: Token | None, closing: str | None) -> bool:
+        """Read one field word by word; False where the message ends instead."""
+        tokens = self.tokens
+        token = tokens.take()
+        if token.kind != "name":
+            if token.text == closing or (token.kind == "end" and closing is None):
+                return False
+            raise tokens.error(token, self._expected_field(token, name, opened, closing))
+        field = _fields_of(message.DESCRIPTOR.full_name).get(token.text)
+        if field is None:
+            self.complain(tokens.error(token, _unknown_field(message.DESCRIPTOR, name, token.text)))
+            self.skip_value()
+            return True
+        if not field.repeated and token.text in seen:
+            self.complain(tokens.error(token, f"{name} has '{token.text}' twice; it may stand once"))
+        seen.add(token.text)
+        self.field(message, field)
+        tokens.skip_separator()
+        return True
+
+    def complain(self, fault: ParseError) -> None:
+        """Note `fault` if all are wanted, else raise it."""
+        if self.faults is None or len(self.faults) >= MOST_FAULTS:
+            raise fault
+        self.faults.append(fault)
+
+    def recover(self, fault: ParseError) -> None:
+        """Note `fault` and go on to what looks like the next field, or to the brace that closes this message."""
+        self.complain(fault)
+        tokens, depth, begun = self.tokens, 0, self.tokens.fault
+        while True:
+            try:
+                token = tokens.next
+                if token.kind == "end" or (depth == 0 and token.offset > begun and tokens.begins_field()):
+                    return
+                if token.kind == "symbol" and token.text in "{<":
+                    depth += 1
+                elif token.kind == "symbol" and token.text in "}>":
+                    if depth == 0:
+                        return
+                    depth -= 1
+                tokens.take()
+            except ParseError:
+                tokens.skip_line()
+
+    def skip_value(self) -> None:
+        """Put the value of a field that nobody knows behind us."""
+        tokens, depth = self.tokens, 0
+        tokens.skip(":")
+        while True:
+            token = tokens.next
+            if token.kind == "end" or (depth == 0 and token.text in ("}", ">", "]")):
+                return
+            tokens.take()
+            if token.kind == "symbol" and token.text in "{<[":
+                depth += 1
+            elif token.kind == "symbol" and token.text in "}>]":
+                depth -= 1
+            if depth == 0 and token.text != "-" and not (token.kind == tokens.next.kind == "string"):
+                tokens.skip_separator()
+                return
 
     def field(self, message: Any, field: _Field) -> None:
         """Read the value or values of `field` into `message`."""
@@ -129,17 +221,12 @@ class _Parser:
         closing = _CLOSING.get(token.text) if token.kind == "symbol" else None
         if closing is None:
             raise self.tokens.error(token, f"expected '{{' after '{field.name}', found {shown(token)}")
-        value = getattr(parent, field.name)
-        if field.repeated:
-            value = value.add()
-        else:
-            value.SetInParent()
-        self.fields(value, field.name, token, closing)
+        self.fields(_opened(parent, field), field.name, token, closing)
 
     def scalar(self, message: Any, field: _Field) -> None:
         """Read one number, string, truth value or enum value into `field` of `message`."""
         token = self.tokens.next
-        value = _READERS[field.descriptor.cpp_type](self, field.descriptor)
+        value = READERS[field.cpp_type](self.tokens, field.descriptor)
         try:
             if field.repeated:
                 getattr(message, field.name).append(value)
@@ -148,74 +235,6 @@ class _Parser:
         except (ValueError, TypeError) as error:
             raise self.tokens.error(token, f"{field.name} cannot be {shown(token)}: {error}") from error
 
-    def number(self) -> tuple[Token, bool]:
-        """The next word, and whether a minus stands before it."""
-        minus = self.tokens.skip("-")
-        return self.tokens.take(), minus
-
-    def integer(self, field: Any) -> int:
-        token, minus = self.number()
-        value = whole_number(token.text) if token.kind == "number" else None
-        low, high = _RANGES[field.cpp_type]
-        if value is not None and low <= (-value if minus else value) <= high:
-            return -value if minus else value
-        raise self.tokens.error(token, f"{field.name} wants a whole number from {low} to {high}, "
-                                       f"found {'minus ' * minus}{shown(token)}")  # fmt: skip
-
-    def float32(self, field: Any) -> float:
-        """The value, rounded to single precision; beyond its range it is infinite, as in C++."""
-        value = self.float64(field)
-        try:
-            return float(_SINGLE.unpack(_SINGLE.pack(value))[0])
-        except OverflowError:
-            return math.copysign(math.inf, value)
-
-    def float64(self, field: Any) -> float:
-        token, minus = self.number()
-        value = None
-        if token.kind == "number" and token.text[:2] not in ("0x", "0X"):
-            value = float(token.text.rstrip("fF"))
-        elif token.kind == "name":
-            value = {"inf": math.inf, "infinity": math.inf, "nan": math.nan}.get(token.text.lower())
-        if value is None:
-            raise self.tokens.error(token, f"{field.name} wants a number, found {shown(token)}")
-        return -value if minus else value
-
-    def truth(self, field: Any) -> bool:
-        token = self.tokens.take()
-        if token.kind in ("name", "number") and token.text in _TRUTH:
-            return _TRUTH[token.text]
-        raise self.tokens.error(token, f"{field.name} wants true or false, found {shown(token)}")
-
-    def choice(self, field: Any) -> int:
-        token, minus = self.number()
-        values = field.enum_type.values_by_name
-        if token.kind == "name" and not minus and token.text in values:
-            return int(values[token.text].number)
-        number = whole_number(token.text) if token.kind == "number" else None
-        if number is not None and (-number if minus else number) in field.enum_type.values_by_number:
-            return -number if minus else number
-        raise self.tokens.error(token, f"{field.name} cannot be {shown(token)}; {_allowed(token, list(values))}")
-
-    def string(self, field: Any) -> str | bytes:
-        token = self.tokens.next
-        if token.kind != "string":
-            raise self.tokens.error(token, f"{field.name} wants a string in quotes, found {shown(token)}")
-        parts = []
-        while self.tokens.next.kind == "string":
-            part = self.tokens.take()
-            try:
-                parts.append(string_bytes(part.text))
-            except ValueError as error:
-                raise self.tokens.error(part, str(error)) from error
-        value = b"".join(parts)
-        if field.type == FieldDescriptor.TYPE_BYTES:
-            return value
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise self.tokens.error(token, f"{field.name} is not UTF-8; save the file as UTF-8") from error
-
     def _expected_field(self, token: Token, name: str, opened: Token | None, closing: str | None) -> str:
         if opened is None:
             return f"expected a field of {name}, found {shown(token)}"
@@ -223,17 +242,13 @@ class _Parser:
         return f"expected a field of {name} or the '{closing}' that closes line {line}, found {shown(token)}"
 
 
-_READERS: dict[int, Callable[[_Parser, Any], Any]] = {
-    FieldDescriptor.CPPTYPE_INT32: _Parser.integer,
-    FieldDescriptor.CPPTYPE_INT64: _Parser.integer,
-    FieldDescriptor.CPPTYPE_UINT32: _Parser.integer,
-    FieldDescriptor.CPPTYPE_UINT64: _Parser.integer,
-    FieldDescriptor.CPPTYPE_FLOAT: _Parser.float32,
-    FieldDescriptor.CPPTYPE_DOUBLE: _Parser.float64,
-    FieldDescriptor.CPPTYPE_BOOL: _Parser.truth,
-    FieldDescriptor.CPPTYPE_ENUM: _Parser.choice,
-    FieldDescriptor.CPPTYPE_STRING: _Parser.string,
-}
+def _opened(parent: Any, field: _Field) -> Any:
+    """The message in `field` of `parent`, a new one where it is repeated."""
+    value = getattr(parent, field.name)
+    if field.repeated:
+        return value.add()
+    value.SetInParent()
+    return value
 
 
 def _unknown_field(descriptor: Any, name: str, found: str) -> str:
@@ -250,11 +265,3 @@ def _unknown_field(descriptor: Any, name: str, found: str) -> str:
         if descriptor.name in _TOP_LEVEL and found in messages[other].fields_by_name:
             return f"{message}; it is a field of a {_FILE_NAMES[other]}: is this the right file?"
     return message
-
-
-def _allowed(token: Token, values: list[str]) -> str:
-    near = difflib.get_close_matches(token.text.strip("\"'").upper(), values, n=1, cutoff=0.6)
-    quotes = " (without quotes)" if token.kind == "string" else ""
-    if near:
-        return f"did you mean {near[0]}{quotes}?"
-    return f"allowed{quotes}: {', '.join(values)}"

@@ -25,6 +25,28 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+# A field that is a value or a message, without comments or escapes in it, or a closing brace: all but a few.
+# White space is taken sign by sign: there must be one way only to match it, or a mismatch behind it takes for ever.
+_WHOLE = re.compile(
+    r"""
+    (?: [ \t\r\n\v\f] | \#[^\n]*\n )*
+    (?:
+      ([A-Za-z_][A-Za-z0-9_]*) [ \t]*
+      (?: : [ \t]*
+        (?: (-?[0-9]+ (?: \.[0-9]* )?) (?= [\s;,}>] | \Z )
+          | " ([^"\\\n]*) " (?= \s* (?: [A-Za-z_}>;,] | \Z ) )
+          | ([A-Za-z_][A-Za-z0-9_]*)
+        ) (?: [ \t]* [;,] )?
+      | :? [ \t]* (\{)
+      )
+    | (\})
+    )
+    """,
+    re.VERBOSE,
+)
+NUMBER, STRING, WORD, OPENING, CLOSING = 2, 3, 4, 5, 6  # the groups of _WHOLE behind the name
+_FIELD_AHEAD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\s*[:{<]")
+_SEPARATOR = re.compile(r"(?: [ \t\r\n\v\f] | \#[^\n]*\n )* [;,]", re.VERBOSE)
 _ESCAPE = re.compile(
     rb"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([abfnrtv?\\'\"])|.)", re.DOTALL
 )
@@ -40,27 +62,63 @@ class Token(NamedTuple):
 
 
 class Tokens:
-    """The words of `text`, one at a time, with the next one in sight as `next`."""
+    """The words of `text`, one at a time, with the next one in sight as `next`.
+
+    fault: the offset of the last word that was complained of.
+    """
 
     def __init__(self, text: str, path: str) -> None:
         self.path = path
+        self.fault = 0
         self._text = text
-        self._matches = _TOKEN.finditer(text)
-        self.next = self._read()
+        self._at = 0  # behind the last word taken
+        self._read: Token | None = None  # the word that follows, and where it ends
+        self._end = 0
+
+    @property
+    def next(self) -> Token:
+        """The word that follows."""
+        return self._read or self._look()
 
     def take(self) -> Token:
         """The next word, which is then behind us."""
-        token = self.next
-        if token.kind != "end":
-            self.next = self._read()
+        token = self._read or self._look()
+        self._at, self._read = self._end, None
         return token
 
     def skip(self, symbol: str) -> bool:
         """Whether the next word is `symbol`, which is then behind us."""
-        if self.next.text != symbol or self.next.kind != "symbol":
+        token = self._read or self._look()
+        if token.text != symbol or token.kind != "symbol":
             return False
-        self.next = self._read()
+        self._at, self._read = self._end, None
         return True
+
+    def skip_separator(self) -> None:
+        """Put one ; or , behind us, if it is the next word."""
+        found = _SEPARATOR.match(self._text, self._at)
+        if found:
+            self._at, self._read = found.end(), None
+
+    def whole(self) -> re.Match[str] | None:
+        """The next field as one match, group 1 its name, its value in the group that `lastindex` says; None for others.
+
+        `accept` puts it behind us.
+        """
+        return _WHOLE.match(self._text, self._at)
+
+    def accept(self, whole: re.Match[str]) -> None:
+        """Put what `whole` gave behind us."""
+        self._at, self._read = whole.end(), None
+
+    def begins_field(self) -> bool:
+        """Whether the next word is the name of a field, by what stands behind it."""
+        return _FIELD_AHEAD.match(self._text, self.next.offset) is not None
+
+    def skip_line(self) -> None:
+        """Put the rest of the line behind us, whatever stands there."""
+        end = self._text.find("\n", max(self._at, self.fault))
+        self._at, self._read = len(self._text) if end < 0 else end, None
 
     def line(self, offset: int) -> int:
         """The line of `offset`, counted from 1."""
@@ -68,15 +126,18 @@ class Tokens:
 
     def error(self, token: Token, message: str) -> ParseError:
         """`message` with the place of `token` before it, as path:line:column."""
+        self.fault = token.offset
         column = token.offset - self._text.rfind("\n", 0, token.offset)
         return ParseError(f"{self.path}:{self.line(token.offset)}:{column}: {message}")
 
-    def _read(self) -> Token:
-        match = next(self._matches)
+    def _look(self) -> Token:
+        match = _TOKEN.match(self._text, self._at)
+        assert match  # the last alternative takes anything
         kind = match.lastgroup or "end"
         token = Token(kind, match[kind], match.start(kind))
         if kind == "bad":
             raise self.error(token, _complaint(self._text, token))
+        self._read, self._end = token, match.end()
         return token
 
 

@@ -48,7 +48,9 @@ class Walker:
         self._fields += 1
         if self._fields > _MOST_FIELDS:
             raise self.error(offset, f"more than {_MOST_FIELDS} fields: this is no file of Caffe's")
-        tag, start = self.varint(offset, end)
+        tag, start = self.data[offset], offset + 1
+        if tag >= 0x80 or start > end:
+            tag, start = self.varint(offset, end)
         number, wire = tag >> 3, tag & 7
         if not 0 < number < 1 << 29:
             raise self.error(offset, _NO_FIELD)
