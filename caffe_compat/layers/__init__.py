@@ -5,6 +5,8 @@ from caffe_compat.layers import arithmetic as arithmetic
 from caffe_compat.layers import bn as bn
 from caffe_compat.layers import convolution as convolution
 from caffe_compat.layers import cross_entropy as cross_entropy
+from caffe_compat.layers import ctc as ctc
+from caffe_compat.layers import dense_block as dense_block
 from caffe_compat.layers import depthwise as depthwise
 from caffe_compat.layers import detection as detection
 from caffe_compat.layers import detection_evaluate as detection_evaluate
@@ -19,6 +21,7 @@ from caffe_compat.layers import lrn as lrn
 from caffe_compat.layers import metric as metric
 from caffe_compat.layers import multibox_loss as multibox_loss
 from caffe_compat.layers import normalization as normalization
+from caffe_compat.layers import ohem as ohem
 from caffe_compat.layers import pooling as pooling
 from caffe_compat.layers import python_layer as python_layer
 from caffe_compat.layers import rearrangement as rearrangement
@@ -27,6 +30,7 @@ from caffe_compat.layers import resampling as resampling
 from caffe_compat.layers import roi_pooling as roi_pooling
 from caffe_compat.layers import routing as routing
 from caffe_compat.layers import selection as selection
+from caffe_compat.layers import sequences as sequences
 from caffe_compat.layers import soft_threshold as soft_threshold
 from caffe_compat.layers import softmax as softmax
 from caffe_compat.layers import source as source

@@ -22,7 +22,7 @@ FLT_MIN = 2.0**-126  # the smallest normal float32: the least probability whose 
 
 
 def normalization(loss_param: Any, default: str) -> str:
-    """FULL, VALID, BATCH_SIZE or NONE; the deprecated `normalize` speaks only where `normalization` does not."""
+    """FULL, VALID, BATCH_SIZE, NONE or PRE_FIXED; the deprecated `normalize` speaks only where that does not."""
     if loss_param.HasField("normalization"):
         return enum_name(loss_param, "normalization")
     if loss_param.HasField("normalize"):
@@ -30,11 +30,13 @@ def normalization(loss_param: Any, default: str) -> str:
     return default
 
 
-def normalizer(rule: str, outer: int, inner: int, counts: Tensor | None) -> Tensor | float:
+def normalizer(rule: str, outer: int, inner: int, counts: Tensor | None, fixed: float = 1) -> Tensor | float:
     """What a loss over outer * inner places is divided by: at least 1, so that an all-ignored batch gives 0.
 
-    counts: where labels are not ignored, or None when none is.
+    counts: where labels are not ignored, or None when none is. fixed: what PRE_FIXED (R-FCN's fork) divides by.
     """
+    if rule == "PRE_FIXED":
+        return max(1.0, fixed)
     if rule == "VALID" and counts is not None:
         return counts.sum().clamp(min=1)
     return max(1, {"FULL": outer * inner, "VALID": outer * inner, "BATCH_SIZE": outer, "NONE": 1}[rule])
@@ -97,7 +99,8 @@ class SoftmaxWithLoss(LossLayer):
         axis = self.axis % scores.dim()
         shape = tuple(scores.shape)
         index, counts = class_labels(self, label, shape[:axis] + shape[axis + 1 :], shape[axis], self.ignore_label)
-        divisor = normalizer(self.normalization, math.prod(shape[:axis]), math.prod(shape[axis + 1 :]), counts)
+        fixed = self.param.loss_param.pre_fixed_normalizer
+        divisor = normalizer(self.normalization, math.prod(shape[:axis]), math.prod(shape[axis + 1 :]), counts, fixed)
         loss, probability = _SoftmaxLoss.apply(scores, index, counts, divisor, axis)  # type: ignore[no-untyped-call]
         return (loss, probability) if len(self.param.top) > 1 else loss
 
@@ -142,7 +145,8 @@ class SigmoidCrossEntropyLoss(LossLayer):
         if self.ignore_label is not None:
             counts = target.trunc() != self.ignore_label
             losses = torch.where(counts, losses, 0)
-        return losses.sum() / normalizer(self.normalization, x.shape[0], math.prod(x.shape[1:]), counts)
+        fixed = self.param.loss_param.pre_fixed_normalizer
+        return losses.sum() / normalizer(self.normalization, x.shape[0], math.prod(x.shape[1:]), counts, fixed)
 
 
 LOG_THRESHOLD = 1e-20  # the least probability whose logarithm the losses on given probabilities take

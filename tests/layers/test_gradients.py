@@ -19,8 +19,8 @@ assert caffe_compat.layers
 # Types without a gradient that anything flows through, and types whose gradient Caffe defines as another than the
 # derivative; the latter have tests of their own.
 WITHOUT = {
-    "Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "Parameter", "PriorBox", "Python",
-    "Silence", "Threshold",
+    "Accuracy", "ArgMax", "BoxAnnotatorOHEM", "CTCGreedyDecoder", "DetectionEvaluate", "DetectionOutput", "HDF5Output",
+    "Parameter", "PriorBox", "Python", "Silence", "Threshold",
 }  # fmt: skip
 NOT_THE_DERIVATIVE = {"MVN", "Sparsify", "SymmetricRectify"}
 
@@ -73,6 +73,11 @@ CASES = {
     "Crop": Case("crop_param { offset: 1 }", (PLANES, torch.zeros(2, 4, 3, 3, dtype=torch.float64))),
     "Deconvolution": Case(f"convolution_param {{ {SMALL} stride: 2 }}"),
     "DepthwiseConvolution": Case(f"convolution_param {{ {SMALL.replace('3', '4')} }}"),
+    "DenseBlock": Case(
+        f"denseblock_param {{ numTransition: 2 growthRate: 2 use_BC: true Filter_Filler {FILLER} "
+        f"BN_Scaler_Filler {FILLER} }}",
+        ((2, 2, 3, 3),),
+    ),
     "Dropout": Case("", phase="TEST"),
     "ELU": Case(""),
     "Eltwise": Case("eltwise_param { operation: PROD }", (PLANES, PLANES)),
@@ -91,6 +96,7 @@ CASES = {
     "LSTM": Case(CELLS, ((3, 2, 4), CONT)),
     "LSTMUnit": Case("", ((1, 2, 3), (1, 2, 12), torch.tensor([[0.0, 1.0]], dtype=torch.float64)), tops=2),
     "Log": Case("log_param { shift: 9 }"),
+    "Lstm": Case(f"lstm_param {{ num_output: 3 weight_filler {FILLER} }}", ((3, 2, 4), CONT)),
     "MultiBoxLoss": Case(
         "multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE neg_pos_ratio: 1 }",
         ((2, 16), (2, 12), PRIOR_TOP, BOXES),
@@ -111,6 +117,8 @@ CASES = {
     "Reduction": Case("reduction_param { operation: SUMSQ axis: 1 }"),
     "Reorg": Case("reorg_param { stride: 2 }", ((2, 4, 4, 6),)),
     "Reshape": Case("reshape_param { shape { dim: 0 dim: -1 } }"),
+    "Reverse": Case("reverse_param { axis: 1 }"),
+    "ReverseTime": Case("", ((4, 2, 3), torch.tensor([3.0, 2.0], dtype=torch.float64))),
     "SPP": Case("spp_param { pyramid_height: 2 }"),
     "Scale": Case(f"scale_param {{ filler {FILLER} bias_term: true }}"),
     "ShuffleChannel": Case("shuffle_channel_param { group: 2 }"),
@@ -118,14 +126,20 @@ CASES = {
     "SigmoidCrossEntropyLoss": Case("", ((4, 3), probabilities(4, 3))),
     "Slice": Case("", (PLANES,), tops=2),
     "SmoothL1Loss": Case("", (PLANES, PLANES)),
+    "SmoothL1LossOHEM": Case("", (PLANES, PLANES, probabilities(*PLANES)), tops=2),
     "Softmax": Case(""),
     "SoftmaxWithLoss": Case("", ((4, 3), labels(4, 3))),
+    "SoftmaxWithLossOHEM": Case("", ((4, 3), labels(4, 3)), tops=3),
     "Split": Case("", (PLANES,), tops=2),
     "Swish": Case("swish_param { beta: 2 }"),
     "SyncBN": Case("bn_param { bn_mode: LEARN }", ((3, 4, 2, 3),)),
     "TanH": Case(""),
     "Tile": Case("tile_param { tiles: 2 }"),
+    "Transpose": Case("transpose_param { dim: 3 dim: 0 dim: 2 dim: 1 }"),
     "Upsample": Case("upsample_param { scale: 2 }"),
+    "WarpCTCLoss": Case(  # of one stream: the gradient of several is that of their sum
+        "", ((5, 1, 4), torch.tensor([[1.0, 3.0, 3.0]], dtype=torch.float64))
+    ),
 }
 
 
