@@ -26,7 +26,7 @@ from caffe_compat.errors import (
 if TYPE_CHECKING:
     from caffe_compat.data.contents import survey
     from caffe_compat.data.crops import Preprocessing, list_images, read_labels, read_mean_planes
-    from caffe_compat.data.datasets import make_cifar10, make_mnist
+    from caffe_compat.data.datasets import CIFAR10_SHA256, MNIST_SHA256, check_published, make_cifar10, make_mnist
     from caffe_compat.data.datum import encode_datum
     from caffe_compat.data.download import CIFAR10_FILES, CIFAR10_URL, MNIST_FILES, MNIST_URL, download
     from caffe_compat.data.image_lists import read_image_list
@@ -113,6 +113,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "BlobComparison": "net.comparison",
     "CIFAR10_FILES": "data.download",
+    "CIFAR10_SHA256": "data.datasets",
     "CIFAR10_URL": "data.download",
     "Certificate": "decompose.certificate",
     "Classifier": "net.classifier",
@@ -128,6 +129,7 @@ _HOMES = {
     "KeepLast": "solver.callbacks",
     "METHODS": "decompose.factorize",
     "MNIST_FILES": "data.download",
+    "MNIST_SHA256": "data.datasets",
     "MNIST_URL": "data.download",
     "Model": "proto.model",
     "Net": "net.net",
@@ -149,6 +151,7 @@ _HOMES = {
     "certify": "decompose.certificate",
     "check": "export.check",
     "check_onnx": "export.onnx",
+    "check_published": "data.datasets",
     "common_shapes": "net.comparison",
     "compare_blobs": "net.comparison",
     "compare_cost": "decompose.cost",
@@ -226,10 +229,12 @@ _HOMES = {
 
 __all__ = [
     "CIFAR10_FILES",
+    "CIFAR10_SHA256",
     "CIFAR10_URL",
     "IMAGENET_PARTS",
     "METHODS",
     "MNIST_FILES",
+    "MNIST_SHA256",
     "MNIST_URL",
     "BlobComparison",
     "CaffeCompatError",
@@ -274,6 +279,7 @@ __all__ = [
     "certify",
     "check",
     "check_onnx",
+    "check_published",
     "common_shapes",
     "compare_blobs",
     "compare_cost",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,10 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
     models = [cc.read_model(arguments.net, arguments.weights or None)]
     if arguments.other and not is_dump:
         models.append(cc.read_model(arguments.other, arguments.other_weights or arguments.weights or None))
-    shapes = cc.common_shapes(models, arguments.phase, dict(arguments.input))
+    folders = [Path(path).parent for path in (arguments.net, arguments.other)[: len(models)]]
+    shapes = cc.common_shapes(models, arguments.phase, dict(arguments.input), folders=folders)
     nets = [
-        cc.Net(model, arguments.phase, compat=arguments.compat, input_shapes=each)
-        for model, each in zip(models, shapes, strict=True)
+        cc.Net(model, arguments.phase, compat=arguments.compat, input_shapes=each, folder=folder)
+        for model, each, folder in zip(models, shapes, folders, strict=True)
     ]
     if len(nets) == 2 and not models[1].weights:
         nets[1].load_weights(nets[0].weights())  # random ones, or those in A itself

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands import OneLineParser, extract, imagenet
 from caffe_compat.commands.gflags import translate
+
+Published = tuple[str, tuple[str, ...], Mapping[str, str]]  # address, files there, checksums of what they hold
 
 
 class ToolParser(OneLineParser):
@@ -52,23 +54,26 @@ def _add_data_set(parser: argparse.ArgumentParser) -> None:
     add_backend(parser)
 
 
-def _make(make: Callable[..., list[Path]], arguments: argparse.Namespace, url: str, files: tuple[str, ...]) -> int:
+def _make(make: Callable[..., list[Path]], arguments: argparse.Namespace, published: Published) -> int:
     began = time.monotonic()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    options = {} if arguments.check else {"checksums": None}
-    source = arguments.source or cc.download(arguments.url or url, files, arguments.out)
-    for path in make(source, arguments.out, arguments.backend.upper(), **options):
+    url, files, checksums = published
+    checksums = checksums if arguments.check else {}
+    source = arguments.source or cc.download(
+        arguments.url or url, files, arguments.out, lambda folder: cc.check_published(folder, checksums)
+    )
+    for path in make(source, arguments.out, arguments.backend.upper(), checksums or None):
         print(path)
     print(f"done in {time.monotonic() - began:.1f} s")
     return 0
 
 
 def _cifar10(arguments: argparse.Namespace) -> int:
-    return _make(cc.make_cifar10, arguments, cc.CIFAR10_URL, cc.CIFAR10_FILES)
+    return _make(cc.make_cifar10, arguments, (cc.CIFAR10_URL, cc.CIFAR10_FILES, cc.CIFAR10_SHA256))
 
 
 def _mnist(arguments: argparse.Namespace) -> int:
-    return _make(cc.make_mnist, arguments, cc.MNIST_URL, cc.MNIST_FILES)
+    return _make(cc.make_mnist, arguments, (cc.MNIST_URL, cc.MNIST_FILES, cc.MNIST_SHA256))
 
 
 def _add_imageset(parser: argparse.ArgumentParser) -> None:

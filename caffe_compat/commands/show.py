@@ -46,7 +46,7 @@ def build(model: cc.Model, folder: Path, arguments: argparse.Namespace) -> cc.Ne
     """The net of `model`, whose data may lie in `folder`; an error tells the option that helps."""
     given = dict(arguments.input)
     try:
-        told = cc.common_shapes([model], arguments.phase, given, arguments.level, arguments.stage, folder)
+        told = cc.common_shapes([model], arguments.phase, given, arguments.level, arguments.stage, [folder])
         return cc.Net(
             model,
             phase=arguments.phase,

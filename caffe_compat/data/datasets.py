@@ -75,6 +75,13 @@ def make_mnist(
     return made
 
 
+def check_published(folder: Path, checksums: Mapping[str, str]) -> None:
+    """DataError where a file in `folder`, packed in an archive or not, is not what `checksums` says of its name."""
+    for name in checksums:
+        for content in _found(folder, name):
+            _check(folder, name, content, checksums)
+
+
 def read_idx(name: str, content: bytes) -> np.ndarray:
     """The array of an idx file: (images, rows, columns) or (labels,), uint8; `name` is for messages."""
     magic = int.from_bytes(content[:4], "big")
@@ -104,12 +111,17 @@ def _numbered(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[bytes, b
 def _content(source: Path, name: str, checksums: Mapping[str, str] | None) -> bytes:
     """The bytes of the file `name` in `source`: a folder, one that holds it, or a tar archive; unpacked, checked."""
     for content in _found(source, name):
-        found = hashlib.sha256(content).hexdigest()
-        if checksums is not None and found != checksums[name]:
-            wanted = f"{checksums[name][:16]}..."
-            raise DataError(f"{source}: {name} has sha256 {found[:16]}..., as published {wanted}; get it again")
+        if checksums is not None:
+            _check(source, name, content, checksums)
         return content
     raise DataError(f"{source}: no {name} there")
+
+
+def _check(source: Path, name: str, content: bytes, checksums: Mapping[str, str]) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != checksums[name]:
+        wanted = f"{checksums[name][:16]}..."
+        raise DataError(f"{source}: {name} has sha256 {found[:16]}..., as published {wanted}; get it again")
 
 
 def _found(source: Path, name: str) -> Iterable[bytes]:

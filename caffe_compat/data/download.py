@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import os
+import shutil
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,27 +20,34 @@ _TIMEOUT = 30  # seconds without a byte
 _CHUNK = 1 << 18  # bytes
 
 
-def download(url: str, names: Sequence[str], folder: Path) -> Path:
+def download(url: str, names: Sequence[str], folder: Path, check: Callable[[Path], None] = lambda folder: None) -> Path:
     """Get `url`/name for each of `names` into `folder`, which it gives; what is there already stays.
 
+    A new file comes to a folder of its own first; `check` is given that folder, and what it refuses does not stay.
     Progress goes to a terminal's stderr. DataError, which says what to put where, where a file cannot be had whole;
-    nothing half done is left. What the files hold is checked by who reads them.
+    nothing half done is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / ".fetched"
     for name in names:
         if (folder / name).exists():
             continue
-        part = folder / f"{name}.part"
         try:
-            _fetch(f"{url}/{name}", part)
-            os.replace(part, folder / name)
+            shutil.rmtree(fresh, ignore_errors=True)  # of a run that was killed
+            fresh.mkdir()
+            _fetch(f"{url}/{name}", fresh / name)
+            check(fresh)
+            (fresh / name).replace(folder / name)
+        except DataError as error:
+            why = str(error).removeprefix(f"{fresh}: ")
+            raise DataError(f"{url}/{name}: {why}; what was fetched is not kept") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             why = " ".join(str(getattr(error, "reason", "") or error).split())
             raise DataError(
                 f"{url}/{name}: cannot be fetched ({why}); put {', '.join(names)} into a folder DIR and say --from DIR"
             ) from error
         finally:
-            part.unlink(missing_ok=True)
+            shutil.rmtree(fresh, ignore_errors=True)
     return folder
 
 

@@ -7,6 +7,7 @@ itself stays untouched, may be locked by another program, not closed properly, o
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import shutil
@@ -22,6 +23,7 @@ from caffe_compat.errors import DataError
 
 _COUNT_UP_TO = 1 << 29  # bytes of a database whose records are counted on opening; counting reads all of it
 _COMMIT_EVERY = 1000
+_VIEW = "leveldb-view-"
 _TABLES = (".ldb", ".sst")
 
 
@@ -83,7 +85,8 @@ def write_leveldb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> int:
 
 def _open_view(path: Path) -> tuple[Path, Any]:
     plyvel = _module()
-    folder = Path(tempfile.mkdtemp(prefix="leveldb-view-"))
+    _remove_left_views()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_VIEW}{os.getpid()}-"))
     try:
         for file in path.iterdir():
             if file.suffix in _TABLES:
@@ -94,6 +97,19 @@ def _open_view(path: Path) -> tuple[Path, Any]:
     except (OSError, plyvel.Error) as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise DataError(f"{path}: LevelDB cannot be opened ({_text(error)})") from error
+
+
+def _remove_left_views() -> None:
+    """Remove the views of processes that were killed: nobody holds LevelDB's lock on them any more."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_VIEW}*/LOCK"):
+        if lock.parent.name.startswith(f"{_VIEW}{os.getpid()}-"):
+            continue  # to open and close it would give up this process's own lock
+        try:
+            with lock.open("r+b") as file:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # in use, or another user's
+        shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _remove_view(process: int, folder: Path, database: Any, iterators: set[Any]) -> None:

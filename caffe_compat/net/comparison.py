@@ -148,16 +148,16 @@ def common_shapes(
     given: Mapping[str, Shape],
     level: int = 0,
     stages: Iterable[str] = (),
-    folder: Path | None = None,
+    folders: Sequence[Path | None] = (),
 ) -> list[dict[str, Shape]]:
     """For each model the input shapes with which its net can be built although data is not here.
 
     What is `given` counts first, then what an Input of any of the models declares for the same blob, then what the
-    net itself tells. For labels beside such a blob: its batch. Data is also looked for in `folder`.
+    net itself tells. For labels beside such a blob: its batch. Data is also looked for in `folders`, one a model.
     """
     graphs = [build_graph(model.net, phase, level, tuple(stages), loss_types()) for model in models]
     sources = [[node.param for node in graph.nodes if not node.bottoms] for graph in graphs]
-    context = Context(phase, folder=folder)
+    contexts = [Context(phase, folder=folder) for folder in folders or [None] * len(models)]
     known: dict[str, Shape] = {}
     for param in (each for layers in sources for each in layers if each.type == "Input"):
         shapes = [tuple(shape.dim) for shape in param.input_param.shape]
@@ -165,7 +165,7 @@ def common_shapes(
     known.update(given)
     return [
         {name: shape for param in layers for name, shape in _shapes_of(model, param, context, known, given).items()}
-        for model, layers in zip(models, sources, strict=True)
+        for model, layers, context in zip(models, sources, contexts, strict=True)
     ]
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from caffe_compat.errors import DataError, WriteError
+
+_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # what mkstemp makes of the prefix and suffix below
+_STALE = 3600  # seconds without a write after which a writer counts as killed
 
 
 @contextmanager
@@ -16,10 +21,12 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A new empty file beside `path` to write to; on leaving it takes the place of `path`.
 
     The bytes reach the disk before the name changes. Where anything fails, whatever stood at `path` stays as it was and
-    the new file is removed. Raises WriteError where the folder is missing or the disk is full.
+    the new file is removed; those that killed writers left in the folder go an hour after their last write. Raises
+    WriteError where the folder is missing or the disk is full.
     """
     path = Path(path)
     try:
+        _remove_stale(path.parent)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         temporary = Path(name)
         try:
@@ -34,6 +41,15 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         kept = "; the file that stood there is unchanged" if path.exists() else ""
         raise WriteError(f"{path}: cannot be written: {error.strerror or error}{kept}") from error
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove the temporary files in `folder` that nobody writes to any more."""
+    for entry in os.scandir(folder):
+        if _PART.fullmatch(entry.name):
+            with suppress(OSError):  # another process may remove it too
+                if time.time() - entry.stat().st_mtime > _STALE:
+                    os.unlink(entry)
 
 
 def _mode(path: Path) -> int:

@@ -24,6 +24,14 @@ def test_a_net_and_its_deploy_form_are_equal(problem, weights, capsys):
     assert "only in the second: prob" in printed and "3 blobs are equal" in printed
 
 
+def test_data_beside_a_net_is_found_from_another_working_directory(problem, weights, tmp_path, monkeypatch, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    net = str(problem.folder / "net.prototxt")
+    assert main(["compare", net, net, "--weights", str(problem.folder / "w.caffemodel")]) == 0
+    assert "blobs are equal" in capsys.readouterr().out
+
+
 def test_a_dump_can_be_written_and_compared_with(problem, weights, capsys):
     assert main(["compare", "net.prototxt", "--weights", "w.caffemodel", "--dump", "blobs.npz"]) == 0
     with np.load("blobs.npz") as dump:

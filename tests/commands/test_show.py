@@ -50,7 +50,7 @@ def test_a_net_without_its_data_asks_for_the_shapes(problem, capsys):
     (problem.folder / "list.txt").unlink()
     assert main(["show", "net.prototxt"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "'list.txt' is not in" in line
+    assert "'list.txt' is not at" in line
     assert line.endswith("; or tell the shapes: --input data=N,C,H,W --input label=N")
 
 

@@ -1,15 +1,14 @@
 """What `data info` and `data pad` say and do, on databases that Caffe wrote."""
 
 import numpy as np
-import pytest
 
 from caffe_compat.data.contents import survey
 from caffe_compat.data.databases import open_database
 from caffe_compat.data.datum import encode_datum, encode_image_file, parse_datum
 from caffe_compat.data.lmdb import write_lmdb
 from caffe_compat.data.padding import pad_database
-from caffe_compat.errors import DataError
 from tests.conftest import golden
+from tests.data.refusals import error_of
 
 DB = golden("formats", "db")
 
@@ -40,13 +39,6 @@ def test_padding_adds_a_border_and_keeps_keys_and_labels(tmp_path):
         assert one.label == other.label and other.shape == (3, 34, 28)
         np.testing.assert_array_equal(other.array()[:, 4:-4, 4:-4], one.array())
         assert int(other.array().sum()) == int(one.array().sum()) + 9 * 3 * (34 * 28 - 26 * 20)
-
-
-def error_of(call, *arguments):
-    with pytest.raises(DataError) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_damaged_record_is_named(tmp_path):

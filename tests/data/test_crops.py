@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from caffe_compat.data.crops import Preprocessing, list_images, read_labels, read_mean_planes
-from caffe_compat.errors import DataError
 from caffe_compat.proto.binary import write_blob
+from tests.data.refusals import error_of
 
 RANDOM = np.random.RandomState(0)
 IMAGE = RANDOM.randint(0, 256, (9, 12, 3)).astype(np.uint8)
@@ -83,13 +83,6 @@ def test_means_come_from_binaryproto_and_npy_files(tmp_path: Path) -> None:
     np.save(tmp_path / "mean.npy", mean.astype(np.float64))
     for name in ("mean.binaryproto", "mean.npy"):
         np.testing.assert_array_equal(read_mean_planes(tmp_path / name), mean)
-
-
-def error_of(call, *arguments) -> str:
-    with pytest.raises(DataError) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_messages_say_what_does_not_fit(tmp_path: Path) -> None:

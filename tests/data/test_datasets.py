@@ -9,13 +9,13 @@ from google.protobuf import text_format
 
 from caffe_compat.data.databases import open_database
 from caffe_compat.data.datasets import CIFAR10_SHA256, make_cifar10, make_mnist, read_idx
-from caffe_compat.errors import DataError
 from caffe_compat.layers import stored  # noqa: F401  registers the layers
 from caffe_compat.layers.base import Context
 from caffe_compat.layers.registry import create_layer
 from caffe_compat.proto.binary import read_blob
 from caffe_compat.proto.schema import Datum, NetParameter
 from tests.conftest import golden, shared
+from tests.data.refusals import error_of
 
 
 def test_the_mean_of_cifar10_equals_caffes_to_the_byte(cifar10, published):
@@ -89,13 +89,6 @@ def test_mnist_equals_the_database_of_caffes_tool(tmp_path):
     ours, caffes = open_database(train), open_database(golden("formats", "db", "mnist_lmdb"))
     assert list(ours.key_order()) == list(caffes.key_order())
     assert [bytes(record) for record in ours.records()] == [bytes(record) for record in caffes.records()]
-
-
-def error_of(make, *arguments, **options):
-    with pytest.raises(DataError) as caught:
-        make(*arguments, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_missing_folder_and_a_missing_file_are_named(tmp_path):

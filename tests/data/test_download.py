@@ -3,6 +3,7 @@
 import functools
 import gzip
 import http.server
+import tarfile
 import threading
 
 import pytest
@@ -56,11 +57,26 @@ def test_mnist_is_fetched_and_made(serve, tmp_path, capsys):
     assert (out / cc.MNIST_FILES[0]).read_bytes() == (tmp_path / "published" / cc.MNIST_FILES[0]).read_bytes()
 
 
-def test_what_was_fetched_is_checked(serve, tmp_path, capsys):
+def test_what_was_fetched_is_checked_and_does_not_stay_where_it_is_wrong(serve, tmp_path, capsys):
     for name in cc.MNIST_FILES:
         (tmp_path / "published" / name).write_bytes(gzip.compress(IMAGES.read_bytes()))
-    assert main(["data", "mnist", "--url", serve(), "--out", str(tmp_path / "out")]) == 2
-    assert "train-images-idx3-ubyte has sha256 " in capsys.readouterr().err
+    url = serve()
+    assert main(["data", "mnist", "--url", url, "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"caffe-compat: {url}/train-images-idx3-ubyte.gz: train-images-idx3-ubyte has sha256 ")
+    assert "as published ba891046e6505d7a" in message and message.count("\n") == 1
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_archive_of_other_content_does_not_stay(serve, tmp_path, capsys):
+    (tmp_path / "data_batch_3.bin").write_bytes(b"other")
+    with tarfile.open(tmp_path / "published" / "cifar-10-binary.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "data_batch_3.bin", "cifar-10-batches-bin/data_batch_3.bin")
+    (tmp_path / "out" / ".fetched").mkdir(parents=True)
+    (tmp_path / "out" / ".fetched" / "left").write_bytes(b"by a run that was killed")
+    assert main(["data", "cifar10", "--url", serve(), "--out", str(tmp_path / "out")]) == 2
+    assert "data_batch_3.bin has sha256 " in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_file_that_is_there_is_not_fetched_again(tmp_path):

@@ -7,6 +7,7 @@ from caffe_compat.data.image_lists import ImageBatches, Loading, read_image_list
 from caffe_compat.data.images import encode_image
 from caffe_compat.data.transform import Transform
 from caffe_compat.errors import DataError
+from tests.data.refusals import error_of
 
 
 @pytest.fixture
@@ -51,13 +52,6 @@ def test_skip_starts_within_so_many_images(entries, tmp_path):
 def test_ranks_share_the_list_in_turn(entries, tmp_path):
     shown = [labels(batches(entries, tmp_path, 3, rank=rank, ranks=2), 4) for rank in range(2)]
     assert [label for together in zip(*shown, strict=True) for label in together] == [n % 10 for n in range(24)]
-
-
-def error_of(call, *arguments):
-    with pytest.raises(DataError) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

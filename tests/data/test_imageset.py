@@ -12,8 +12,8 @@ from caffe_compat.data.datum import parse_datum
 from caffe_compat.data.image_lists import read_image_list
 from caffe_compat.data.images import encode_image, read_image
 from caffe_compat.data.imageset import Conversion, make_imageset
-from caffe_compat.errors import DataError
 from tests.conftest import golden
+from tests.data.refusals import error_of
 
 CASES = {
     "raw_lmdb": ("list.txt", Conversion()),
@@ -90,17 +90,12 @@ def test_shuffle_keeps_every_image_and_repeats_with_its_seed(photos, tmp_path):
     assert sorted(orders[0]) == list(range(25)) and orders[0] == orders[1] != orders[2] != list(range(25))
 
 
-def error_of(*arguments, **options):
-    with pytest.raises(DataError) as caught:
-        make_imageset(*arguments, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 def test_a_missing_image_is_named_and_nothing_is_left(photos, tmp_path):
     root, entries = photos
     os.remove(root + "photo 7.png")
-    assert "photo 7.png: the image cannot be read (No such file" in error_of(entries, root, tmp_path / "db")
+    assert "photo 7.png: the image cannot be read (No such file" in error_of(
+        make_imageset, entries, root, tmp_path / "db"
+    )
     assert not (tmp_path / "db").exists() and not (tmp_path / "db.partial").exists()
 
 
@@ -116,14 +111,16 @@ def test_skip_bad_leaves_out_and_tells_which(photos, tmp_path):
 def test_check_size_names_the_image_that_differs(photos, tmp_path):
     root, entries = photos
     Path(root + "photo4.png").write_bytes(encode_image(np.zeros((6, 6, 3), np.uint8), "png"))
-    message = error_of(entries, root, tmp_path / "db", conversion=Conversion(check_size=True))
+    message = error_of(make_imageset, entries, root, tmp_path / "db", conversion=Conversion(check_size=True))
     assert message == f"{root}photo4.png: has 108 values, images before it 90; resize them"
 
 
 def test_check_size_looks_into_image_files_too(photos, tmp_path):
     root, entries = photos
     Path(root + "photo4.png").write_bytes(encode_image(np.zeros((6, 6, 3), np.uint8), "png"))
-    message = error_of(entries, root, tmp_path / "db", conversion=Conversion(encoded=True, check_size=True))
+    message = error_of(
+        make_imageset, entries, root, tmp_path / "db", conversion=Conversion(encoded=True, check_size=True)
+    )
     assert message == f"{root}photo4.png: has 108 values, images before it 90; resize them"
 
 
@@ -142,7 +139,7 @@ def test_an_interrupted_run_is_taken_up_where_it_stopped(photos, tmp_path, monke
     root, entries = photos
     missing = Path(root + "photo 13.png").read_bytes()
     os.remove(root + "photo 13.png")
-    error_of(entries, root, tmp_path / "db", resume=True)
+    error_of(make_imageset, entries, root, tmp_path / "db", resume=True)
     assert (tmp_path / "db.partial").exists()
     Path(root + "photo 13.png").write_bytes(missing)
     os.remove(root + "photo0.png")  # stored already, so not read again
@@ -154,24 +151,24 @@ def test_an_interrupted_run_is_taken_up_where_it_stopped(photos, tmp_path, monke
 def test_leveldb_cannot_be_resumed(photos, tmp_path):
     root, entries = photos
     assert "only an LMDB can be written in several runs" in error_of(
-        entries, root, tmp_path / "db", "LEVELDB", resume=True
+        make_imageset, entries, root, tmp_path / "db", "LEVELDB", resume=True
     )
 
 
 def test_one_new_size_alone_is_refused(photos, tmp_path):
     root, entries = photos
-    message = error_of(entries, root, tmp_path / "db", conversion=Conversion(height=5))
+    message = error_of(make_imageset, entries, root, tmp_path / "db", conversion=Conversion(height=5))
     assert message == "resize_height and resize_width: give both, or neither"
 
 
 def test_an_encoder_that_does_not_exist(photos, tmp_path):
     root, entries = photos
-    message = error_of(entries, root, tmp_path / "db", conversion=Conversion(encode_type="xyz"))
+    message = error_of(make_imageset, entries, root, tmp_path / "db", conversion=Conversion(encode_type="xyz"))
     assert message == "OpenCV cannot encode images as 'xyz'; use png or jpg"
 
 
 def test_a_place_that_cannot_be_written(photos, tmp_path):
     root, entries = photos
     (tmp_path / "file").touch()
-    message = error_of(entries, root, tmp_path / "file" / "db")
+    message = error_of(make_imageset, entries, root, tmp_path / "file" / "db")
     assert message.startswith(f"{tmp_path}/file/db: cannot be written (")

@@ -6,7 +6,7 @@ import pytest
 from caffe_compat.data.images import encode_image
 from caffe_compat.data.transform import Transform
 from caffe_compat.data.windows import Sampling, WindowBatches, read_window_file
-from caffe_compat.errors import DataError
+from tests.data.refusals import error_of
 
 FILE = """# 0
 {folder}/a.png
@@ -64,13 +64,6 @@ def test_a_batch_is_the_same_each_time_it_is_read(windows):
     batches = WindowBatches(windows, "", Sampling(8), Transform("w", True, crop=4, mirror=True), seed=5)
     for first, second in zip(batches.read(3), batches.read(3), strict=True):
         np.testing.assert_array_equal(first, second)
-
-
-def error_of(call, *arguments):
-    with pytest.raises(DataError) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Files are written whole or not at all, and found where Caffe finds them."""
 
 import errno
+import os
+import time
 
 import pytest
 
@@ -30,6 +32,17 @@ def test_failure_while_writing_leaves_the_old_file_and_no_rest(tmp_path):
     )
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_goes_after_an_hour(tmp_path):
+    stale, fresh, other = (tmp_path / name for name in (".a.bin.ab3_xyz9.part", ".b.bin.ab3_xyz8.part", "c.bin.part"))
+    for left in (stale, fresh, other):
+        left.write_bytes(b"half")
+    for old in (stale, other):
+        os.utime(old, (time.time() - 4000,) * 2)
+    with write_atomically(tmp_path / "d.bin") as temporary:
+        temporary.write_bytes(b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {fresh.name, other.name, "d.bin"}
 
 
 def test_working_directory_comes_before_the_folder_of_the_naming_file(tmp_path, monkeypatch):
