@@ -26,7 +26,7 @@ from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.registry import create_layer, layer_class, loss_types
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.params import learnable_params
-from caffe_compat.net.shapes import check_counts, top_shapes
+from caffe_compat.net.shapes import check_tops_and_bottoms, top_shapes
 from caffe_compat.net.sources import fitting_shapes, stated_shapes
 from caffe_compat.net.weights import misfits
 from caffe_compat.proto import dialects
@@ -148,12 +148,12 @@ class _Walk:
         kind = layer_class(node.param)
         if issubclass(kind, SourceLayer):
             source = kind(node.param, self.context)
-            check_counts(node, source)
+            check_tops_and_bottoms(node, source)
             self.shapes.update(zip(node.tops, self._source(node, source), strict=False))
             return
         with torch.device("meta"):  # shapes without memory or random numbers
             layer = create_layer(node.param, self.context)
-            check_counts(node, layer)
+            check_tops_and_bottoms(node, layer)
             bottoms = [self.shapes[blob] for blob in node.bottoms]
             layer.setup(bottoms)
             self.layers.append(layer)

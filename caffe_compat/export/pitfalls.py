@@ -59,6 +59,8 @@ def _same_memory(graph: Graph, sharing: Mapping[Blob, Blob]) -> Iterator[list[in
 
 def _misread(graph: Graph, node: Node, at: int, other: Node, place: int, sharing: Mapping[Blob, Blob]) -> str:
     """What `other` would find changed by the in-place layer `node`; empty where nothing."""
+    if other is node and graph.phase == "TRAIN" and _needs_what_it_overwrites(node.param):
+        return f"layer '{node.name}': in Caffe, its gradient is computed from its bottom, which it overwrites"
     if other is node or _shares(other):
         return ""
     root, kind = _chain(node.tops[0], sharing)[-1], other.param.type
@@ -75,6 +77,10 @@ def _misread(graph: Graph, node: Node, at: int, other: Node, place: int, sharing
     if before and kind in _NEED_BOTTOM and not _in_place(other):
         return f"{start}its bottom '{_own_name(before[0], sharing)}', from which its gradient is computed; {remedy}"
     return ""
+
+
+def _needs_what_it_overwrites(param: Any) -> bool:
+    return param.type in ("BNLL", "Clip", "Log") or (param.type == "Power" and param.power_param.power not in (0, 1))
 
 
 def _in_place(node: Node) -> bool:

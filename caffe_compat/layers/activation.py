@@ -112,6 +112,8 @@ class TanH(Elementwise):
 class AbsVal(Elementwise):
     """|x|; the gradient at 0 is 0."""
 
+    works_in_place = False
+
     def forward(self, *bottoms: Tensor) -> Tensor:
         return bottoms[0].abs()
 

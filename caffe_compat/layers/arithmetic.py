@@ -163,6 +163,8 @@ class ArgMax(Layer):
         shape = bottom_shapes[0]
         if self.axis is None:
             size = math.prod(shape[1:])
+            if not shape:
+                raise ShapeError(f"layer '{self.name}': a bottom without axes has no images; give axis, or a batch")
             top = (shape[0], 2 if self.out_max_val else 1, self.top_k, *(1,) * (len(shape) - 3))
         else:
             axis = self.canonical_axis(self.axis, shape)
@@ -181,7 +183,7 @@ class ArgMax(Layer):
         if self.axis is not None:
             values, indices = self._largest(x, self.axis)
             return values if self.out_max_val else indices
-        values, indices = self._largest(x.flatten(1), 1)
+        values, indices = self._largest(x.reshape(x.shape[0], -1), 1)
         top = torch.stack((indices, values), 1) if self.out_max_val else indices
         return top.reshape(self.top_shapes([tuple(x.shape)])[0])
 

@@ -60,6 +60,10 @@ class InfogainLoss(LossLayer):
         self.axis: int = param.infogain_loss_param.axis if self.takes_scores else 1
         self.ignore_label: int | None = given(param.loss_param, "ignore_label") if self.takes_scores else None
         self.normalization = normalization(param.loss_param, "VALID") if self.takes_scores else "BATCH_SIZE"
+        if self.takes_scores and param.loss_param.HasField("normalize"):
+            raise UnsupportedParameterError(
+                f"layer '{self.name}': loss_param.normalize is not for InfogainLoss; give normalization"
+            )
         self.register_buffer("matrix", None, persistent=False)
 
     def setup(self, bottom_shapes: list[Shape]) -> None:

@@ -31,7 +31,9 @@ class BatchNorm(Layer):
         self.fraction: float = param.moving_average_fraction
         testing = self.context.phase == "TEST"
         self.use_global_stats: bool = param.use_global_stats if param.HasField("use_global_stats") else testing
-        self.channels = bottom_shapes[0][1] if len(bottom_shapes[0]) > 1 else 1
+        if len(bottom_shapes[0]) < 2:
+            raise ShapeError(f"layer '{self.name}': bottom {bottom_shapes[0]} has no axis 1 for the channels")
+        self.channels = bottom_shapes[0][1]
         for shape in ((self.channels,), (self.channels,), (1,)):
             self.add_blob(shape, _ZERO)
 
@@ -42,28 +44,26 @@ class BatchNorm(Layer):
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape = bottom_shapes[0]
-        if len(shape) > 1 and shape[1] != self.channels:
-            raise ShapeError(f"layer '{self.name}': bottom {shape} has {shape[1]} channels, the blobs {self.channels}")
+        if shape[1:2] != (self.channels,):
+            raise ShapeError(f"layer '{self.name}': bottom {shape}, wanted {self.channels} channels on axis 1")
         return [shape]
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         (bottom,) = bottoms
-        columns = bottom if bottom.dim() > 1 else bottom.unsqueeze(1)
         stored_mean, stored_var, factor = (self.blob(index).detach() for index in range(3))
         if self.use_global_stats:
             unit = torch.where(factor == 0, factor, 1 / factor)
             mean, var = stored_mean * unit, stored_var * unit
-            top = torch.batch_norm(columns, None, None, mean, var, False, 0.0, self.eps, False)
-            return top.view(bottom.shape) if bottom.dim() == 1 else top
+            return torch.batch_norm(bottom, None, None, mean, var, False, 0.0, self.eps, False)
         mean, var = torch.zeros_like(stored_mean), torch.zeros_like(stored_var)
         # with momentum 1 the running statistics become those of this batch, the variance unbiased as Caffe stores it
-        top = torch.batch_norm(columns, None, None, mean, var, True, 1.0, self.eps, False)
-        if columns.numel() == self.channels:  # one value a channel: Caffe's m / (m - 1) is 1 there, torch's infinite
-            var.zero_()
+        top = torch.batch_norm(bottom, None, None, mean, var, True, 1.0, self.eps, False)
+        if bottom.numel() == self.channels:  # one value a channel: Caffe's m / (m - 1) is 1 there, torch's infinite
+            var = torch.zeros_like(var)  # not zero_(): the backward pass reads the other one
         stored_mean.mul_(self.fraction).add_(mean)
         stored_var.mul_(self.fraction).add_(var)
         factor.mul_(self.fraction).add_(1)
-        return top.view(bottom.shape) if bottom.dim() == 1 else top
+        return top
 
 
 class _Broadcast(Layer):
@@ -146,24 +146,26 @@ class Bias(_Broadcast):
 class MVN(Layer):
     """(x - mean) / (std + eps) over the axes behind the channels, or behind the batch with across_channels.
 
-    normalize_variance false leaves out the division. std is that of the whole set, not the unbiased one.
+    normalize_variance false leaves out the division. std is that of the whole set, not the unbiased one. The top
+    always has 4 axes, those that the bottom lacks of size 1 behind the others.
     """
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         if len(bottom_shapes[0]) > 4:
             raise ShapeError(f"layer '{self.name}': bottom {bottom_shapes[0]} has more than Caffe's 4 axes")
-        return [bottom_shapes[0]]
+        return [self._four_axes(bottom_shapes[0])]
+
+    def _four_axes(self, shape: Shape) -> Shape:
+        return (*shape, *[1] * (4 - len(shape)))
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        (bottom,) = bottoms
         param = self.param.mvn_param
-        shape = (*bottom.shape, *[1] * (3 - bottom.dim()))
-        planes = bottom.reshape(shape)
+        planes = bottoms[0].reshape(self._four_axes(bottoms[0].shape))
         axes = tuple(range(1 if param.across_channels else 2, planes.dim()))
         if param.normalize_variance:
             top: Tensor = _Standardize.apply(planes, axes, param.eps)  # type: ignore[no-untyped-call]
-            return top.view(bottom.shape) if bottom.dim() < 3 else top
-        return (planes - planes.mean(axes, keepdim=True)).view(bottom.shape)
+            return top
+        return planes - planes.mean(axes, keepdim=True)
 
 
 class _Standardize(torch.autograd.Function):

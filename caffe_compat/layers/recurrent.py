@@ -67,10 +67,10 @@ class RecurrentLayer(Layer):
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         x, cont = bottom_shapes[:2]
-        if len(x) < 2 or cont != x[:2]:
+        if len(x) < 3 or cont != x[:2]:
             raise ShapeError(
                 f"layer '{self.name}': bottoms '{self.param.bottom[0]}' {x} and '{self.param.bottom[1]}' {cont} must "
-                "be (T, N, ...) and (T, N)"
+                "be (T, N, C, ...) and (T, N)"
             )
         if self.static_input and bottom_shapes[2][0] != x[1]:
             raise ShapeError(
@@ -85,7 +85,7 @@ class RecurrentLayer(Layer):
         return [(x[0], x[1], self.num_output), *[state] * (self.states if self.expose_hidden else 0)]
 
     def forward(self, *bottoms: Tensor) -> Any:
-        x, cont = bottoms[0].flatten(2) if bottoms[0].dim() > 2 else bottoms[0].unsqueeze(2), bottoms[1].detach()
+        x, cont = bottoms[0].flatten(2), bottoms[1].detach()
         drive = functional.linear(x, self.blob(0), self.blob(1))
         if self.static_input:
             drive = drive + functional.linear(bottoms[2].flatten(1), self.blob(2))

@@ -90,6 +90,7 @@ class Slice(Layer):
 class Split(Layer):
     """The bottom at every top; the gradient is the sum of theirs."""
 
+    works_in_place = False
     tops = Count(1)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -118,6 +119,8 @@ class Silence(Layer):
 class Flatten(Layer):
     """Axes `axis` to `end_axis` (both included) made one."""
 
+    works_in_place = False
+
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         self.axis: int = param.flatten_param.axis
@@ -143,6 +146,8 @@ class Reshape(Layer):
     The `num_axes` axes from `axis` on (all that follow, by default) are replaced by `shape`: a positive dim stands for
     itself, 0 copies the bottom's at the same place, one -1 takes what is left.
     """
+
+    works_in_place = False
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)

@@ -61,6 +61,7 @@ class Program:
         self.fx_graph = fx.Graph()
         self.values: dict[Blob, fx.Node] = {}
         self.loss: fx.Node | None = None
+        self.used = {bottom for node in graph.nodes for bottom in node.bottoms}
         nodes = dict(zip(self.modules, graph.nodes, strict=True))
         sources = {name: node for name, node in nodes.items() if isinstance(self.modules[name], SourceLayer)}
         for top in (top for node in sources.values() for top in node.tops if top.name in fed):
@@ -88,7 +89,7 @@ class Program:
         for top, value, weight in zip(node.tops, tops, loss_weights(node, self.modules[name]), strict=True):
             self.values[top] = value
             if weight:
-                self._add_loss(top, weight)
+                self._add_loss(top, weight, teaches=bool(node.param.loss_weight) or top not in self.used)
 
     def _input(self, blob: Blob, flow: bool) -> fx.Node:
         value = self.values[blob]
@@ -96,8 +97,15 @@ class Program:
             return value
         return self._add("call_method", "detach", (value,), f"{value.name}_detached")
 
-    def _add_loss(self, top: Blob, weight: float) -> None:
+    def _add_loss(self, top: Blob, weight: float, teaches: bool) -> None:
+        """Add weight * sum(top) to the total loss.
+
+        A loss that another layer reads has no gradient of its own unless the prototxt gives its loss_weight: that layer
+        overwrites it (Net::Init puts a Split between only for a given weight).
+        """
         term = self.values[top]
+        if not teaches:
+            term = self._add("call_method", "detach", (term,), f"{top.name}_detached")
         if self.shapes[top] != ():
             term = self._add("call_method", "sum", (term,), f"{top.name}_sum")
         if weight != 1:

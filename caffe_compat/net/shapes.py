@@ -29,7 +29,7 @@ def set_up_layers(
     def shapes_of(node: Node, bottom_shapes: list[Shape]) -> list[Shape]:
         phase = phase_name(node.param.phase)
         layer = create_layer(node.param, replace(context, phase=phase, fills=node.name not in given))
-        check_counts(node, layer)
+        check_tops_and_bottoms(node, layer)
         layers.append(layer)
         layer.setup(bottom_shapes)
         if not isinstance(layer, SourceLayer):
@@ -75,11 +75,16 @@ def top_shapes(node: Node, layer: Layer, bottom_shapes: list[Shape]) -> list[Sha
     return shapes
 
 
-def check_counts(node: Node, layer: Layer) -> None:
-    """GraphError where the layer takes another number of bottoms or tops than `node` has."""
+def check_tops_and_bottoms(node: Node, layer: Layer) -> None:
+    """GraphError where the layer takes another number of bottoms or tops than `node` has, or cannot work in place."""
     for word, blobs, count in (("bottoms", node.bottoms, layer.bottoms), ("tops", node.tops, layer.tops)):
         if len(blobs) not in count:
             found = ", ".join(f"'{blob.name}'" for blob in blobs) or "none"
             raise GraphError(
                 f"layer '{node.name}': type {node.param.type} takes {count} {word}, found {len(blobs)}: {found}"
             )
+    if not layer.works_in_place and any(top.name == node.bottoms[0].name for top in node.tops):
+        raise GraphError(
+            f"layer '{node.name}': type {node.param.type} does not work in place; give its top another name than "
+            f"'{node.bottoms[0].name}'"
+        )

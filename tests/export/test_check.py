@@ -108,6 +108,12 @@ def test_a_sigmoid_whose_top_is_changed_in_place_has_a_wrong_gradient():
     assert problems(text, phases=["TEST"]) == []
 
 
+def test_a_logarithm_in_place_has_a_wrong_gradient():
+    text = layer("s", "AbsVal") + in_place("l", "Log", "s") + LOSS
+    assert problems(text, phases=["TRAIN"]) == [("l", "in-place")]
+    assert problems(text, phases=["TEST"]) == []
+
+
 def test_the_usual_chain_in_place_is_no_problem():
     kinds = ("BatchNorm", "Scale", "ReLU", "Dropout")
     text = layer("c", "Convolution", more=CONV) + "".join(in_place(kind, kind, "c") for kind in kinds)

@@ -117,6 +117,8 @@ def test_argmax_gives_values_when_asked() -> None:
     x = torch.tensor([[[0.5, 2.0], [1.0, -1.0]]])
     both = build('type: "ArgMax" argmax_param { out_max_val: true top_k: 2 }', (1, 2, 2))(x)
     assert both.tolist() == [[[1, 2], [2, 1]]]
+    single = build('type: "ArgMax" argmax_param { out_max_val: true }', (2,))(torch.tensor([0.5, 2.0]))
+    assert single.tolist() == [[[0], [0.5]], [[0], [2]]]  # one axis: images of one value each
     along = build('type: "ArgMax" argmax_param { out_max_val: true axis: 2 }', (1, 2, 2))(x)
     assert along.tolist() == [[[2], [1]]]
 

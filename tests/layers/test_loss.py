@@ -133,6 +133,11 @@ def test_infogain_faults_are_named(tmp_path: Path) -> None:
         build('type: "InfogainLoss" infogain_loss_param { source: "none.binaryproto" }', (2, 3), (2,), folder=tmp_path)
 
 
+def test_infogain_loss_refuses_the_deprecated_normalize_as_caffe_does() -> None:
+    with pytest.raises(UnsupportedParameterError, match=r"loss_param\.normalize is not for InfogainLoss"):
+        build('type: "InfogainLoss" loss_param { normalize: true }', (2, 3), (2,), (3, 3))
+
+
 def test_l1_loss_is_the_mean_distance_and_flat_at_zero() -> None:
     a = torch.tensor([[1.0, -2.0], [3.0, 0.5]], requires_grad=True)
     loss = build('type: "L1Loss"', (2, 2), (2, 2))(a, torch.tensor([[0.0, 0.0], [3.0, 1.0]]))

@@ -88,15 +88,19 @@ def test_batch_norm_of_one_value_a_channel_stores_variance_zero() -> None:
     assert layer.blobs[0].tolist() == [1] * 4
 
 
-def test_batch_norm_of_one_axis_is_one_channel() -> None:
-    layer = build(BATCH_NORM, (5,), phase="TRAIN")
-    assert layer.blob_shapes == [(1,), (1,), (1,)]
-    top = layer(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]))
-    torch.testing.assert_close(top, torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]) / math.sqrt(2 + 0.0625))
+def test_batch_norm_refuses_a_bottom_without_an_axis_for_channels() -> None:
+    with pytest.raises(ShapeError, match=r"bottom \(5,\) has no axis 1"):
+        build(BATCH_NORM, (5,), phase="TRAIN")
+
+
+def test_batch_norm_of_one_value_a_channel_passes_no_gradient() -> None:
+    x = _random((1, 3)).float().requires_grad_()
+    build(BATCH_NORM, (1, 3), phase="TRAIN")(x).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [[0.0, 0.0, 0.0]]
 
 
 def test_batch_norm_refuses_other_channels() -> None:
-    with pytest.raises(ShapeError, match=r"bottom \(3, 5, 2\) has 5 channels, the blobs 4"):
+    with pytest.raises(ShapeError, match=r"bottom \(3, 5, 2\), wanted 4 channels"):
         build(BATCH_NORM, SHAPE).top_shapes([(3, 5, 2)])
 
 
@@ -185,10 +189,10 @@ def test_mvn_centres_each_plane_and_divides_by_std_plus_eps(shape: tuple[int, ..
     fields = f"across_channels: {str(across).lower()} normalize_variance: {str(divide).lower()} eps: 0.25"
     layer, x = build(f'type: "MVN" mvn_param {{ {fields} }}', shape), _random(shape)
     planes = x.reshape(*shape, *[1] * (4 - len(shape)))
-    expected = mean_variance(planes.numpy(), across, divide, 0.25).reshape(shape)
+    expected = mean_variance(planes.numpy(), across, divide, 0.25)  # of 4 axes, as Caffe's top always is
     np.testing.assert_allclose(layer(x), expected, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(
-        layer(planes.contiguous(memory_format=torch.channels_last)).reshape(shape), expected, rtol=1e-10, atol=1e-12
+        layer(planes.contiguous(memory_format=torch.channels_last)), expected, rtol=1e-10, atol=1e-12
     )
 
 

@@ -25,7 +25,7 @@ def _weights(layer: torch.nn.Module) -> list[np.ndarray]:
     return [blob.detach().numpy() for blob in layer.blobs]
 
 
-@pytest.mark.parametrize("features", [(3,), (2, 5), ()])
+@pytest.mark.parametrize("features", [(3,), (2, 5)])
 def test_lstm_is_that_of_the_loops_and_carries_its_state(features: tuple[int, ...]) -> None:
     layer = build(f'type: "LSTM" {PARAM}', (T, N, *features), (T, N)).double()
     h, c = np.zeros((N, D)), np.zeros((N, D))
@@ -100,7 +100,8 @@ def test_multiply_adds_count_every_weight_once_a_step() -> None:
     ("text", "shapes", "tops", "error", "message"),
     [
         ('type: "LSTM"', ((T, N, 3), (T, N)), 1, UnsupportedParameterError, "recurrent_param.num_output is 0"),
-        (f'type: "LSTM" {PARAM}', ((T, N, 3), (N, T)), 1, ShapeError, r"\(T, N, ...\) and \(T, N\)"),
+        (f'type: "LSTM" {PARAM}', ((T, N, 3), (N, T)), 1, ShapeError, r"\(T, N, C, ...\) and \(T, N\)"),
+        (f'type: "RNN" {PARAM}', ((T, N), (T, N)), 1, ShapeError, r"\(T, N, C, ...\) and \(T, N\)"),
         (f'type: "LSTM" {EXPOSED}', ((T, N, 3), (T, N)), 3, ShapeError, "wanted 4 bottoms"),
         (
             f'type: "RNN" {EXPOSED}',

@@ -95,6 +95,32 @@ def test_total_loss_is_the_weighted_sum_over_all_tops() -> None:
     torch.testing.assert_close(loss, 0.5 * every["a"].sum() + every["l"] + 3 * every["p"])
 
 
+@pytest.mark.parametrize(
+    ("loss_weight", "loss", "gradient"),
+    [  # from a CPU build of Caffe 1.0
+        ("", 341.25, [[220.5, 378.0], [598.5, 1008.0]]),
+        ("loss_weight: 1", 351.75, [[224.0, 384.0], [608.0, 1024.0]]),
+    ],
+)
+def test_a_loss_that_is_read_on_teaches_by_itself_only_with_a_given_weight(
+    loss_weight: str, loss: float, gradient: list[list[float]]
+) -> None:
+    model = net(
+        'layer { name: "b" type: "Input" top: "b" input_param { shape { dim: 2 dim: 2 } } }'
+        'layer { name: "a" type: "Input" top: "a" input_param { shape { dim: 2 dim: 2 } } }'
+        'layer { name: "p" type: "InnerProduct" bottom: "a" top: "p" '
+        "  inner_product_param { num_output: 2 bias_term: false } }"
+        f'layer {{ name: "e" type: "EuclideanLoss" bottom: "p" bottom: "b" top: "e" {loss_weight} }}'
+        'layer { name: "f" type: "Power" bottom: "e" top: "f" power_param { power: 2 } loss_weight: 3 }'
+    )
+    model.load_weights({"p": [np.array([[1, 0], [-1, 2]], np.float32)]})
+    inputs = {"a": [[1, 2], [3, 5]], "b": [[0, 2], [1, 1]], "data": np.zeros((2, 3))}
+    total = model.forward_with_loss(**inputs)[1]
+    total.backward()
+    assert total.item() == loss
+    assert model.params["p"][0].grad.tolist() == gradient
+
+
 def test_a_net_without_losses_has_loss_0() -> None:
     loss = net(relu("r", "data", "r")).forward_with_loss(data=np.ones((2, 3)))[1]
     assert loss.shape == () and loss == 0
@@ -147,6 +173,11 @@ def test_the_phase_of_a_layer_wins_over_that_of_the_net() -> None:
             ip("a", "data", "a") + ip("a", "a", "b"),
             GraphError,
             "two layers are named 'a'; blobs are kept by layer name, so rename one",
+        ),
+        (
+            'layer { name: "f" type: "Flatten" bottom: "data" top: "data" }',
+            GraphError,
+            "layer 'f': type Flatten does not work in place; give its top another name than 'data'",
         ),
     ],
 )
