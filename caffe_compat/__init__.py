@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from caffe_compat.decompose.factorize import METHODS, Factorization, factorize
     from caffe_compat.decompose.finetune import can_train, write_fine_tune_solver
     from caffe_compat.decompose.groups import merge_groups, regroup_weights, split_groups
-    from caffe_compat.decompose.latency import compare_time, ranks_by_latency
+    from caffe_compat.decompose.latency import ranks_by_latency
     from caffe_compat.decompose.ranks import (
         rank_by_energy,
         rank_by_norm,
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     )
     from caffe_compat.decompose.responses import decompose_by_responses, recalibrate
     from caffe_compat.decompose.rewrite import decompose
+    from caffe_compat.decompose.timing import compare_time, pinned
     from caffe_compat.export.check import check
     from caffe_compat.export.deploy import deploy
     from caffe_compat.export.onnx import check_onnx, to_onnx, write_onnx
@@ -155,7 +156,7 @@ _HOMES = {
     "common_shapes": "net.comparison",
     "compare_blobs": "net.comparison",
     "compare_cost": "decompose.cost",
-    "compare_time": "decompose.latency",
+    "compare_time": "decompose.timing",
     "complete_inputs": "net.comparison",
     "compute_mean": "data.mean",
     "convert_state": "proto.conversion",
@@ -185,6 +186,7 @@ _HOMES = {
     "own_preprocessing": "net.classifier",
     "pad_database": "data.padding",
     "parse_text": "proto.text",
+    "pinned": "decompose.timing",
     "process_count": "solver.distributed",
     "process_group": "solver.distributed",
     "prune_ranks": "recipes.rank_pruning",
@@ -313,6 +315,7 @@ __all__ = [
     "own_preprocessing",
     "pad_database",
     "parse_text",
+    "pinned",
     "process_count",
     "process_group",
     "prune_ranks",

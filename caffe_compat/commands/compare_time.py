@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,18 @@ def compare(arguments: argparse.Namespace) -> int:
     nets = [_net(path, arguments).to(device) for path in arguments.compare]
     inputs = shared_inputs(nets)
     rounds = max(arguments.iterations, 2)
-    layers = layer_times(nets, inputs, rounds, max(arguments.warm_up, 1))
-    whole = cc.compare_time(nets, inputs, rounds)
+    with cc.pinned(torch.get_num_threads()):
+        layers = layer_times(nets, inputs, rounds, max(arguments.warm_up, 1))
+    whole = {layout: cc.compare_time(nets, inputs, rounds, layout) for layout in layouts(device)}
     print(table(layers, whole))
     where = f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     print(f"ms of a forward pass in TEST; medians and quartiles of {rounds} rounds that take turns; {where}")
     return 0
+
+
+def layouts(device: str) -> tuple[str, ...]:
+    """How activations are laid out in the passes that are timed whole: as nets run, then otherwise."""
+    return ("channels_last", "contiguous") if device == "cpu" else ("channels_last",)
 
 
 def _net(path: str, arguments: argparse.Namespace) -> cc.Net:
@@ -73,8 +79,11 @@ def layer_times(nets: Sequence[cc.Net], inputs: dict[str, torch.Tensor], rounds:
     return times
 
 
-def table(layers: Sequence[Times], whole: Sequence[Sequence[float]]) -> str:
-    """A row for every layer of the first net with those of the second in its place, and one for the whole pass."""
+def table(layers: Sequence[Times], whole: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """A row for every layer of the first net with those of the second in its place, and one for each whole pass.
+
+    whole: {layout: seconds of every round of both nets}, the layout in which nets run first.
+    """
     rows: list[tuple[str, ...]] = [("layer", "A", "quartiles", "B", "quartiles", "A/B")]
     taken: set[str] = set()
     for name, seconds in layers[0].items():
@@ -83,7 +92,8 @@ def table(layers: Sequence[Times], whole: Sequence[Sequence[float]]) -> str:
         together = [sum(parts) for parts in zip(*(layers[1][other] for other in stand_ins), strict=True)]
         rows.append(_row(name, seconds, together))
     rows += [_row(name, [], seconds) for name, seconds in layers[1].items() if name not in taken]
-    rows.append(_row("total", whole[0], whole[1]))
+    for index, (layout, (before, after)) in enumerate(whole.items()):
+        rows.append(_row(f"total, {layout}" if index else "total", before, after))
     rows = [row for row in rows if set(row[1:]) != {"-"}]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)

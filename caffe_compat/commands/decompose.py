@@ -59,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads, for --budget latency")
     parser.add_argument(
+        "--latency-table", metavar="PATH", help="file of measured times to take and add to, for --budget latency"
+    )
+    parser.add_argument(
         "--input",
         type=input_shape,
         action="append",
@@ -213,7 +216,14 @@ def plan_budget(model: cc.Model, arguments: argparse.Namespace) -> cc.Plan:
         raise cc.RankError(f"--budget {arguments.budget}: wanted UNIT=SHARE with a unit of {', '.join(UNITS)}")
     shapes = dict(arguments.input) or None
     if unit == "latency":
-        plan = cc.ranks_by_latency(model, part, arguments.method, max(arguments.multiple, 1), input_shapes=shapes)
+        plan = cc.ranks_by_latency(
+            model,
+            part,
+            arguments.method,
+            max(arguments.multiple, 1),
+            input_shapes=shapes,
+            kept_in=arguments.latency_table,
+        )
     else:
         plan = cc.ranks_by_budget(
             model, part, UNITS[unit], arguments.method, arguments.multiple, arguments.enable_fc, shapes

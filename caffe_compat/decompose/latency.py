@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
-import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +13,14 @@ import torch
 from caffe_compat.decompose.bank import FilterBank, banks, find_layer
 from caffe_compat.decompose.budget import DENSE, Choice, Plan, Table, kept_energy, solve
 from caffe_compat.decompose.cost import layers_with_shapes
+from caffe_compat.decompose.latency_table import LatencyTable
 from caffe_compat.decompose.rewrite import decompose
+from caffe_compat.decompose.timing import compare_time
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.net import Net
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
 
-ROUNDS = 7
 FASTER = 0.97  # a chain is a choice only where its median is below this share of dense: noise never makes a net slower
 
 
@@ -32,14 +32,30 @@ def ranks_by_latency(
     grid: int = 8,
     device: str = "cpu",
     input_shapes: Mapping[str, Shape] | None = None,
+    kept_in: str | os.PathLike[str] | None = None,
 ) -> Plan:
     """The plan that keeps most energy at `share` of the measured time of all its Convolutions.
 
     Dense layers and chains (each method at up to `grid` ranks, a group's a multiple of `multiple`) are timed on
     `device` with the threads that torch has now, at the batch of the net. Where every chain is slower than its layer,
-    the plan is dense. Costs are in seconds. Raises RankError for a budget that nothing measured can meet.
+    the plan is dense; each chain of the plan is timed a second time, and is no choice if it is not faster then too.
+    kept_in: a JSON file of times to take and to add to, so that another search is quick. Costs are in seconds. Raises
+    RankError for a budget that nothing measured can meet.
     """
-    return solve(measured_table(model, methods, multiple, grid, device, input_shapes), share)
+    table = measured_table(model, methods, multiple, grid, device, input_shapes, kept_in)
+    bottoms = _bottoms(model, input_shapes)
+    confirmed: set[tuple[str, str, int]] = set()
+    while True:
+        plan = solve(table, share)
+        unsure = [(name, plan.methods[name], rank) for name, rank in plan.ranks.items()]
+        unsure = [each for each in unsure if each not in confirmed]
+        if not unsure:
+            return plan
+        for name, method, rank in unsure:
+            dense, low = _time_layer(model, name, bottoms[name], [(method, rank)], device)
+            confirmed.add((name, method, rank))
+            if low >= dense:
+                table[name] = [choice for choice in table[name] if (choice.method, choice.rank) != (method, rank)]
 
 
 def measured_table(
@@ -49,35 +65,29 @@ def measured_table(
     grid: int = 8,
     device: str = "cpu",
     input_shapes: Mapping[str, Shape] | None = None,
+    kept_in: str | os.PathLike[str] | None = None,
 ) -> Table:
-    """The choices of every Convolution: dense, and the chains that measured faster."""
-    bottoms = {layer.name: shapes[0] for layer, shapes, _ in layers_with_shapes(model, input_shapes) if shapes}
+    """The choices of every Convolution: dense, and the chains that measured faster; see `ranks_by_latency`."""
+    bottoms = _bottoms(model, input_shapes)
+    known = LatencyTable(kept_in, device)
     table: Table = {}
     for name, bank in banks(model).items():
-        if name in bottoms:
-            table[name] = _measure_layer(model, bank, bottoms[name], _candidates(bank, methods, multiple, grid), device)
+        if name not in bottoms:
+            continue
+        candidates = _candidates(bank, methods, multiple, grid)
+        layer = find_layer(model, name)
+        seconds = known.find(layer, bottoms[name], candidates)
+        if seconds is None:
+            seconds = _time_layer(model, name, bottoms[name], candidates, device)
+            known.add(layer, bottoms[name], candidates, seconds)
+        table[name] = _choices(bank, candidates, seconds)
+    known.write()
     return table
 
 
-def compare_time(nets: Sequence[Net], inputs: Mapping[str, Any], rounds: int = ROUNDS) -> list[list[float]]:
-    """Seconds of a forward pass of every net in every round; the nets take turns, after a pass to warm each."""
-    times: list[list[float]] = [[] for _ in nets]
-    with torch.inference_mode():
-        for net in nets:
-            net(**inputs)
-        for _ in range(rounds):
-            for net, seconds in zip(nets, times, strict=True):
-                _synchronize(net)
-                start = time.perf_counter()
-                net(**inputs)
-                _synchronize(net)
-                seconds.append(time.perf_counter() - start)
-    return times
-
-
-def _synchronize(net: Net) -> None:
-    if next((parameter.is_cuda for parameter in net.parameters()), False):
-        torch.cuda.synchronize()
+def _bottoms(model: Model, input_shapes: Mapping[str, Shape] | None) -> dict[str, Shape]:
+    """The shape of the first bottom of every layer that has one."""
+    return {layer.name: shapes[0] for layer, shapes, _ in layers_with_shapes(model, input_shapes) if shapes}
 
 
 def _candidates(bank: FilterBank, methods: Sequence[str], multiple: int, grid: int) -> list[tuple[str, int]]:
@@ -96,16 +106,20 @@ def _candidates(bank: FilterBank, methods: Sequence[str], multiple: int, grid: i
     return found
 
 
-def _measure_layer(
-    model: Model, bank: FilterBank, bottom: Shape, candidates: Sequence[tuple[str, int]], device: str
-) -> list[Choice]:
-    alone = _alone(model, bank.layer, bottom)
-    models = [alone, *(decompose(alone, {bank.layer: rank}, method) for method, rank in candidates)]
+def _time_layer(
+    model: Model, name: str, bottom: Shape, candidates: Sequence[tuple[str, int]], device: str
+) -> list[float]:
+    """Median seconds of the layer, then of each chain, on one random bottom."""
+    alone = _alone(model, name, bottom)
+    models = [alone, *(decompose(alone, {name: rank}, method) for method, rank in candidates)]
     nets = [Net(each).to(device).eval() for each in models]
     data = torch.randn(bottom, device=device)
     if len(bottom) == 4:
         data = data.contiguous(memory_format=torch.channels_last)
-    seconds = [statistics.median(rounds) for rounds in compare_time(nets, {"data": data})]
+    return [statistics.median(rounds) for rounds in compare_time(nets, {"data": data})]
+
+
+def _choices(bank: FilterBank, candidates: Sequence[tuple[str, int]], seconds: Sequence[float]) -> list[Choice]:
     kept = {method: kept_energy(bank, method) for method, _ in candidates}
     choices = [Choice(DENSE, None, seconds[0])]
     for (method, rank), spent in zip(candidates, seconds[1:], strict=True):

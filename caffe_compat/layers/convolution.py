@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Count, Layer, Shape
+from caffe_compat.layers.lanes import faster_form
 from caffe_compat.layers.layout import channels_last
 from caffe_compat.layers.registry import register
 from caffe_compat.layers.windows import (
@@ -123,8 +124,12 @@ class Convolution(_FilterBank):
 
     def filter(self, bottom: Tensor, weight: Tensor) -> Tensor:
         windows = self.windows
+        bottom = _reached(bottom, windows)
+        form = faster_form(bottom, weight, windows, self.group)
+        if form is not None:
+            return form(bottom, weight, self.bias, windows, self.group)
         return _CONVOLVE[len(windows.kernel)](
-            _reached(bottom, windows), weight, self.bias, windows.stride, windows.pad, windows.dilation, self.group
+            bottom, weight, self.bias, windows.stride, windows.pad, windows.dilation, self.group
         )
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from caffe_compat.errors import UnsupportedParameterError
+
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+_chosen = ["channels_last"]  # the last one holds; a list, for torch.compile follows one
+
+
+@contextmanager
+def laid_out(layout: str) -> Iterator[None]:
+    """Within this block Convolutions on a CPU take their bottoms in `layout`, one of LAYOUTS; for comparison."""
+    if layout not in LAYOUTS:
+        raise UnsupportedParameterError(f"layout is '{layout}'; known: {', '.join(LAYOUTS)}")
+    _chosen.append(layout)
+    try:
+        yield
+    finally:
+        _chosen.pop()
 
 
 def channels_last(bottom: Tensor) -> Tensor:
     """`bottom` as it is, or on a CPU a (batch, channels, height, width) one in torch.channels_last."""
     if bottom.dim() != 4 or bottom.device.type != "cpu":
         return bottom
+    if _chosen[-1] != "channels_last":
+        return bottom.contiguous()
     if bottom.shape[1] == 1 and bottom.is_contiguous():
         # one channel lies the same either way; only its strides tell the next layer which is meant
         batch, _, height, width = bottom.shape

@@ -15,6 +15,7 @@ from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.registry import loss_types
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.build import Program, partial_outputs
+from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.params import LearnableParam, learnable_params, rebound
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
 from caffe_compat.net.table import table
@@ -50,6 +51,7 @@ class Net(nn.Module):
         folder: Path | None = None,
     ) -> None:
         super().__init__()
+        keep_freed_memory()
         if compat not in COMPAT:
             raise GraphError(f"compat is '{compat}'; allowed: {', '.join(COMPAT)}")
         if not isinstance(model, (Model, NetParameter)):

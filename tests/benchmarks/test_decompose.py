@@ -1,4 +1,7 @@
-"""Low rank that is really faster: AlexNet at the paper's ranks, latency budgets, and how long decomposing takes."""
+"""Low rank that is really faster: AlexNet at the paper's ranks, latency budgets, and how long decomposing takes.
+
+The paper's speedups are of another CPU and another library, whose dense layers came less close to what the CPU can do.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +25,29 @@ pytestmark = pytest.mark.benchmark
 
 BATCH = int(os.environ.get("CAFFE_COMPAT_BATCH", "64"))
 LAYERS = {"conv3": (256, 384, 1), "conv4": (384, 384, 2), "conv5": (384, 256, 2)}  # channels, filters, groups
+LRA2 = {"conv3": 150, "conv4": 160, "conv5": 120}  # the fork's config file behind Tables 5 and 6
+FIRST = {  # of the same file: bottom, window, filters, and the rank of the separable chain
+    "conv1": ((3, 227, 227), "num_output: 96 kernel_size: 11 stride: 4", (96, 3, 11, 11), 8),
+    "conv2": ((96, 27, 27), "num_output: 256 kernel_size: 5 pad: 2 group: 2", (256, 48, 5, 5), 40),
+}
 ROUNDS = 15
 
 
-def alone(name: str) -> Model:
-    """One of AlexNet's last three Convolutions on its 13 x 13 input, with random weights."""
-    channels, filters, group = LAYERS[name]
+def alone(name: str) -> tuple[Model, torch.Tensor]:
+    """One of AlexNet's Convolutions with random weights, and a batch for it."""
+    if name in FIRST:
+        bottom, fields, shape, _ = FIRST[name]
+    else:
+        channels, filters, group = LAYERS[name]
+        bottom, shape = (channels, 13, 13), (filters, channels // group, 3, 3)
+        fields = f"num_output: {filters} kernel_size: 3 pad: 1 group: {group}"
+    dims = " ".join(f"dim: {size}" for size in (BATCH, *bottom))
     net = f"""
-    layer {{ name: "data" type: "Input" top: "data"
-      input_param {{ shape {{ dim: {BATCH} dim: {channels} dim: 13 dim: 13 }} }} }}
-    layer {{ name: "{name}" type: "Convolution" bottom: "data" top: "out"
-      convolution_param {{ num_output: {filters} kernel_size: 3 pad: 1 group: {group} }} }}
+    layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {dims} }} }} }}
+    layer {{ name: "{name}" type: "Convolution" bottom: "data" top: "out" convolution_param {{ {fields} }} }}
     """
-    weights = draw_weights({name: [[filters, channels // group, 3, 3], [filters]]})
-    return Model(parse_text(net, NetParameter), weights)
+    model = Model(parse_text(net, NetParameter), draw_weights({name: [list(shape), [shape[0]]]}))
+    return model, torch.randn(BATCH, *bottom).contiguous(memory_format=torch.channels_last)
 
 
 def speedups(models: list[Model], data: torch.Tensor) -> list[tuple[float, float]]:
@@ -56,27 +68,40 @@ def circumstances() -> str:
 @pytest.mark.parametrize("name", LAYERS)
 def test_alexnet_is_faster_at_the_papers_ranks_nearly_as_its_multiply_adds_say(name):
     channels, filters, group = LAYERS[name]
-    dense = alone(name)
+    dense, data = alone(name)
     ranks = {force: int(published("Table 4", f"AlexNet {force}", "rank")[name]) for force in ("none", "l2")}
-    data = torch.randn(BATCH, channels, 13, 13).contiguous(memory_format=torch.channels_last)
+    ranks["lra2"] = LRA2[name]
     found = speedups([dense, *(cc.decompose(dense, {name: rank}) for rank in ranks.values())], data)
+    paper = published("Table 4", "AlexNet l2", "CPU speedup")[name]
+    theory = {
+        force: cc.theoretical_speedup((filters, channels // group, 3, 3), rank // group * group, group)
+        for force, rank in ranks.items()
+    }
     for (force, rank), (speedup, spread) in zip(ranks.items(), found, strict=True):
-        theory = cc.theoretical_speedup((filters, channels // group, 3, 3), rank // group * group, group)
-        paper = published("Table 4", f"AlexNet {force}", "CPU speedup")[name]
-        print(
-            f"{name} {force} rank {rank}: {speedup:.2f}x +-{spread:.2f}, theory {theory:.2f}, paper's CPU {paper:.2f}"
-        )
-        assert speedup >= 0.85 * theory, circumstances()
-        if force == "l2":
-            assert speedup >= paper, circumstances()
+        part = speedup / theory[force]
+        print(f"{name} {force} rank {rank}: {speedup:.2f}x +-{spread:.2f}, {part:.3f} of {theory[force]:.2f}")
+    print(f"{name}: the paper's CPU speedup at the rank of l2 is {paper:.2f}")
+    assert all(speedup >= 0.85 * best for (speedup, _), best in zip(found, theory.values(), strict=True)), (
+        circumstances()
+    )
+    assert found[list(ranks).index("l2")][0] >= paper, circumstances()
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_the_first_layers_are_faster_as_vertical_and_horizontal_filters(name):
+    dense, data = alone(name)
+    ((speedup, spread),) = speedups([dense, cc.decompose(dense, {name: FIRST[name][3]}, "separable")], data)
+    paper = published("Table 6", "ours low error", "CPU speedup")[name]
+    print(f"{name} separable rank {FIRST[name][3]}: {speedup:.2f}x +-{spread:.2f}, the paper's CPU {paper:.2f}")
+    assert speedup > 1, circumstances()
 
 
 def test_a_latency_plan_is_never_slower_than_dense():
-    dense = alone("conv4")
+    dense, data = alone("conv4")
     for share in (0.5, 0.7, 0.9):
         plan = cc.ranks_by_latency(dense, share)
         low = cc.decompose(dense, plan.ranks, plan.methods)
-        ((speedup, spread),) = speedups([dense, low], torch.randn(BATCH, 384, 13, 13))
+        ((speedup, spread),) = speedups([dense, low], data)
         print(f"budget {share}: {plan.ranks} {plan.methods}: {speedup:.2f}x +-{spread:.2f}")
         assert speedup >= 0.97 if plan.ranks else speedup > 0.9, circumstances()
 

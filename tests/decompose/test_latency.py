@@ -1,13 +1,11 @@
 """Ranks under a measured time, with a clock that the test moves, and with the real one."""
 
-import numpy as np
 import pytest
 
 from caffe_compat.decompose import latency
-from caffe_compat.decompose.latency import compare_time, measured_table, ranks_by_latency
+from caffe_compat.decompose.latency import measured_table, ranks_by_latency
 from caffe_compat.decompose.rewrite import decompose
 from caffe_compat.errors import RankError
-from caffe_compat.net.net import Net
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.proto.text import parse_text
@@ -57,12 +55,30 @@ def test_a_plan_in_time_meets_its_budget_and_never_touches_a_layer_that_would_sl
         ranks_by_latency(model, 0.5, multiple=2)
 
 
-def test_nets_take_turns_and_are_timed_in_every_round(model):
-    small = decompose(model, {"c": 4, "d": 4})
-    data = np.zeros((2, 8, 12, 10), np.float32)
-    times = compare_time([Net(model), Net(small)], {"data": data}, rounds=3)
-    assert [len(each) for each in times] == [3, 3]
-    assert all(seconds > 0 for each in times for seconds in each)
+def test_a_chain_that_is_slower_when_timed_again_is_no_part_of_a_plan(model, monkeypatch):
+    """Only the first measurement of a layer, that with all its chains, finds them faster."""
+
+    def fake(nets, inputs, rounds=7):
+        return [[1.0 if index == 0 else 0.5 if len(nets) > 2 else 1.1] * 3 for index in range(len(nets))]
+
+    monkeypatch.setattr(latency, "compare_time", fake)
+    assert len(measured_table(model, ("pca",), multiple=4)["d"]) > 1
+    with pytest.raises(RankError, match=r"budget 0\.7 cannot be met"):
+        ranks_by_latency(model, 0.7, ("pca",), multiple=4)
+
+
+def test_times_kept_in_a_file_are_not_measured_again(model, clock_of_parameters, tmp_path, monkeypatch):
+    first = measured_table(model, ("pca",), multiple=4, kept_in=tmp_path / "times.json")
+    monkeypatch.setattr(latency, "compare_time", None)
+    assert measured_table(model, ("pca",), multiple=4, kept_in=tmp_path / "times.json") == first
+    with pytest.raises(TypeError):  # other chains have not been measured
+        measured_table(model, ("pca",), multiple=2, kept_in=tmp_path / "times.json")
+
+
+def test_a_file_that_holds_no_times_is_named(model, tmp_path):
+    (tmp_path / "times.json").write_text("[1, 2]")
+    with pytest.raises(RankError, match=r"times\.json: is no table of measured times"):
+        measured_table(model, ("pca",), multiple=4, kept_in=tmp_path / "times.json")
 
 
 def test_real_measurement_gives_a_table_of_seconds(model):
