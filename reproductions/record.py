@@ -82,12 +82,6 @@ def keep_log(source: Path, name: str, folder: Path = LOGS) -> str:
     return f"{folder.name}/{kept.name}"
 
 
-def read_log(path: str, root: Path = HERE) -> str:
-    """The text of a log that `keep_log` kept."""
-    data = (root / path).read_bytes()
-    return (gzip.decompress(data) if path.endswith(".gz") else data).decode("utf-8")
-
-
 def write_result(name: str, command: str, rows: list[dict[str, Any]]) -> Path:
     """Write results/NAME.json: `rows`, the command, the commit, the versions, the device and its threads."""
     facts = {

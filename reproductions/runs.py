@@ -29,6 +29,7 @@ A number that was not measured is empty. Within its file a run is known by `Run.
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -110,6 +111,12 @@ def read_file(path: Path) -> list[Run]:
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{path}:{reader.line_num}: {error}") from error
     return runs
+
+
+def read_log(path: str, root: Path = HERE) -> str:
+    """The text of a log that `record.keep_log` kept, by its path in reproductions/."""
+    data = (root / path).read_bytes()
+    return (gzip.decompress(data) if path.endswith(".gz") else data).decode("utf-8")
 
 
 def format_runs(runs: Iterable[Run]) -> str:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 import caffe_compat as cc
-from reproductions.record import LARGE, keep_log, read_log, record_run
-from reproductions.runs import COLUMNS, Run, read_runs
+from reproductions.record import LARGE, keep_log, record_run
+from reproductions.runs import COLUMNS, Run, read_log, read_runs
 from tests.conftest import ROOT
 
 RUN = Run(

@@ -1,0 +1,192 @@
+"""The paper's numbers beside ours: which runs answer which row of paper.csv, and by how much they differ."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reproductions.runs import HERE, Run
+
+SLACK = 0.1  # points of error above the baseline's that still count as no loss
+BASELINES = (" none", "(baseline)")  # how the rows of baselines end in paper.csv
+
+
+@dataclass(frozen=True)
+class Published:
+    """One number of the paper. unit: percent, share, filters, times ...; read_from: print, restored, digitised ..."""
+
+    source: str
+    row: str
+    metric: str
+    layer: str
+    value: float
+    unit: str
+    read_from: str
+
+    @property
+    def name(self) -> str:
+        """What is measured, in a word or two."""
+        return f"{self.metric}, {self.layer}" if self.layer else self.metric
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Mean of the runs that differ in their seeds alone, their sample standard deviation, and how many they are."""
+
+    value: float
+    spread: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Finished and unfinished runs that differ in nothing but their seeds."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def first(self) -> Run:
+        return self.finished[0] if self.finished else self.runs[0]
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.status == "finished")
+
+    def mean(self, read: Callable[[Run], float | None]) -> Ours | None:
+        """What `read` gives for the finished runs; None where it gives nothing."""
+        values = [value for value in map(read, self.finished) if value is not None]
+        if not values:
+            return None
+        return Ours(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A published number and ours, which is None where there is none; `unfinished` where a run for it is under way."""
+
+    published: Published
+    ours: Ours | None
+    unfinished: bool = False
+
+    @property
+    def difference(self) -> float | None:
+        """Ours less the paper's, in the paper's unit."""
+        return None if self.ours is None else self.ours.value - self.published.value
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a table of the paper: its numbers, and the runs that answer it (None: no run does)."""
+
+    row: str
+    cells: tuple[Cell, ...]
+    group: Group | None
+
+
+def read_paper(path: Path = HERE / "paper.csv") -> list[Published]:
+    """The paper's numbers, in its order."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = csv.DictReader(stream)
+        facts: list[dict[str, Any]] = [
+            {name: float(text) if name == "value" else text for name, text in row.items()} for row in rows
+        ]
+    return [Published(**each) for each in facts]
+
+
+def grouped(runs: Iterable[Run]) -> list[Group]:
+    """Runs that differ in their seeds alone together, in the order of the first of each."""
+    found: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        key = run.network, run.experiment, run.method, run.force_decay, run.iterations
+        found.setdefault(key, []).append(run)
+    return [Group(tuple(each)) for each in found.values()]
+
+
+def compare(paper: Sequence[Published], runs: Sequence[Run]) -> dict[str, list[Line]]:
+    """{table or figure: its rows}, every number of the paper with ours."""
+    groups = grouped(runs)
+    tables: dict[str, list[Line]] = {}
+    for source, row in dict.fromkeys((each.source, each.row) for each in paper):
+        numbers = [each for each in paper if (each.source, each.row) == (source, row)]
+        group = answer(source, row, groups)
+        cells = tuple(cell(each, group) for each in numbers)
+        tables.setdefault(source, []).append(Line(row, cells, group))
+    return tables
+
+
+def answer(source: str, row: str, groups: Sequence[Group]) -> Group | None:
+    """The runs that answer a row of the paper.
+
+    Of several groups that name it: of those whose error is at most SLACK above the baseline's that one with the lowest
+    average rank ratio; where no error is that low, the one with the lowest error; one without finished runs last.
+    """
+    named = [group for group in groups if f"{source}: {row}" in group.first.paper]
+    finished = [group for group in named if group.finished]
+    if not finished:
+        return named[0] if named else None
+    limit = baseline_error(source, groups)
+    near = [group for group in finished if limit is not None and error(group) <= limit + SLACK]
+    if near:
+        return min(near, key=ratio)
+    return min(finished, key=error)
+
+
+def baseline_error(source: str, groups: Sequence[Group]) -> float | None:
+    """The lowest mean error of the runs that answer a row of `source` without force."""
+    errors = [error(group) for group in groups if any(is_baseline(source, name) for name in group.first.paper)]
+    return min(errors, default=None)
+
+
+def is_baseline(source: str, name: str) -> bool:
+    return name.startswith(f"{source}: ") and name.endswith(BASELINES)
+
+
+def error(group: Group) -> float:
+    found = group.mean(lambda run: run.error)
+    return found.value if found else float("inf")
+
+
+def ratio(group: Group) -> float:
+    found = group.mean(lambda run: run.average_rank_ratio)
+    return found.value if found else float("inf")
+
+
+def cell(published: Published, group: Group | None) -> Cell:
+    if group is None:
+        return Cell(published, None)
+    ours = group.mean(lambda run: measured(run, published.metric, published.layer, published.unit))
+    return Cell(published, ours, unfinished=not group.finished)
+
+
+def measured(run: Run, metric: str, layer: str, unit: str) -> float | None:
+    """What `run` has for a metric of the paper, in its unit; None where it has nothing."""
+    if metric in ("error", "top-1 error"):
+        return scaled(run.error, unit)
+    if metric == "top-5 error":
+        return scaled(run.top5_error, unit)
+    if metric == "average rank ratio":
+        return scaled(run.average_rank_ratio, unit)
+    if metric in ("rank", "full rank", "rank ratio"):
+        pair = rank_of(run, layer)
+        if pair is None:
+            return None
+        return {"rank": pair[0], "full rank": pair[1], "rank ratio": scaled(100 * pair[0] / pair[1], unit)}[metric]
+    return run.measures.get((metric, layer))
+
+
+def scaled(percent: float | None, unit: str) -> float | None:
+    """A number in percent as the paper's unit has it."""
+    return percent / 100 if percent is not None and unit == "share" else percent
+
+
+def rank_of(run: Run, layer: str) -> tuple[int, int] | None:
+    """Rank and full rank of a layer; "convolution 3" is the third of them."""
+    word, _, place = layer.partition(" ")
+    if word == "convolution" and place.isdigit():
+        pairs = list(run.ranks.values())
+        return pairs[int(place) - 1] if int(place) <= len(pairs) else None
+    return run.ranks.get(layer)

@@ -1,0 +1,220 @@
+"""The figures of training, ranks and filters; None where nothing for one has been measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from reproductions.comparison import Cell, Group, error, ratio
+from reproductions.report.facts import Facts
+from reproductions.report.figures import Figure, curves, legend, mosaic, series_of
+from reproductions.report.svg import Axis, Plot, around
+
+TARGET = 54.17  # Table 2: the average rank ratio of ConvNet after either force, percent
+DISCRIMINANTS, SPECTRUM_SHARE = 4, 0.95
+
+
+def error_against_ratio(facts: Facts) -> Figure | None:
+    """Fig. 6 for ConvNet: what the force costs in error, and what it gains in ranks."""
+    groups = [
+        group
+        for group in facts.finished("convnet", "baseline", "sweep", "final", "scaler", "continued")
+        if group.mean(lambda run: run.average_rank_ratio) and group.mean(lambda run: run.error)
+    ]
+    if len(groups) < 2:
+        return None
+    published = [
+        (line.row.removeprefix("ConvNet "), numbers["average rank ratio"], numbers["top-1 error"])
+        for line in facts.tables()["Table 2"]
+        if line.row.startswith("ConvNet") and (numbers := {c.published.metric: c.published.value for c in line.cells})
+    ]
+    xs = [ratio(group) for group in groups] + [x for _, x, _ in published]
+    # A collapsed net would press all others together: the axis ends a little above what is of interest.
+    limit = min(max([error(group) for group in groups]), 24.0)
+    groups = [group for group in groups if error(group) <= limit]
+    ys = [error(group) for group in groups] + [y for *_, y in published]
+    title = "ConvNet: error against average rank ratio (Fig. 6)"
+    caption = (
+        "Every mark is a run, or the mean of its seeds; to the left and down is better. Hollow: the paper's Table 2."
+    )
+    plot = Plot(title, caption, around("average rank ratio, %", xs), around("error, %", ys), height=320)
+    plot.rule(f"the paper's {TARGET} %", x=TARGET)
+    for group in groups:
+        plot.dots([(ratio(group), error(group))], series_of(group.first.method), [group_text(group)])
+    for name, x, y in published:
+        plot.dots([(x, y)], series_of("baseline" if name == "none" else name), [f"paper, {name}"], "hollow")
+    methods = list(dict.fromkeys(group.first.method for group in groups))
+    rows = tuple(group_row(group) for group in sorted(groups, key=ratio))
+    head = ("method", "λ", "iterations", "seeds", "rank ratio %", "error %")
+    return Figure("fig6", title, caption, (plot.svg(),), legend((series_of(m), "", m) for m in methods), head, rows)
+
+
+def group_text(group: Group) -> str:
+    run = group.first
+    return (
+        f"{run.method} λ {run.force_decay:g}, {run.iterations:,} iterations: {ratio(group):.2f} %, {error(group):.2f} %"
+    )
+
+
+def group_row(group: Group) -> tuple[str, ...]:
+    run = group.first
+    numbers = f"{ratio(group):.2f}", f"{error(group):.2f}"
+    return run.method, f"{run.force_decay:g}", f"{run.iterations:,}", str(len(group.finished)), *numbers
+
+
+def training_curves(facts: Facts) -> Figure | None:
+    """Test error during training with and without force."""
+    groups = facts.finished("convnet", "baseline", "final", "sweep")
+    chosen: dict[str, Group] = {}
+    for group in sorted(groups, key=ratio):
+        chosen.setdefault(group.first.method, group)
+    lines = [
+        (f"{method}, λ {group.first.force_decay:g}" if group.first.force_decay else method, series_of(method),
+         "" if place == 0 else "faint", facts.tests(run))
+        for method, group in chosen.items()
+        for place, run in enumerate(group.finished)
+    ]  # fmt: skip
+    caption = "One line a seed; of each method the runs with the lowest average rank ratio."
+    return curves("training", "ConvNet: test error while training", caption, lines, "error, %")
+
+
+def fine_tuning(facts: Facts) -> Figure | None:
+    """Fig. 7: does a net that was trained with force fine-tune faster, and to less?"""
+    lines = [
+        (group.first.method, series_of(start_of(group.first.method)), "", facts.tests(run))
+        for group in facts.finished("convnet", "fine-tune")
+        for run in group.finished
+    ]
+    caption = (
+        "Decomposed at the same ranks, then trained without force; one line a seed. The paper: the force's is lower."
+    )
+    return curves("fig7", "ConvNet: fine-tuning after decomposing (Fig. 7)", caption, lines, "error, %")
+
+
+def start_of(method: str) -> str:
+    """Which of the known methods a name such as "from l2, pca" speaks of; baseline where none."""
+    words = method.replace(",", " ").replace("-", " ").split()
+    return next((word for word in words if word in ("l1", "l2")), "baseline")
+
+
+def ranks_per_layer(facts: Facts, network: str, title: str) -> Figure | None:
+    """Fig. 5: the rank of every convolution, the paper's and ours, without and with force."""
+    lines = [line for line in facts.tables()["Figure 5"] if line.row.startswith(network)]
+    shown = {
+        line.row.removeprefix(f"{network} ").replace("none", "baseline"): [
+            cell for cell in line.cells if cell.published.metric == "rank"
+        ]
+        for line in lines
+    }
+    layers = [cell.published.layer for cell in shown["baseline"]]
+    caption = "Ranks at 5 % error. Hollow: the paper; filled: ours."
+    head = ("convolution", *(f"{name}, {who}" for name in shown for who in ("paper", "ours")))
+    rows = tuple(
+        (layer, *(text for cells in shown.values() for text in (f"{cells[i].published.value:g}", ours_of(cells[i]))))
+        for i, layer in enumerate(layers)
+    )
+    keys = legend(
+        (series_of(name), style, f"{name}, {who}")
+        for name, cells in shown.items()
+        for style, who in (("hollow", "paper"), ("", "ours"))
+        if style or any(cell.ours for cell in cells)
+    )
+    picture = rank_plot(title, caption, layers, shown).svg()
+    return Figure(f"fig5-{network.lower()}", title, caption, (picture,), keys, head, rows)
+
+
+def rank_plot(title: str, caption: str, layers: Sequence[str], shown: Mapping[str, Sequence[Cell]]) -> Plot:
+    """One line a layer, the first on top."""
+    names = [layer.removeprefix("convolution ").removeprefix("inception_") for layer in reversed(layers)]
+    highest = max(cell.published.value for cells in shown.values() for cell in cells)
+    axes = Axis("rank", 0, 1.05 * highest), Axis("", -0.7, len(layers) - 0.3, names=names)
+    plot = Plot(title, caption, *axes, height=60 + 12 * len(layers), left=106 if max(map(len, names)) > 4 else 40)
+    places = range(len(layers) - 1, -1, -1)
+    for name, cells in shown.items():
+        ours = [(cell.ours.value, float(place)) for place, cell in zip(places, cells, strict=True) if cell.ours]
+        plot.dots(ours, series_of(name), [f"ours, {name}: {rank:g}" for rank, _ in ours])
+    for name, cells in shown.items():
+        paper = [(cell.published.value, float(place)) for place, cell in zip(places, cells, strict=True)]
+        plot.dots(paper, series_of(name), [f"paper, {name}: {rank:g}" for rank, _ in paper], "hollow")
+    return plot
+
+
+def ours_of(cell: Cell) -> str:
+    return f"{cell.ours.value:g}" if cell.ours else ""
+
+
+def clusters(facts: Facts) -> Figure | None:
+    """Fig. 2: filters of the first layer in the plane that parts their clusters best."""
+    pictures, rows = [], []
+    for facts_of in facts.filters.values():
+        for layer, found in facts_of["layers"].items():
+            if "lda" in found:
+                points = found["lda"]
+                title = f"{facts_of['title']}: {layer}"
+                axes = (
+                    around("first discriminant", [x for x, *_ in points]),
+                    around("second", [y for _, y, _ in points]),
+                )
+                plot = Plot(
+                    f"{title}, filters in LDA space",
+                    "Colours are the four clusters of k-means.",
+                    *axes,
+                    height=300,
+                    heading=title,
+                )
+                for cluster in range(DISCRIMINANTS):
+                    plot.dots([(x, y) for x, y, own in points if own == cluster], cluster)
+                pictures.append(plot.svg())
+                sizes = [sum(own == cluster for *_, own in points) for cluster in range(DISCRIMINANTS)]
+                rows.append((title, *map(str, sizes)))
+    if not pictures:
+        return None
+    entries = legend((cluster, "", f"cluster {cluster + 1}") for cluster in range(DISCRIMINANTS))
+    head = ("filters", *(f"cluster {place + 1}" for place in range(DISCRIMINANTS)))
+    caption = (
+        "Unit filters of the first convolution, four clusters of k-means, projected by linear discriminant analysis."
+    )
+    return Figure("fig2", "Filters in LDA space (Fig. 2)", caption, tuple(pictures), entries, head, tuple(rows))
+
+
+def spectra(facts: Facts) -> Figure | None:
+    """How fast the energy of filters is used up, without and with force."""
+    nets = {name: found for name, found in facts.filters.items() if name.startswith("convnet-")}
+    layers = list(dict.fromkeys(layer for found in nets.values() for layer in found["layers"]))
+    pictures, rows = [], []
+    for layer in layers:
+        count = max(found["layers"][layer]["filters"] for found in nets.values())
+        plot = Plot(f"ConvNet {layer}: energy kept by its first directions",
+                    "The line at 95 % is the one that ranks are read at.",
+                    Axis(f"directions of {layer}", 1, count), Axis("share of energy", 0, 1), height=240)  # fmt: skip
+        plot.rule("95 %", y=SPECTRUM_SHARE)
+        for name, found in nets.items():
+            energy = found["layers"][layer]["energy"]
+            plot.line([(place + 1.0, share) for place, share in enumerate(energy)], series_of(name.split("-")[1]))
+            rows.append((found["title"], layer, str(found["layers"][layer]["rank"]), str(count)))
+        pictures.append(plot.svg())
+    if not pictures:
+        return None
+    entries = legend((series_of(name.split("-")[1]), "", found["title"]) for name, found in nets.items())
+    caption = (
+        "The share of energy that the first directions of each layer's filters keep; the rank is where it passes 95 %."
+    )
+    head = ("net", "layer", "rank at 95 %", "filters")
+    return Figure("spectra", "Spectra", caption, tuple(pictures), entries, head, tuple(rows))
+
+
+def basis_filters(facts: Facts) -> Figure | None:
+    """Fig. 1: the basis filters of ConvNet's first layer; the framed ones make up its rank."""
+    pictures, rows = [], []
+    for found in facts.filters.values():
+        for layer, own in found["layers"].items():
+            if "basis" in own:
+                title = f"{found['title']}: basis filters of {layer}, {own['rank']} of {own['filters']} framed"
+                pictures.append(mosaic(title, f"{found['title']}: {own['rank']}", own["basis"], own["rank"]))
+                rows.append((found["title"], layer, str(own["rank"]), str(own["filters"])))
+    if not pictures:
+        return None
+    caption = "In the order of their energy, one panel a net; the framed ones keep 95 % of it. " + "; ".join(
+        f"{title}: {rank} of {count}" for title, _, rank, count in rows
+    )
+    head = ("net", "layer", "framed", "of")
+    return Figure("fig1", "Basis filters of conv1 (Fig. 1)", caption + ".", tuple(pictures), (), head, tuple(rows))

@@ -1,0 +1,96 @@
+"""README.md of reproductions/, generated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reproductions.report.sheets import Note, Sheet
+
+FIRST_LINE = (
+    "<!-- made by `python -m reproductions.report`, do not edit; its words are in reproductions/report/readme.py -->"
+)
+INTRODUCTION = """
+# Reproductions
+
+*Coordinating Filters for Faster Deep Neural Networks* (Wen et al., ICCV 2017), side by side with what this package
+measures. `index.html` shows the same with plots.
+
+Each folder holds nets and solvers, written for this project with the layers and settings that the paper's authors
+published, and a `run.py` that does everything from the data to the rows below.
+
+| folder | what | how |
+|---|---|---|
+| `convnet/` | cifar10_full, the paper's ConvNet | `python -m reproductions.convnet.run --help` |
+| `lenet/` | LeNet on MNIST | `python -m reproductions.lenet.run --help` |
+| `resnet20/` | ResNet-20 on CIFAR-10 | `python -m reproductions.resnet20.run --help` |
+| `alexnet/`, `googlenet/`, `vgg16/` | with ImageNet | `python -m reproductions.alexnet.run --imagenet DIR` |
+| `quickstart/` | a small ConvNet on scikit-learn's digits, in two minutes | `python -m reproductions.quickstart` |
+| `speed.py` | times of AlexNet and VGG16 at published ranks | `python -m reproductions.speed --record` |
+| `scores.py` | public models that others trained with Caffe, scored | `python -m reproductions.scores --help` |
+| `paper.csv` | the paper's numbers, each with where it was read | |
+| `results/`, `logs/` | one row a run, and whole logs; `runs.py` says what the columns are | |
+
+## The paper and ours
+
+A cell reads `paper → ours (difference)`; the difference is ours less the paper's, and ours ± is the standard deviation
+over seeds. Ranks are over all filters. A number alone has no counterpart. † was restored from other numbers of the
+paper, ‡ read off a drawn curve or bar. Below each table stand the runs that answer it: of several, that one with the
+lowest average rank ratio whose error is at most 0.1 points above the baseline's, else the one with the lowest error.
+"""
+RUNS = """
+## Every run
+
+Errors are in percent of the test images, times in seconds, tests included.
+"""
+
+
+def readme(paper: Sequence[Sheet], runs: Sequence[Sheet], unfinished: Sheet) -> str:
+    """The whole file."""
+    parts = [FIRST_LINE, INTRODUCTION.strip()]
+    parts += [sheet_text(sheet) for sheet in paper]
+    parts.append(RUNS.strip())
+    parts += [sheet_text(sheet) for sheet in runs]
+    if unfinished.rows:
+        parts.append("## Unfinished")
+        parts.append(table(unfinished, code={2}))
+    return "\n\n".join(parts) + "\n"
+
+
+def sheet_text(sheet: Sheet) -> str:
+    """A heading, the table, its notes."""
+    logs = {place for place, name in enumerate(sheet.head) if name == "log"}
+    return "\n\n".join(filter(None, [f"### {sheet.title}", table(sheet, logs=logs), notes(sheet.notes)]))
+
+
+def table(sheet: Sheet, code: set[int] = frozenset(), logs: set[int] = frozenset()) -> str:  # type: ignore[assignment]
+    """Rows with bold for what we measured; `code` and `logs` are columns of commands and of paths."""
+    lines = ["| " + " | ".join(map(escaped, sheet.head)) + " |", "|" + "---|" * len(sheet.head)]
+    for i, row in enumerate(sheet.rows):
+        cells = []
+        for j, text in enumerate(row):
+            cell = escaped(text)
+            if text and j in code:
+                cell = f"`{cell}`"
+            elif text and j in logs:
+                cell = f"[log]({text})"
+            elif (i, j) in sheet.strong:
+                paper, _, ours = cell.partition(" → ")
+                value, _, rest = ours.partition(" (")
+                cell = f"{paper} → **{value}** ({rest}"
+            cells.append(cell)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def notes(found: Sequence[Note]) -> str:
+    return "\n".join(note_text(note) for note in found)
+
+
+def note_text(note: Note) -> str:
+    command = f" `{note.command}`" if note.command else ""
+    logs = "".join(f" [log]({log})" for log in note.logs)
+    return f"- {note.text}.{command}{logs}"
+
+
+def escaped(text: str) -> str:
+    return text.replace("|", r"\|")

@@ -1,0 +1,199 @@
+"""The report: made of what is in the folder, the same text each time, whole by itself, readable without eyes."""
+
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+
+from reproductions.report.__main__ import main
+from reproductions.report.svg import Axis, Plot, ticks
+from reproductions.runs import HERE, Run, format_runs
+
+VOID = ("meta", "br", "img", "link")
+COMMAND = "python -m reproductions.convnet.run --data DATA --only l2"
+LINES = [{"event": "test", "iteration": 1000 * i, "outputs": {"accuracy": 0.70 + 0.02 * i}} for i in range(5)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder as reproductions/, with made-up runs of every kind."""
+    shutil.copy(HERE / "paper.csv", tmp_path)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "l2.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    facts = {"seconds": 100.0, "device": "a device", "threads": 2, "commit": "abc", "command": COMMAND}
+    ranks = {"conv1": (15, 32), "conv2": (22, 32), "conv3": (30, 64)}
+    run = Run(
+        "convnet",
+        "final",
+        "l2",
+        5e-4,
+        1,
+        6000,
+        error=18.1,
+        ranks=ranks,
+        average_rank_ratio=54.17,
+        multiply_adds=10**7,
+        **facts,
+    )
+    run = replace(run, log="logs/l2.jsonl", paper=("Table 2: ConvNet l2",), note="short & <made up>")
+    rows = [
+        replace(run, experiment="baseline", method="baseline", force_decay=0.0, paper=("Table 2: ConvNet none",)),
+        run,
+        replace(run, seed=2, error=18.3),
+        replace(run, experiment="rivals", method="nuclear", paper=()),
+        replace(run, experiment="rivals", method="l2", multiply_adds=2 * 10**7, paper=()),
+        replace(run, experiment="fine-tune", method="from l2", paper=()),
+        replace(
+            run,
+            method="l1",
+            status="unfinished",
+            finish=COMMAND,
+            error=None,
+            ranks={},
+            log="",
+            paper=("Table 2: ConvNet l1",),
+        ),
+        Run(
+            "alexnet",
+            "speed",
+            "pca",
+            paper=("Table 4: AlexNet none",),
+            **facts,
+            measures={("CPU speedup", "conv3"): 1.7, ("theoretical speedup", "conv3"): 1.8},
+        ),
+    ]
+    (tmp_path / "results" / "filters").mkdir(parents=True)
+    for network in ("alexnet", "convnet"):
+        text = format_runs(row for row in rows if row.network == network)
+        (tmp_path / "results" / f"{network}.csv").write_text(text)
+    points = [[0, 1, 0], [1, 0, 1], [2, 2, 2], [3, 1, 3]]
+    layer = {
+        "filters": 4,
+        "rank": 2,
+        "energy": [0.6, 0.96, 0.99, 1.0],
+        "lda": points,
+        "basis": [["ff0000" * 2] * 2] * 4,
+    }
+    for name in ("convnet-baseline", "convnet-l2"):
+        (tmp_path / "results" / "filters" / f"{name}.json").write_text(
+            json.dumps({"title": name, "layers": {"conv1": layer}})
+        )
+    assert main([], tmp_path) == 0
+    return tmp_path
+
+
+def page(folder):
+    return (folder / "index.html").read_text(encoding="utf-8")
+
+
+class Reader(HTMLParser):
+    """Checks that elements are closed in order; collects attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.attributes = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_a_second_run_changes_nothing_and_check_says_what_is_stale(folder, capsys):
+    before = page(folder)
+    assert main(["--check"], folder) == 0
+    assert main([], folder) == 0 and page(folder) == before
+    (folder / "results" / "lenet.csv").write_text(format_runs([Run("lenet", "baseline", "baseline", error=0.9)]))
+    assert main(["--check"], folder) == 1
+    assert "README.md, index.html" in capsys.readouterr().err
+    assert page(folder) == before
+
+
+def test_the_page_is_well_formed_and_needs_nothing_from_elsewhere(folder):
+    reader = Reader()
+    reader.feed(page(folder))
+    assert reader.open == []
+    links = {value for _, name, value in reader.attributes if name in ("src", "href", "xlink:href")}
+    assert links == {"logs/l2.jsonl"}
+    assert not re.search(r"@import|url\(|<script|<link", page(folder))
+
+
+def test_every_picture_has_a_title_and_a_description(folder):
+    pictures = re.findall(r'<svg viewBox="[^"]*" role="img">.*?</svg>', page(folder), re.DOTALL)
+    assert len(pictures) >= 9
+    for text in pictures:
+        root = ET.fromstring(text)
+        assert [child.tag for child in root[:2]] == ["title", "desc"] and all(child.text for child in root[:2])
+
+
+def test_every_figure_has_its_numbers_as_a_table(folder):
+    figures = re.findall(r"<figure.*?</figure>", page(folder), re.DOTALL)
+    names = [re.search(r'id="([\w-]+)"', text).group(1) for text in figures]
+    wanted = [
+        "fig6",
+        "rivals",
+        "training",
+        "fig7",
+        "speedups",
+        "fig5-resnet-20",
+        "fig5-googlenet",
+        "spectra",
+        "fig1",
+        "fig2",
+    ]
+    assert names == wanted
+    assert all("<table>" in text for text in figures)
+
+
+def test_light_and_dark_and_phones_are_provided_for(folder):
+    text = page(folder)
+    assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+    assert text.count("<table>") == text.count('<div class="scroll"')  # a wide table scrolls by itself
+
+
+def test_both_files_have_ours_beside_the_papers_with_command_and_log(folder):
+    for text in (page(folder), (folder / "README.md").read_text(encoding="utf-8")):
+        plain = re.sub(r"[*`]|<[^>]+>", "", text)
+        assert "54.17† → 54.17 ± 0.00 (0.00)" in plain  # 15/32, 22/32 and 30/64 are the paper's ranks
+        assert "17.90† → 18.20 ± 0.14 (+0.30)" in plain
+        assert "18.00† → unfinished" in plain
+        assert COMMAND in text and "logs/l2.jsonl" in text and "seeds 1, 2" in text
+
+
+def test_texts_of_runs_cannot_break_the_page(folder):
+    assert "short &amp; &lt;made up&gt;" in page(folder) and "<made" not in page(folder)
+
+
+def test_a_folder_without_runs_gives_the_papers_numbers_alone(tmp_path):
+    shutil.copy(HERE / "paper.csv", tmp_path)
+    assert main([], tmp_path) == 0
+    assert "74.48" in (tmp_path / "README.md").read_text(encoding="utf-8") and "Unfinished" not in page(tmp_path)
+
+
+def test_what_stands_in_the_project_is_not_stale():
+    assert main(["--check"]) == 0
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (17.3, 19.1), (0, 240000), (-3.6, 8.1), (54.1, 54.2)])
+def test_ticks_are_inside_evenly_spaced_and_few(low, high):
+    found = ticks(low, high)
+    assert 3 <= len(found) <= 8 and low <= found[0] and found[-1] <= high
+    assert {round(b - a, 9) for a, b in pairwise(found)} == {round(found[1] - found[0], 9)}
+
+
+def test_the_corners_of_the_axes_are_the_corners_of_the_plot():
+    plot = Plot("t", "d", Axis("x", 0, 10), Axis("y", 100, 1000, logarithmic=True), height=200)
+    (left, bottom), (right, top) = plot.place(0, 100), plot.place(10, 1000)
+    assert (left, bottom, right, top) == (46, 162, 388, 10)
+    assert plot.place(5, 10**2.5) == pytest.approx(((left + right) / 2, (top + bottom) / 2))
