@@ -1,6 +1,7 @@
 """What the figures of filters are made of: spectra, discriminants, basis filters."""
 
 import importlib.util
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def test_clusters_that_are_there_are_found_numbered_by_size_and_parted():
     found = np.array(discriminants(np.array(rows, np.float32)))
     assert [int((found[:, 2] == place).sum()) for place in range(4)] == sorted(sizes, reverse=True)
     start = np.cumsum((0, *sizes))
-    groups = [found[a:b] for a, b in zip(start, start[1:], strict=False)]
+    groups = [found[a:b] for a, b in pairwise(start)]
     assert all(len(set(group[:, 2])) == 1 for group in groups)
     centres = np.array([group[:, :2].mean(axis=0) for group in groups])
     apart = np.linalg.norm(centres[:, None] - centres[None], axis=2)[~np.eye(4, dtype=bool)]
