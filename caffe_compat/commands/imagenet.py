@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from", dest="source", type=Path, required=True, metavar="DIR", help="tar files or folders train and val"
     )
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where to write, default here")
-    parser.add_argument("--part", choices=cc.IMAGENET_PARTS, help="make this one only, default both")
+    parser.add_argument("--part", choices=cc.IMAGENET_PARTS, help="make this one only, default those there")
     parser.add_argument("--synsets", type=Path, metavar="FILE", help="a synset a line, default DIR/synsets.txt")
     parser.add_argument("--resize-width", type=int, default=256, metavar="N", help="new width, default 256")
     parser.add_argument("--resize-height", type=int, default=256, metavar="N", help="new height, default 256")
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action=argparse.BooleanOptionalAction, default=True, help="go on from an interrupted run"
     )
+    parser.add_argument("--backend", choices=("lmdb", "leveldb"), default="lmdb", help="default lmdb")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,11 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
             encode_type=arguments.encode_type,
             skip_bad=arguments.skip_bad,
         ),
-        [arguments.part] if arguments.part else cc.IMAGENET_PARTS,
+        [arguments.part] if arguments.part else None,
         arguments.synsets,
         arguments.seed,
         arguments.workers,
         arguments.resume,
+        arguments.backend.upper(),
     )
     for path, count, bad in made:
         print(f"{path}: {f'{count} images, {len(bad)} skipped' if count else 'there already, kept'}")

@@ -57,22 +57,20 @@ def write_database(
 ) -> int:
     """Write (key, value) pairs, keys rising, to a new database at `path`; gives the number of records there.
 
-    It appears at `path` only when it is whole; with `resume`, which only LMDB can, an unfinished one is added to.
+    It appears at `path` only when it is whole; with `resume` an unfinished one is added to.
     DataError if something is there already, or the disk is full.
     """
-    if backend == "LMDB":
-        return write_lmdb(path, records, resume)
-    if resume:
-        raise DataError(f"{path}: only an LMDB can be written in several runs; choose that backend")
-    return write_leveldb(path, records)
+    return (write_lmdb if backend == "LMDB" else write_leveldb)(path, records, resume)
 
 
-def stored_keys(path: Path) -> StoredKeys | None:
-    """How far the unfinished LMDB for `path` has come; None if there is none."""
+def stored_keys(path: Path, backend: str = "LMDB") -> StoredKeys | None:
+    """How far the unfinished database for `path` has come; None if there is none, DataError for one of another kind."""
     folder = partial_folder(path)
-    if not (folder / "data.mdb").exists():
+    if not any((folder / name).exists() for name in ("data.mdb", "CURRENT")):
         return None
-    database = LMDB(folder)
+    if backend_of(folder) != backend:
+        raise DataError(f"{folder}: was begun as {backend_of(folder)}; remove it, or go on with that backend")
+    database = open_database(folder)
     count, last = 0, b""
     for count, last in enumerate(database.key_order(), 1):  # noqa: B007
         pass

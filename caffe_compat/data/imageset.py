@@ -73,7 +73,7 @@ def make_imageset(
     """Write the images `root` + name of (name, label) `entries` to a new database; gives how many, and the bad ones.
 
     Keys are the place in the list, eight digits, `_` and the name. Images are decoded by `workers` threads. With
-    `resume` a run that ended early leaves what it wrote (LMDB only), and the next such run goes on from there.
+    `resume` a run that ended early leaves what it wrote, and the next such run goes on from there.
     `read` gives the bytes of an image file, which may lie in an archive.
     DataError names an image that cannot be read, unless the conversion skips bad ones.
     """
@@ -84,7 +84,7 @@ def make_imageset(
         _log.warning("gray has no effect on image files that are stored as they are; name an encode_type")
     order = permutation(len(entries), seed) if shuffle else np.arange(len(entries))
     keyed = [(b"%08d_%s" % (line, os.fsencode(entries[i][0])), *entries[i]) for line, i in enumerate(order.tolist())]
-    stored = stored_keys(path) if resume else None
+    stored = stored_keys(path, backend) if resume else None
     if stored:
         keyed = [entry for entry in keyed if entry[0] > stored.last]
         _log.info("%s: %d records are there already", path, stored.count)

@@ -66,12 +66,16 @@ class LevelDB:
             raise DataError(f"{self.path}: LevelDB is damaged ({_text(error)})") from error
 
 
-def write_leveldb(path: Path, records: Iterable[tuple[bytes, bytes]]) -> int:
-    """Write (key, value) pairs to a new LevelDB at `path`; gives their number. It appears there only when whole."""
+def write_leveldb(path: Path, records: Iterable[tuple[bytes, bytes]], resume: bool = False) -> int:
+    """Write (key, value) pairs to a new LevelDB at `path`; gives the number of records there.
+
+    As `write_lmdb`: it appears only when whole, and with `resume` an unfinished one is added to.
+    """
     plyvel = _module()
-    with new_database(path, False, (OSError, plyvel.Error)) as folder:
-        count, source = 0, iter(records)
-        database = plyvel.DB(str(folder), create_if_missing=True, error_if_exists=True, max_open_files=100)
+    with new_database(path, resume, (OSError, plyvel.Error)) as folder:
+        source = iter(records)
+        database = plyvel.DB(str(folder), create_if_missing=True, max_open_files=100)
+        count = sum(1 for _ in database.iterator(include_value=False))
         try:
             while chunk := list(itertools.islice(source, _COMMIT_EVERY)):
                 with database.write_batch() as batch:

@@ -1,13 +1,17 @@
 """ILSVRC's tar files and folders become the same databases, shuffled, resized, resumable."""
 
 import io
+import shutil
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
 import pytest
+import scipy.io
 
 from caffe_compat.commands import main
-from caffe_compat.data.databases import open_database
+from caffe_compat.data.databases import open_database, stored_keys
 from caffe_compat.data.imagenet import make_imagenet
 from caffe_compat.data.imageset import Conversion
 from caffe_compat.data.order import permutation
@@ -138,13 +142,112 @@ def remove(name):
     return lambda source: (source / name).unlink()
 
 
+def no_images(source):
+    for path in source.glob("*.tar"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_one_part_alone_is_made_where_the_other_is_not_there(source, tmp_path, part, capsys):
+    as_tars(source)
+    other = {"train": "val", "val": "train"}[part]
+    (source / f"ILSVRC2012_img_{other}.tar").unlink()
+    (source / "synsets.txt" if part == "val" else source / "val.txt").unlink()  # nor is it needed for that part
+    words = ["data", "imagenet", "--from", str(source), "--out", str(tmp_path)]
+    assert main(words) == 0
+    assert [path.name for path in tmp_path.glob("ilsvrc12_*")] == [f"ilsvrc12_{part}_lmdb"]
+    shutil.rmtree(tmp_path / f"ilsvrc12_{part}_lmdb")
+    assert main([*words, "--part", other]) == 2
+    wanted = f"no images of part {other} there; wanted one of ILSVRC2012_img_{other}.tar, {other},"
+    assert wanted in capsys.readouterr().err
+
+
+def development_kit(folder):
+    """The kit's files; its numbers of n01, n02 and n03 are 3, 1 and 2, and a group of synsets follows them."""
+    (folder / "data").mkdir(parents=True)
+    fields = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("gloss", "O"), ("num_children", "O")]
+    rows = [(1, "n02", "b", "", 0), (2, "n03", "c", "", 0), (3, "n01", "a", "", 0), (4, "n00", "all", "", 3)]
+    scipy.io.savemat(folder / "data" / "meta.mat", {"synsets": np.array(rows, fields).reshape(-1, 1)})
+    numbers = {label: number for number, label in ((1, 1), (2, 2), (3, 0))}
+    truth = "".join(f"{numbers[label]}\n" for label in VAL)
+    (folder / "data" / "ILSVRC2012_validation_ground_truth.txt").write_text(truth)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_development_kit_says_the_labels_too(source, tmp_path, packed):
+    as_tars(source)
+    (source / "synsets.txt").unlink()
+    (source / "val.txt").unlink()
+    kit = (tmp_path if packed else source) / "ILSVRC2012_devkit_t12"
+    development_kit(kit)
+    if packed:
+        with tarfile.open(source / "ILSVRC2012_devkit_t12.tar.gz", "w:gz") as archive:
+            archive.add(kit, kit.name)
+    (train, *_), (val, *_) = make_imagenet(source, tmp_path)
+    assert {(key[9:12], label) for key, label, *_ in records_of(train)} == {("n01", 0), ("n02", 1), ("n03", 2)}
+    assert {key[9:]: label for key, label, *_ in records_of(val)} == dict(zip(val_files(), VAL, strict=True))
+
+
+def test_images_that_are_cmyk_or_png_by_their_content_are_read_as_opencv_reads_them(source, tmp_path):
+    as_folders(source)
+    odd = source / "train" / "n01"
+    cmyk = io.BytesIO()
+    pytest.importorskip("PIL.Image").new("CMYK", (9, 12), (0, 255, 255, 0)).save(cmyk, "JPEG", quality=95)  # red
+    (odd / "n01_0.JPEG").write_bytes(cmyk.getvalue())
+    ((path, count, bad), _) = make_imagenet(source, tmp_path, Conversion(12, 9))
+    assert (count, bad) == (12, [])
+    database = open_database(path)
+    for key, record in zip(database.key_order(), database.records(), strict=True):
+        if key.endswith(b"n01_0.JPEG"):
+            blue, green, red = np.frombuffer(Datum.FromString(bytes(record)).data, np.uint8).reshape(3, -1)
+            assert blue.max() < 9 and green.max() < 9 and red.min() > 246
+    database.close()
+
+
+KILLED = """
+import os, sys
+import caffe_compat.data.{backend} as writer
+from caffe_compat.commands import main
+writer._COMMIT_EVERY = 3
+write = writer.write_{backend}
+def broken(path, records, resume):
+    def some():
+        for number, record in enumerate(records):
+            if number == 8:
+                os.kill(os.getpid(), 9)
+            yield record
+    return write(path, some(), resume)
+import caffe_compat.data.databases as databases
+databases.write_{backend} = broken
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("backend", ["lmdb", "leveldb"])
+def test_a_run_that_was_killed_is_gone_on_with(source, tmp_path, backend):
+    as_tars(source)
+    words = ["data", "imagenet", "--backend", backend, "--from", str(source), "--out"]
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    script = KILLED.format(backend=backend)
+    killed = subprocess.run([sys.executable, "-c", script, *words, str(tmp_path / "out")], capture_output=True)
+    assert killed.returncode == -9
+    begun = stored_keys(tmp_path / "out" / f"ilsvrc12_train_{backend}", backend.upper())
+    assert begun is not None and begun.count == 6  # two of the commits
+    assert main([*words, str(tmp_path / "out")]) == 0
+    for part in ("train", "val"):
+        name = f"ilsvrc12_{part}_{backend}"
+        assert records_of(tmp_path / "out" / name) == records_of(tmp_path / "whole" / name)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"ilsvrc12_{part}_{backend}" for part in ("train", "val")
+    ]
+
+
 @pytest.mark.parametrize(
     ("spoil", "wanted"),
     [
         (remove("synsets.txt"), "no synsets.txt there, which numbers the classes"),
         (remove("val.txt"), "val.txt: no such file; it gives the labels of"),
-        (remove("ILSVRC2012_img_train.tar"), "no images of part train there; wanted one of ILSVRC2012_img_train.tar,"),
-        (remove("ILSVRC2012_img_val.tar"), "no images of part val there; wanted one of ILSVRC2012_img_val.tar, val,"),
+        (no_images, "no images there; wanted ILSVRC2012_img_train.tar or train or "),
         (lambda s: (s / "synsets.txt").write_text("n01\nn02\n"), "train.tar: n03 not in the synset list"),
         (lambda s: (s / "synsets.txt").write_text("n01\nn02\nn03\nn04\n"), "no images of n04, which the synset list"),
         (lambda s: (s / "val.txt").write_text("gone.JPEG 1\n"), "gone.JPEG not there, which val.txt names"),

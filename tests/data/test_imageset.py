@@ -134,25 +134,28 @@ def test_files_stored_as_they_are_stay_coloured_as_in_caffe_and_a_warning_says_s
     assert [image.shape for image in contents(tmp_path / "db2")[2]] == [(6, 5, 1)] * 2
 
 
-def test_an_interrupted_run_is_taken_up_where_it_stopped(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("caffe_compat.data.lmdb._COMMIT_EVERY", 5)
+@pytest.mark.parametrize("backend", ["LMDB", "LEVELDB"])
+def test_an_interrupted_run_is_taken_up_where_it_stopped(photos, tmp_path, monkeypatch, backend):
+    monkeypatch.setattr(f"caffe_compat.data.{backend.lower()}._COMMIT_EVERY", 5)
     root, entries = photos
     missing = Path(root + "photo 13.png").read_bytes()
     os.remove(root + "photo 13.png")
-    error_of(make_imageset, entries, root, tmp_path / "db", resume=True)
+    error_of(make_imageset, entries, root, tmp_path / "db", backend, resume=True)
     assert (tmp_path / "db.partial").exists()
     Path(root + "photo 13.png").write_bytes(missing)
     os.remove(root + "photo0.png")  # stored already, so not read again
-    written, _ = make_imageset(entries, root, tmp_path / "db", resume=True)
+    written, _ = make_imageset(entries, root, tmp_path / "db", backend, resume=True)
     assert written == 25 and contents(tmp_path / "db")[1] == list(range(25))
     assert not (tmp_path / "db.partial").exists()
 
 
-def test_leveldb_cannot_be_resumed(photos, tmp_path):
+def test_an_unfinished_database_of_another_kind_is_not_added_to(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("caffe_compat.data.lmdb._COMMIT_EVERY", 5)
     root, entries = photos
-    assert "only an LMDB can be written in several runs" in error_of(
-        make_imageset, entries, root, tmp_path / "db", "LEVELDB", resume=True
-    )
+    os.remove(root + "photo 13.png")
+    error_of(make_imageset, entries, root, tmp_path / "db", resume=True)
+    message = error_of(make_imageset, entries, root, tmp_path / "db", "LEVELDB", resume=True)
+    assert message == f"{tmp_path}/db.partial: was begun as LMDB; remove it, or go on with that backend"
 
 
 def test_one_new_size_alone_is_refused(photos, tmp_path):
