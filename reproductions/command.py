@@ -1,0 +1,70 @@
+"""The command line that every network's run.py has."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import caffe_compat as cc
+from reproductions.measures import record
+from reproductions.record import RESULTS
+from reproductions.steps import Network, Place, Runner
+
+
+def main(network: Network, words: Sequence[str] | None = None) -> int:
+    """Do what `words` (default: the command line) ask; 0, or 2 with one line on stderr."""
+    arguments = parser(network).parse_args(words)
+    try:
+        if arguments.smoke and arguments.work is None:
+            with tempfile.TemporaryDirectory() as folder:
+                run(network, arguments, Path(folder))
+        else:
+            run(network, arguments, arguments.work or network.folder / "run")
+    except (cc.CaffeCompatError, OSError) as error:
+        print(f"{network.name}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(network: Network, arguments: argparse.Namespace, work: Path) -> None:
+    """List, record, or do the steps that were asked for."""
+    facts = (arguments.data, arguments.models, arguments.device, arguments.threads, arguments.smoke)
+    runner = Runner(network, Place(work, *facts))
+    steps = [network.step(name) for name in arguments.only] or list(network.steps)
+    if arguments.list:
+        for step in steps:
+            print(f"{step.name:<28} {runner.state(step):<12} {step.experiment}: {step.method}. {step.note}".rstrip())
+        return
+    if not arguments.record:
+        for step in steps:
+            print(f"{step.name}: {runner.state(step)}", flush=True)
+            runner.do(step)
+    if arguments.smoke:
+        record(runner, steps, work / "results")
+        print((work / "results" / f"{network.name}.csv").read_text(encoding="utf-8"))
+    elif arguments.record:
+        record(runner, steps)
+
+
+def parser(network: Network) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog=f"python -m reproductions.{network.name}.run",
+        description="Do the steps in order; finished ones are kept, an interrupted one goes on from its last snapshot.",
+    )
+    made.add_argument("--data", type=Path, metavar="DIR", help="the data set as published")
+    made.add_argument("--models", type=Path, metavar="DIR", help="public trained models, one folder a model")
+    made.add_argument("--work", type=Path, metavar="DIR", help=f"the steps' folders, default {network.name}/run")
+    made.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps, and those that they need")
+    made.add_argument("--list", action="store_true", help="print the steps and how far they are, and do nothing")
+    made.add_argument(
+        "--record", action="store_true", help=f"train nothing; write {RESULTS.name}/{network.name}.csv and the logs"
+    )
+    made.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto", help="auto: a GPU where there is one")
+    made.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as torch chooses)")
+    made.add_argument("--smoke", action="store_true", help="two iterations of each step on made-up data, in seconds")
+    return made
+
+

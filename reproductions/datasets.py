@@ -1,0 +1,85 @@
+"""The databases of a network's runs: made from the data set as published, in another order for another seed, made up."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+import caffe_compat as cc
+
+SMOKE_IMAGES = 8
+
+
+def shuffle_database(path: Path, seed: int) -> None:
+    """Give the records of the LMDB at `path` another order, drawn from `seed`."""
+    import lmdb
+
+    environment = lmdb.open(str(path), readonly=True, lock=False)
+    with environment.begin() as transaction:
+        keys, records = zip(*transaction.cursor(), strict=True)
+    environment.close()
+    order = np.random.default_rng(seed).permutation(len(records))
+    mixed = path.with_name(f"{path.name}.mixed")
+    shutil.rmtree(mixed, ignore_errors=True)
+    cc.write_lmdb(mixed, ((key, records[index]) for key, index in zip(keys, order, strict=True)))
+    shutil.rmtree(path)
+    mixed.rename(path)
+
+
+def make_up(path: Path, shape: tuple[int, int, int]) -> None:
+    """An LMDB of random images of `shape`, (channels, height, width), in ten classes."""
+    draw = np.random.default_rng(1)
+    images = draw.integers(0, 256, (SMOKE_IMAGES, *shape), dtype=np.uint8)
+    cc.write_lmdb(path, ((b"%05d" % n, cc.encode_datum(image, n % 10)) for n, image in enumerate(images)))
+
+
+def published_cifar10(source: Path, folder: Path, seed: int) -> None:
+    """CIFAR-10 as `caffe-compat data cifar10` makes it; the training images in another order from seed 2 on."""
+    cc.make_cifar10(source, folder)
+    if seed > 1:
+        shuffle_database(folder / "cifar10_train_lmdb", seed)
+
+
+def made_up_cifar10(folder: Path) -> None:
+    """A few images in CIFAR-10's form, and their mean."""
+    for part in ("train", "test"):
+        make_up(folder / f"cifar10_{part}_lmdb", (3, 32, 32))
+    cc.write_mean(folder / "mean.binaryproto", cc.compute_mean(folder / "cifar10_train_lmdb"))
+
+
+def published_mnist(source: Path, folder: Path, seed: int) -> None:
+    """MNIST as `caffe-compat data mnist` makes it; the training images in another order from seed 2 on."""
+    cc.make_mnist(source, folder)
+    if seed > 1:
+        shuffle_database(folder / "mnist_train_lmdb", seed)
+
+
+def made_up_mnist(folder: Path) -> None:
+    """A few images in MNIST's form."""
+    for part in ("train", "test"):
+        make_up(folder / f"mnist_{part}_lmdb", (1, 28, 28))
+
+
+def published_padded_cifar10(source: Path, folder: Path, seed: int) -> None:
+    """CIFAR-10, and its training images with a border of four black pixels, for random crops; the means of both."""
+    published_cifar10(source, folder, seed)
+    _pad(folder)
+
+
+def made_up_padded_cifar10(folder: Path) -> None:
+    """A few images in the form of `published_padded_cifar10`."""
+    made_up_cifar10(folder)
+    _pad(folder)
+
+
+def _pad(folder: Path) -> None:
+    padded = folder / "cifar10_pad4_train_lmdb"
+    cc.pad_database(folder / "cifar10_train_lmdb", padded)
+    cc.write_mean(folder / "mean_pad.binaryproto", cc.compute_mean(padded))
+
+
+CIFAR10 = ("cifar10_train_lmdb", "cifar10_test_lmdb", "mean.binaryproto")
+MNIST = ("mnist_train_lmdb", "mnist_test_lmdb")
+PADDED_CIFAR10 = (*CIFAR10, "cifar10_pad4_train_lmdb", "mean_pad.binaryproto")

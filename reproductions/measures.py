@@ -1,0 +1,189 @@
+"""What the steps of a network gave, as rows of results/NETWORK.csv and logs in logs/.
+
+error: after the last iteration; the measure `error before` is that before the first. Ranks are at 95 % energy, of every
+convolution; of a decomposed net, those of its chains. The measure `decomposed error`: at these ranks by PCA, without
+fine-tuning, layers that would not become cheaper left dense; multiply_adds and parameters are of that net.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import caffe_compat as cc
+from reproductions.record import HERE, RESULTS, keep_log, processor, record_run
+from reproductions.runs import Run
+from reproductions.steps import KEEP, PREFIX, Runner, Step, cheaper_ranks
+
+FORCES = {"Degradation": "l2", "Constant": "l1"}
+TEST_BATCHES = 100  # of 100 images each, in both data sets
+
+
+def record(runner: Runner, steps: Iterable[Step], folder: Path = RESULTS) -> None:
+    """Write the row of every step, and the logs of those that are finished."""
+    for step in steps:
+        run = finished_run(runner, step) if runner.is_done(step) else unfinished_run(runner, step)
+        record_run(run, folder=folder)
+
+
+def unfinished_run(runner: Runner, step: Step) -> Run:
+    """The row of a step that is not finished: what it is to be, and the command that finishes it."""
+    param = runner.solver(step)
+    return Run(
+        network=runner.network.name,
+        experiment=step.experiment,
+        method=step.method,
+        force_decay=float(f"{param.force_decay:.6g}"),
+        seed=step.seed,
+        iterations=param.max_iter,
+        status="unfinished",
+        finish=command(runner, step),
+        command=command(runner, step),
+        paper=step.paper,
+        note=f"{step.note}; at iteration {runner.reached(step)}".lstrip("; "),
+    )
+
+
+def finished_run(runner: Runner, step: Step) -> Run:
+    """The row of a finished step; its logs are kept."""
+    fields = vars(unfinished_run(runner, step)) | {"status": "finished", "finish": "", "note": step.note}
+    facts, found = circumstances(runner, step), measured(runner, step)
+    more = {tuple(name.split("@")) if "@" in name else (name, ""): value for name, value in found.pop("more").items()}
+    facts["measures"] |= more
+    return Run(**(fields | facts | found | {"log": keep_logs(runner, step)}))
+
+
+def command(runner: Runner, step: Step) -> str:
+    """The command that finishes the step, or repeats it."""
+    models = " --models MODELS" if step.start else ""
+    return f"python -m reproductions.{runner.network.name}.run --data DATA{models} --only {step.name}"
+
+
+def circumstances(runner: Runner, step: Step) -> dict[str, Any]:
+    """How the step ran, and its error, as its folder's log says."""
+    folder = runner.folder(step)
+    events = list(read_events(folder / f"{PREFIX}.jsonl"))
+    first = next(event for event in events if event["event"] == "start")
+    tests = {event["iteration"]: event["outputs"] for event in events if event["event"] == "test"}
+    before, after = (error(tests.get(at), runner.network.accuracy) for at in (0, runner.iterations(step)))
+    return {
+        "error": after,
+        "seconds": round(seconds(events), 1),
+        "device": processor() if first["device"] == "cpu" else torch.cuda.get_device_name(first["device"]),
+        "threads": first["threads"],
+        "commit": (folder / "commit").read_text(encoding="utf-8").strip(),
+        "torch": first["torch"],
+        "caffe_compat": first["caffe_compat"],
+        "measures": {} if before is None else {("error before", ""): before},
+    }
+
+
+def measured(runner: Runner, step: Step) -> dict[str, Any]:
+    """Ranks, costs and the error after decomposing; kept in the step's folder, for the last takes its time."""
+    kept = runner.folder(step) / "measured.json"
+    if not kept.exists():
+        with cc.write_atomically(kept) as temporary:
+            temporary.write_text(json.dumps(measure(runner, step)) + "\n", encoding="utf-8")
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    return found | {"ranks": {layer: tuple(pair) for layer, pair in found["ranks"].items()}}
+
+
+def measure(runner: Runner, step: Step) -> dict[str, Any]:
+    """`ranks`, `multiply_adds`, `parameters`, and `more`: other measures by name."""
+    folder = runner.folder(step)
+    model = cc.read_model(folder / "train_test.prototxt", runner.weights(step))
+    chains = chain_ranks(model)
+    if chains:
+        return {"ranks": chains, "more": zero_shares(model), **costs(model, folder)}
+    ranks = cc.ranks_by_energy(model, KEEP)
+    small = cc.decompose(model, cheaper_ranks(model))
+    batches = 1 if runner.place.smoke else TEST_BATCHES
+    more = {"decomposed error": error(mean_outputs(small, folder, batches), runner.network.accuracy)}
+    full = {layer: len(model.weights[layer][0]) for layer in ranks}
+    return {
+        "ranks": {layer: (rank, full[layer]) for layer, rank in ranks.items()},
+        "more": more | zero_shares(model),
+        **costs(small, folder),
+    }
+
+
+def chain_ranks(model: cc.Model) -> dict[str, tuple[int, int]]:
+    """{layer: (rank, filters)} of the chains X_lowrank, X_linear of a decomposed net."""
+    outputs = {layer.name: layer.convolution_param.num_output for layer in model.net.layer}
+    chains = [name.removesuffix("_lowrank") for name in outputs if name.endswith("_lowrank")]
+    return {name: (outputs[f"{name}_lowrank"], outputs[f"{name}_linear"]) for name in chains}
+
+
+def zero_shares(model: cc.Model) -> dict[str, float]:
+    """Percent of zeros in each weight that has any: of its values, of its rows (filters), of its columns."""
+    shares = {}
+    for layer, blobs in model.weights.items():
+        if blobs and blobs[0].ndim >= 2 and (blobs[0] == 0).any():
+            zeros = (blobs[0] == 0).reshape(len(blobs[0]), -1)
+            parts = {"zeros": zeros, "zero filters": zeros.all(axis=1), "zero columns": zeros.all(axis=0)}
+            shares |= {f"{what}@{layer}": round(100 * float(part.mean()), 2) for what, part in parts.items()}
+    return shares
+
+
+def costs(model: cc.Model, folder: Path) -> dict[str, int]:
+    """Multiply-adds of one image, and parameters, of the TEST net of `model`, whose databases are in `folder`."""
+    net = cc.Net(model, phase="TEST", folder=folder)
+    shapes = {name: tuple(net.shapes[name]) for name in net.input_names}
+    found = cc.layer_costs(model, shapes).values()
+    return {"multiply_adds": sum(c.multiply_adds for c in found), "parameters": sum(c.parameters for c in found)}
+
+
+@torch.inference_mode()
+def mean_outputs(model: cc.Model, folder: Path, batches: int) -> dict[str, float]:
+    """The mean of every single-valued output of the TEST net over its next batches."""
+    net = cc.Net(model, phase="TEST", folder=folder)
+    sums: dict[str, float] = {}
+    for _ in range(batches):
+        for name, value in net().items():
+            if value.numel() == 1:
+                sums[name] = sums.get(name, 0.0) + float(value)
+    return {name: total / batches for name, total in sums.items()}
+
+
+def error(outputs: dict[str, float] | None, accuracy: str) -> float | None:
+    """The error in percent; None for no test."""
+    return None if outputs is None else round(100 * (1 - outputs[accuracy]), 2)
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON lines of a run; a line that a stop cut short is passed over."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def seconds(events: list[dict[str, Any]]) -> float:
+    """The time between events, without that before a resumption."""
+    times = [(event["time"], event["event"]) for event in events]
+    return sum(after - before for (before, _), (after, what) in zip(times, times[1:], strict=False) if what != "start")
+
+
+def keep_logs(runner: Runner, step: Step) -> str:
+    """Copy the log and the JSON lines into logs/, without the places of this machine; the log's path."""
+    folder, name = runner.folder(step), f"{runner.network.name}-{step.name}"
+    places = {str(runner.place.models.resolve()): "MODELS"} if runner.place.models else {}
+    places |= {str(runner.place.work.resolve()): "WORK", str(HERE.parent): ".", str(Path(sys.executable).parent): ""}
+    kept = ""
+    for source, suffix in ((folder / f"{PREFIX}.jsonl", "jsonl"), (folder / "log", "log")):
+        text = source.read_text(encoding="utf-8")
+        for place, word in places.items():
+            text = text.replace(place + os.sep, word + "/" if word else "")
+        text = re.sub(r'(?<=[\s"])/[\w./-]+/', "", text)  # other folders of the machine
+        clean = folder / f".clean.{suffix}"
+        clean.write_text(text, encoding="utf-8")
+        kept = keep_log(clean, f"{name}.{suffix}")
+    return kept
