@@ -10,8 +10,9 @@ from pathlib import Path
 
 import caffe_compat as cc
 from reproductions.measures import record
-from reproductions.record import RESULTS
-from reproductions.steps import Network, Place, Runner
+from reproductions.runner import Runner
+from reproductions.runs import RESULTS
+from reproductions.steps import Network, Place
 
 
 def main(network: Network, words: Sequence[str] | None = None) -> int:
@@ -43,7 +44,7 @@ def run(network: Network, arguments: argparse.Namespace, work: Path) -> None:
             print(f"{step.name}: {runner.state(step)}", flush=True)
             runner.do(step)
     if arguments.smoke:
-        record(runner, steps, work / "results")
+        record(runner, steps, work)
         print((work / "results" / f"{network.name}.csv").read_text(encoding="utf-8"))
     elif arguments.record:
         record(runner, steps)
@@ -62,9 +63,7 @@ def parser(network: Network) -> argparse.ArgumentParser:
     made.add_argument(
         "--record", action="store_true", help=f"train nothing; write {RESULTS.name}/{network.name}.csv and the logs"
     )
-    made.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto", help="auto: a GPU where there is one")
+    made.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto", help="auto: a GPU if there is one")
     made.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as torch chooses)")
     made.add_argument("--smoke", action="store_true", help="two iterations of each step on made-up data, in seconds")
     return made
-
-

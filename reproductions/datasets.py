@@ -1,4 +1,4 @@
-"""The databases of a network's runs: made from the data set as published, in another order for another seed, made up."""
+"""The databases of a network's runs: from the data set as published, in another order for another seed, or made up."""
 
 from __future__ import annotations
 

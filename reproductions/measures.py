@@ -7,6 +7,7 @@ fine-tuning, layers that would not become cheaper left dense; multiply_adds and 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -18,19 +19,21 @@ from typing import Any
 import torch
 
 import caffe_compat as cc
-from reproductions.record import HERE, RESULTS, keep_log, processor, record_run
-from reproductions.runs import Run
-from reproductions.steps import KEEP, PREFIX, Runner, Step, cheaper_ranks
+from reproductions.record import LOGS, keep_log, processor, record_run
+from reproductions.runner import KEEP, PREFIX, Runner, cheaper_ranks
+from reproductions.runs import HERE, RESULTS, Run
+from reproductions.steps import Step
 
 FORCES = {"Degradation": "l2", "Constant": "l1"}
 TEST_BATCHES = 100  # of 100 images each, in both data sets
 
 
-def record(runner: Runner, steps: Iterable[Step], folder: Path = RESULTS) -> None:
-    """Write the row of every step, and the logs of those that are finished."""
+def record(runner: Runner, steps: Iterable[Step], root: Path = HERE) -> None:
+    """Write the row of every step into root/results, and the logs of those that are finished into root/logs."""
     for step in steps:
-        run = finished_run(runner, step) if runner.is_done(step) else unfinished_run(runner, step)
-        record_run(run, folder=folder)
+        done = runner.is_done(step)
+        run = finished_run(runner, step, root / LOGS.name) if done else unfinished_run(runner, step)
+        record_run(run, folder=root / RESULTS.name)
 
 
 def unfinished_run(runner: Runner, step: Step) -> Run:
@@ -51,18 +54,18 @@ def unfinished_run(runner: Runner, step: Step) -> Run:
     )
 
 
-def finished_run(runner: Runner, step: Step) -> Run:
-    """The row of a finished step; its logs are kept."""
+def finished_run(runner: Runner, step: Step, logs: Path) -> Run:
+    """The row of a finished step; its logs are kept in the folder `logs`."""
     fields = vars(unfinished_run(runner, step)) | {"status": "finished", "finish": "", "note": step.note}
     facts, found = circumstances(runner, step), measured(runner, step)
     more = {tuple(name.split("@")) if "@" in name else (name, ""): value for name, value in found.pop("more").items()}
     facts["measures"] |= more
-    return Run(**(fields | facts | found | {"log": keep_logs(runner, step)}))
+    return Run(**(fields | facts | found | {"log": keep_logs(runner, step, logs)}))
 
 
 def command(runner: Runner, step: Step) -> str:
     """The command that finishes the step, or repeats it."""
-    models = " --models MODELS" if step.start else ""
+    models = " --models MODELS" if runner.is_public(step) else ""
     return f"python -m reproductions.{runner.network.name}.run --data DATA{models} --only {step.name}"
 
 
@@ -123,7 +126,7 @@ def chain_ranks(model: cc.Model) -> dict[str, tuple[int, int]]:
 
 def zero_shares(model: cc.Model) -> dict[str, float]:
     """Percent of zeros in each weight that has any: of its values, of its rows (filters), of its columns."""
-    shares = {}
+    shares: dict[str, float] = {}
     for layer, blobs in model.weights.items():
         if blobs and blobs[0].ndim >= 2 and (blobs[0] == 0).any():
             zeros = (blobs[0] == 0).reshape(len(blobs[0]), -1)
@@ -168,22 +171,22 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
 
 def seconds(events: list[dict[str, Any]]) -> float:
     """The time between events, without that before a resumption."""
-    times = [(event["time"], event["event"]) for event in events]
-    return sum(after - before for (before, _), (after, what) in zip(times, times[1:], strict=False) if what != "start")
+    pairs = itertools.pairwise(events)
+    return float(sum(after["time"] - before["time"] for before, after in pairs if after["event"] != "start"))
 
 
-def keep_logs(runner: Runner, step: Step) -> str:
-    """Copy the log and the JSON lines into logs/, without the places of this machine; the log's path."""
+def keep_logs(runner: Runner, step: Step, logs: Path) -> str:
+    """Copy the log and the JSON lines into the folder `logs`, without places of the machine; the path of the latter."""
     folder, name = runner.folder(step), f"{runner.network.name}-{step.name}"
     places = {str(runner.place.models.resolve()): "MODELS"} if runner.place.models else {}
     places |= {str(runner.place.work.resolve()): "WORK", str(HERE.parent): ".", str(Path(sys.executable).parent): ""}
     kept = ""
-    for source, suffix in ((folder / f"{PREFIX}.jsonl", "jsonl"), (folder / "log", "log")):
+    for source, suffix in ((folder / "log", "log"), (folder / f"{PREFIX}.jsonl", "jsonl")):
         text = source.read_text(encoding="utf-8")
         for place, word in places.items():
             text = text.replace(place + os.sep, word + "/" if word else "")
         text = re.sub(r'(?<=[\s"])/[\w./-]+/', "", text)  # other folders of the machine
         clean = folder / f".clean.{suffix}"
         clean.write_text(text, encoding="utf-8")
-        kept = keep_log(clean, f"{name}.{suffix}")
+        kept = keep_log(clean, f"{name}.{suffix}", logs)
     return kept

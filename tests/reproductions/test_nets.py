@@ -23,6 +23,24 @@ def test_every_net_can_be_built(folder, phase):
     assert ("accuracy" in net.output_names) == (phase == "TEST") and "loss" in net.output_names
 
 
+def test_resnet20_is_the_public_net_with_the_force_on_eighteen_convolutions():
+    theirs = cc.read_net(shared("models", "resnet20_cifar10/res20_cifar_train_test.prototxt"))
+    ours = cc.read_net(HERE / "resnet20" / "train_test.prototxt")
+
+    def wired(net):
+        layers = []
+        for layer in net.layer:
+            fields = layer.convolution_param
+            window = fields.num_output, tuple(fields.kernel_size), sum(fields.pad), tuple(fields.stride)
+            rates = [(spec.lr_mult, spec.decay_mult) for spec in layer.param]
+            layers.append((layer.name, layer.type, list(layer.bottom), list(layer.top), window, rates))
+        return layers
+
+    assert wired(ours) == wired(theirs)
+    free = [layer.name for layer in ours.layer if layer.type == "Convolution" and not layer.param[0].force_mult]
+    assert free == ["Convolution1", "Convolution8", "Convolution15"]  # the first, and the two shortcuts
+
+
 @pytest.mark.parametrize("path", SOLVERS, ids=str)
 def test_every_solver_can_be_read_and_names_its_net(path):
     param = cc.read_solver(HERE / path)
@@ -54,7 +72,10 @@ def test_layers_are_those_of_the_public_net(folder, prototxt):
     assert learned(ours) == learned(theirs)
 
 
-@pytest.mark.parametrize("path", [path for path in SOLVERS if path.parts[0] == "convnet"], ids=str)
+WHOLE = [path for path in SOLVERS if path.parts[0] == "convnet" and ("force" in path.name or "baseline" in path.name)]
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=str)
 def test_convnet_solvers_have_the_published_settings(path):
     param = cc.read_solver(HERE / path)
     assert (param.base_lr, param.momentum, param.weight_decay) == pytest.approx((0.001, 0.9, 0.004))

@@ -1,0 +1,221 @@
+"""Does the steps of a network, each once: databases, the net decomposed where that is wanted, training.
+
+Each step is a folder that holds what `caffe-compat solve` needs and leaves: train_test.prototxt, solver.prototxt, log,
+run.jsonl, run_iter_N.*. A finished step is not done again; an interrupted one goes on from its newest snapshot.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import caffe_compat as cc
+from caffe_compat.commands import main as command
+from reproductions.record import commit
+from reproductions.steps import PUBLIC, Network, Place, Step, StepError
+
+PREFIX = "run"
+KEEP = 0.95  # share of energy that a rank keeps: at most 5 % reconstruction error, as the paper measures ranks
+SMOKE_ITERATIONS, SMOKE_BATCH = 2, 4
+
+
+class Runner:
+    """Does the steps of one network in one place."""
+
+    def __init__(self, network: Network, place: Place) -> None:
+        self.network, self.place = network, place
+
+    def folder(self, step: Step) -> Path:
+        return self.place.work / step.name
+
+    def solver(self, step: Step) -> Any:
+        """The step's SolverParameter, as its folder gets it."""
+        param = cc.read_solver(self.network.folder / step.solver)
+        changes = cc.parse_text(step.settings, cc.SolverParameter)
+        for descriptor, _ in changes.ListFields():
+            param.ClearField(descriptor.name)
+        param.MergeFrom(changes)
+        param.net, param.snapshot_prefix, param.random_seed = "train_test.prototxt", PREFIX, step.seed
+        if self.place.smoke:
+            param.max_iter = param.test_interval = param.snapshot = param.display = SMOKE_ITERATIONS
+            del param.test_iter[:], param.stepvalue[:]
+            param.test_iter.append(1)
+        return param
+
+    def iterations(self, step: Step) -> int:
+        return int(self.solver(step).max_iter)
+
+    def weights(self, step: Step) -> Path:
+        """The file that the finished step leaves."""
+        return self.folder(step) / f"{PREFIX}_iter_{self.iterations(step)}.caffemodel.h5"
+
+    def is_done(self, step: Step) -> bool:
+        return self.weights(step).exists()
+
+    def reached(self, step: Step) -> int:
+        """The iteration of the newest snapshot, 0 where there is none."""
+        state = newest_state(self.folder(step))
+        return int(state.name.split("_")[2].split(".")[0]) if state else 0
+
+    def state(self, step: Step) -> str:
+        """One word or two for --list."""
+        if self.is_done(step):
+            return "finished"
+        return f"at {self.reached(step)}" if self.folder(step).exists() else "to do"
+
+    def is_public(self, step: Step) -> bool:
+        """Whether the step, or one that it needs, starts from a public model."""
+        return step.start.startswith(PUBLIC) or any(map(self.is_public, self.needs(step)))
+
+    def needs(self, step: Step) -> list[Step]:
+        """The steps that must be finished first."""
+        names = [step.start.partition("@")[0], step.low_rank.ranks_of if step.low_rank else ""]
+        return [self.network.step(name) for name in names if name and not name.startswith(PUBLIC)]
+
+    def do(self, step: Step) -> None:
+        """Finish the step, and first those that it needs."""
+        for needed in self.needs(step):
+            self.do(needed)
+        if not self.is_done(step):
+            self.prepare(step)
+            self.train(step)
+
+    def prepare(self, step: Step) -> None:
+        """Write the folder of the step. StepError where it holds a run of other settings."""
+        folder = self.folder(step)
+        folder.mkdir(parents=True, exist_ok=True)
+        solver = folder / "solver.prototxt"
+        wanted = self.solver(step)
+        if solver.exists() and self.reached(step) and cc.read_solver(solver) != wanted:
+            raise StepError(f"{folder}: holds a run of other settings; remove it, or give another --work")
+        self.link_data(folder, step.seed)
+        if not (folder / "commit").exists():
+            (folder / "commit").write_text(commit() + "\n", encoding="utf-8")
+        if not (folder / "train_test.prototxt").exists():
+            self.write_net(step)
+        with cc.write_atomically(solver) as temporary:
+            temporary.write_text(cc.format_text(wanted), encoding="utf-8")
+
+    def write_net(self, step: Step) -> None:
+        """The net that the step trains, and the decomposed weights that it starts from where it has a `low_rank`."""
+        folder = self.folder(step)
+        net = self.network_net()
+        if step.low_rank is None:
+            cc.write_model(cc.Model(net, {}), folder / "train_test.prototxt")
+            return
+        dense = cc.read_model(self.source_net(step), self.start_weights(step))
+        ranks = self.chosen_ranks(step, dense)
+        small = cc.decompose(dense, ranks, step.low_rank.method)
+        cc.write_model(small, folder / "train_test.prototxt", folder / "start.caffemodel.h5")
+
+    def network_net(self) -> Any:
+        """The network's own net; with --smoke, in small batches."""
+        net = cc.read_net(self.network.folder / "train_test.prototxt")
+        for layer in net.layer:
+            if self.place.smoke and layer.type == "Data":
+                layer.data_param.batch_size = SMOKE_BATCH
+        return net
+
+    def source_net(self, step: Step) -> Path:
+        """The prototxt of the weights that the step starts from."""
+        if not step.start or step.start.startswith(PUBLIC):
+            return self.network.folder / "train_test.prototxt"
+        return self.folder(self.network.step(step.start.partition("@")[0])) / "train_test.prototxt"
+
+    def chosen_ranks(self, step: Step, dense: cc.Model) -> dict[str, Any]:
+        """The ranks of a decomposing step, of layers that become cheaper by it."""
+        assert step.low_rank is not None
+        if step.low_rank.ranks:
+            return dict(step.low_rank.ranks)
+        if step.low_rank.ranks_of:
+            owner = self.network.step(step.low_rank.ranks_of)
+            dense = cc.read_model(self.folder(owner) / "train_test.prototxt", self.weights(owner))
+        return cheaper_ranks(dense)
+
+    def start_weights(self, step: Step) -> Path:
+        """The weights that the step starts from, before any decomposition."""
+        if not step.start.startswith(PUBLIC):
+            name, _, iteration = step.start.partition("@")
+            last = self.weights(self.network.step(name))
+            at = iteration if iteration and not self.place.smoke else str(self.iterations(self.network.step(name)))
+            return last.with_name(f"{PREFIX}_iter_{at}.caffemodel.h5")
+        if self.place.smoke:
+            return self.made_up_weights()
+        if self.place.models is None:
+            raise StepError(f"step {step.name} starts from a public model; give its folder as --models DIR")
+        return self.place.models / step.start.removeprefix(PUBLIC)
+
+    def made_up_weights(self) -> Path:
+        """Weights as the fillers give them, for --smoke."""
+        path = self.place.work / "made_up.caffemodel.h5"
+        if not path.exists():
+            net = cc.Net(cc.Model(self.network_net(), {}), phase="TEST", folder=self.data_folder(1))
+            cc.write_model(cc.Model(net.param, net.weights()), path.with_suffix(".prototxt"), path)
+        return path
+
+    def data_folder(self, seed: int) -> Path:
+        """The folder of the databases, made where they are not there yet; one for each order of the images."""
+        folder = self.place.work / ("data" if seed == 1 else f"data-seed{seed}")
+        if not all((folder / name).exists() for name in self.network.databases):
+            folder.mkdir(parents=True, exist_ok=True)
+            if self.place.smoke:
+                self.network.make_smoke(folder)
+            elif self.place.data is None:
+                raise StepError(f"{folder} lacks databases; give the data set's folder as --data DIR")
+            else:
+                self.network.make_data(self.place.data, folder, seed)
+        return folder
+
+    def link_data(self, folder: Path, seed: int) -> None:
+        """Link the databases into a step's folder, whose net names them."""
+        source = self.data_folder(seed)
+        for name in self.network.databases:
+            if not (folder / name).exists():
+                (folder / name).symlink_to(os.path.relpath(source / name, folder))
+
+    def train(self, step: Step) -> None:
+        """`caffe-compat solve` in the step's folder, from its newest snapshot where it has one."""
+        folder = self.folder(step)
+        words = ["solve", "solver.prototxt", *step.options, "--device", self.place.device]
+        words += ["--keep-last", str(step.keep_last)]
+        if self.place.threads:
+            words += ["--threads", str(self.place.threads)]
+        if state := newest_state(folder):
+            words += ["--snapshot", state.name]
+        elif step.low_rank is not None:
+            words += ["--weights", "start.caffemodel.h5"]
+        elif step.start:
+            words += ["--weights", str(self.start_weights(step).resolve())]
+        with working_in(folder), open("log", "a", encoding="utf-8") as log, redirect_stderr(log):
+            status = command(words)
+        if status or not self.is_done(step):
+            raise StepError(f"{step.name}: stopped with status {status}; see {folder}/log; the same command goes on")
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Within this block, `folder` is the working directory."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def cheaper_ranks(model: cc.Model) -> dict[str, Any]:
+    """The rank at KEEP of every layer that costs less multiply-adds at it."""
+    ranks = cc.ranks_by_energy(model, KEEP)
+    shapes = {name: model.weights[name][0].shape for name in ranks}
+    return {name: rank for name, rank in ranks.items() if cc.theoretical_speedup(shapes[name], rank) > 1}
+
+
+def newest_state(folder: Path) -> Path | None:
+    """The latest solver state of a step's folder; None where there is none."""
+    form = re.compile(rf"{PREFIX}_iter_(\d+)\.solverstate\.h5")
+    found = [(int(match[1]), file) for file in folder.glob("*") if (match := form.fullmatch(file.name))]
+    return max(found)[1] if found else None
