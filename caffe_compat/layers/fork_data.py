@@ -86,7 +86,7 @@ class AnnotatedData(ForkData):
     """SSD's images with boxes: labels (1, 1, boxes, 8).
 
     A row is (item, class, instance, xmin, ymin, xmax, ymax, difficult); the number of rows differs from batch to batch.
-    MobileNet-YOLO adds a plane of segment labels as third top.
+    MobileNet-YOLO has (batch, 1, 300, 5) for yolo_data_type 1, and a plane of segment labels as third top.
     """
 
     def labels(self, images: Shape) -> list[Shape]:
@@ -94,7 +94,8 @@ class AnnotatedData(ForkData):
         planes = [size // max(field.seg_scales, 1) for size in images[2:]]
         if field.seg_resize_height and field.seg_resize_width:
             planes = [field.seg_resize_height, field.seg_resize_width]
-        return [(1, 1, images[0], 8), (images[0], 1, *planes)]
+        boxes = (images[0], 1, 300, 5) if field.yolo_data_type == 1 else (1, 1, images[0], 8)
+        return [boxes, (images[0], 1, *planes)]
 
 
 @register("LaneData")
