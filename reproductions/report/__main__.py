@@ -1,4 +1,7 @@
-"""Write README.md and index.html of reproductions/ from paper.csv, results/ and logs/; --check only compares."""
+"""Write README.md and index.html of reproductions/ from paper.csv, results/ and logs/; --check only compares.
+
+Numbers that are new or better than ever go into results/best/numbers.csv.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from reproductions.best import FILE, best_text, current, read_best, updated
 from reproductions.report import costs, plots
 from reproductions.report.facts import Facts, read_facts
 from reproductions.report.figures import Figure
@@ -41,6 +45,7 @@ def generated(facts: Facts) -> dict[str, str]:
     figures = [figure for figure in (make(facts) for make in FIGURES) if figure is not None]
     return {
         "README.md": readme(paper, runs, unfinished),
+        FILE: best_text(updated(read_best(facts.root), current(tables))),
         "index.html": page(tables, figures, paper, runs, unfinished),
     }
 
@@ -56,6 +61,7 @@ def main(words: list[str] | None = None, root: Path = HERE) -> int:
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             stale.append(name)
         elif not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     if stale:
         print(f"stale: {', '.join(stale)}; run `python -m reproductions.report`", file=sys.stderr)

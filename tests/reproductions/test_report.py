@@ -116,7 +116,7 @@ def test_a_second_run_changes_nothing_and_check_says_what_is_stale(folder, capsy
     assert main([], folder) == 0 and page(folder) == before
     (folder / "results" / "lenet.csv").write_text(format_runs([Run("lenet", "baseline", "baseline", error=0.9)]))
     assert main(["--check"], folder) == 1
-    assert "README.md, index.html" in capsys.readouterr().err
+    assert "stale: README.md, index.html;" in capsys.readouterr().err
     assert page(folder) == before
 
 
