@@ -30,7 +30,8 @@ class Elementwise(Layer):
 class ReLU(Elementwise):
     """max(x, 0) + negative_slope * min(x, 0); the gradient at 0 is negative_slope.
 
-    `inplace` True lets `forward` write on its bottom; whoever sets it knows that nobody else reads that tensor.
+    `inplace` True lets `forward` write on its bottom where no gradient is wanted; whoever sets it knows that nobody
+    else reads that tensor.
     """
 
     inplace = False
@@ -41,7 +42,7 @@ class ReLU(Elementwise):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         if self.negative_slope == 0:
-            return functional.relu(bottoms[0], inplace=self.inplace)
+            return functional.relu(bottoms[0], inplace=self.inplace and not torch.is_grad_enabled())
         return functional.leaky_relu(bottoms[0], self.negative_slope)
 
 

@@ -91,15 +91,15 @@ class Layer(nn.Module):
         """Multiply-adds of one forward pass; 0 for layers that only move or rescale values."""
         return 0
 
-    def add_blob(self, shape: Shape, filler: Any) -> None:
+    def add_blob(self, shape: Shape, filler: Any, layout: torch.memory_format = torch.contiguous_format) -> None:
         """Append a float32 learnable blob of `shape`, filled as the FillerParameter `filler` says."""
         index = len(self.blobs)
         if any(size < 0 for size in shape):
             raise ShapeError(f"layer '{self.name}': blob {index} would have shape {shape}; no axis may be negative")
-        values = torch.empty(shape)
+        values = torch.empty(shape, memory_format=torch.contiguous_format if self.context.fills else layout)
         if self.context.fills:
             fill(values, filler, self.context.compat, f"layer '{self.name}': blob {index}")
-        self.blobs.append(nn.Parameter(values))
+        self.blobs.append(nn.Parameter(values.contiguous(memory_format=layout)))
         self.blob_shapes.append(tuple(shape))
 
     def blob(self, index: int) -> Tensor:

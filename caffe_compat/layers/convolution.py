@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -51,7 +52,10 @@ class _FilterBank(Layer):
         self.channels, self.outputs, self.group = shape[self.axis], param.num_output, param.group
         self._check_channels()
         rows, columns = self.matrix_size()
-        self.add_blob((rows, columns // self.group, *self.windows.kernel), param.weight_filler)
+        weight = (rows, columns // self.group, *self.windows.kernel)
+        # the layout of the bottoms, which torch else gives the weight anew in every pass; training keeps Caffe's
+        last = self.context.phase == "TEST" and len(weight) == 4 and weight[1] > 1
+        self.add_blob(weight, param.weight_filler, torch.channels_last if last else torch.contiguous_format)
         if param.bias_term:
             self.add_blob((self.outputs,), param.bias_filler)
 

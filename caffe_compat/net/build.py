@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from keyword import iskeyword
 from typing import Any
@@ -12,10 +13,13 @@ from torch import fx, nn
 
 from caffe_compat.errors import GraphError
 from caffe_compat.graph.graph import Blob, Graph, Node
+from caffe_compat.layers.activation import ReLU
 from caffe_compat.layers.base import Layer
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.shapes import Shapes
 
+# Types whose top is a new tensor that their gradient does not need
+_FRESH = frozenset({"Convolution", "Deconvolution", "InnerProduct", "Scale", "BatchNorm"})
 _EMPTY = fx.GraphModule(nn.Module(), fx.Graph())  # has every attribute that a layer's name must not shadow
 
 
@@ -43,6 +47,19 @@ def module_names(layers: Sequence[Layer]) -> list[str]:
             name, number = f"{stem}_{number}", number + 1
         names[name] = None
     return list(names)
+
+
+def let_relus_overwrite(graph: Graph, layers: Sequence[Layer]) -> None:
+    """Let the ReLUs that are in place in the prototxt be so in memory, where no gradients are wanted.
+
+    That is where their bottom is the new tensor of a layer, and nobody else reads it.
+    """
+    makers = {top: node for node in graph.nodes for top in node.tops}
+    readers = Counter(bottom for node in graph.nodes for bottom in node.bottoms)
+    for node, layer in zip(graph.nodes, layers, strict=True):
+        if isinstance(layer, ReLU) and node.bottoms[0].name == node.tops[0].name:
+            bottom = node.bottoms[0]
+            layer.inplace = bottom in makers and makers[bottom].param.type in _FRESH and readers[bottom] == 1
 
 
 class Program:

@@ -14,7 +14,7 @@ from caffe_compat.graph.graph import Graph, build_graph
 from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.registry import loss_types
 from caffe_compat.layers.source import SourceLayer
-from caffe_compat.net.build import Program, partial_outputs
+from caffe_compat.net.build import Program, let_relus_overwrite, partial_outputs
 from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.params import LearnableParam, learnable_params, rebound
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
@@ -62,6 +62,7 @@ class Net(nn.Module):
         self._options = {"compat": compat, "input_shapes": given_shapes, "folder": folder}
         context = Context(phase=phase, compat=compat, folder=folder)
         self._sequence, self._shapes = set_up_layers(self.graph, context, given_shapes, weights)
+        let_relus_overwrite(self.graph, self._sequence)
         self.layers: dict[str, Layer] = _by_name(self._sequence)
         self.learnable_params: list[LearnableParam] = learnable_params(self._sequence, self.param.force_backward)
         self.input_names = tuple(top.name for node, _ in self._sources() for top in node.tops)

@@ -32,6 +32,8 @@ _RAW_TYPES: dict[int, np.dtype[Any]] = {
     0: DOUBLE, 1: FLOAT, 2: np.dtype("<f2"), 3: np.dtype("<i4"), 4: np.dtype("<u4"), 5: np.dtype("u1")
 }  # fmt: skip
 
+_MOST_VALUES = 2**31 - 1  # of a blob (blob.cpp, Reshape)
+
 # Axes of each blob, by layer type, of the types that had weights when every blob had four axes
 _AXES = {
     "Convolution": (4, 1), "Deconvolution": (4, 1), "InnerProduct": (2, 1), "Embed": (2, 1),
@@ -63,6 +65,8 @@ def shape_problem(shape: tuple[int, ...], count: int) -> str:
     """What is wrong with a blob of `shape` that has `count` values; empty where nothing is."""
     if min(shape, default=0) < 0:
         return f"the blob has a negative axis in its shape {shape}"
+    if math.prod(axis or 1 for axis in shape) > _MOST_VALUES:
+        return f"the blob of shape {shape} is larger than Caffe takes: {_MOST_VALUES} values; it has {count}"
     if math.prod(shape) != count:
         return f"the blob of shape {shape} wants {math.prod(shape)} values and has {count}"
     return ""

@@ -61,9 +61,11 @@ def test_googlenet_is_read_no_slower_than_by_opencv() -> None:
 
 def test_alexnet_of_240_megabytes_is_read_no_slower_than_by_opencv(alexnet: Any, tmp_path: Path) -> None:  # noqa: F811
     path, weights = alexnet
-    text = 'layer { name: "data" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 227 dim: 227 } } }'
+    text = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 227 dim: 227 } } }'
+    bottom = "data"
     for name, (weight, _) in weights.items():
-        layer = f'layer {{ name: "{name}" bottom: "x" top: "x"'
+        layer = f'layer {{ name: "{name}" bottom: "{bottom}" top: "{name}"'
+        bottom = name
         if weight.ndim == 4:
             group = 1 if name in ("conv1", "conv3") else 2
             kernel = f"num_output: {len(weight)} kernel_size: {weight.shape[2]} group: {group}"

@@ -73,3 +73,11 @@ def test_impossible_normalizations_are_named() -> None:
         build('type: "LRN" lrn_param { local_size: 4 }', SHAPE)
     with pytest.raises(ShapeError, match=r"bottom \(2, 7\) must have 4 axes"):
         build('type: "LRN"', (2, 7))
+
+
+@pytest.mark.parametrize("part", [1, 30, 1 << 18])
+def test_pixels_taken_in_parts_give_what_a_trained_bottom_gives(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caffe_compat.layers.lrn._PART", part)
+    layer, x = build(_text("ACROSS_CHANNELS", 5, 0.5, 0.75, 2.0), SHAPE), _random()
+    assert torch.equal(layer(x), layer(x.clone().requires_grad_()))
+    assert torch.equal(layer(x[:0]), x[:0])

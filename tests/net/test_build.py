@@ -191,3 +191,30 @@ def test_a_shape_that_a_layer_cannot_take_is_named() -> None:
     concat = 'layer { name: "cat" type: "Concat" bottom: "a" bottom: "data" top: "cat" concat_param { axis: 0 } }'
     with pytest.raises(ShapeError, match=r"layer 'cat': bottom 1 'data_data_0_split_1' has shape \(2, 3\).*\(2, 4\)"):
         net(ip("a", "data", "a").replace("num_output: 3", "num_output: 4") + concat)
+
+
+NET = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 5 dim: 4 } } }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param {
+  num_output: 4 kernel_size: 3 weight_filler { type: "gaussian" std: 1 } } }
+layer { name: "r" type: "ReLU" bottom: "c" top: "c" }
+layer { name: "d" type: "Convolution" bottom: "c" top: "d" convolution_param {
+  num_output: 4 kernel_size: 1 weight_filler { type: "gaussian" std: 1 } } }
+layer { name: "s" type: "ReLU" bottom: "d" top: "s" }
+layer { name: "z" type: "Input" top: "z" input_param { shape { dim: 6 } } }
+layer { name: "q" type: "ReLU" bottom: "z" top: "z" }
+"""
+
+
+def test_relu_writes_on_its_bottom_only_where_nobody_can_tell():
+    net = Net(parse_text(NET, NetParameter))
+    assert [net.layers[name].inplace for name in "rsq"] == [True, False, False]
+    inputs = {"x": torch.randn(2, 3, 5, 4), "z": torch.randn(6)}
+    kept = inputs["z"].clone()
+    with torch.no_grad():
+        quiet = net.blobs(**inputs)
+    trained = net.blobs(**inputs)
+    assert torch.equal(inputs["z"], kept)
+    assert quiet["d"].min() < 0 <= quiet["c"].min()
+    for name in ("c", "d", "s", "z"):
+        assert torch.equal(quiet[name], trained[name])
