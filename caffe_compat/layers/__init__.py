@@ -39,3 +39,4 @@ from caffe_compat.layers import soft_threshold as soft_threshold
 from caffe_compat.layers import softmax as softmax
 from caffe_compat.layers import source as source
 from caffe_compat.layers import stored as stored
+from caffe_compat.layers import yolo as yolo

@@ -150,7 +150,7 @@ class DetectionLoss(_Head, LossLayer):
 
     def _background(self, head: Tensor, label: Tensor) -> Tensor:
         """Which background places of one item count: bool (H, W)."""
-        eligible = ((label[0].long() == 0) & (label[5] < self.field.bg_threshold)).flatten()
+        eligible: Tensor = ((label[0].long() == 0) & (label[5] < self.field.bg_threshold)).flatten()
         mode, multiple = self.field.sample_mode, float(self.field.bg_multiple)
         if mode not in ("random", "bootstrap", "mixture"):
             return eligible.view(label.shape[1:])

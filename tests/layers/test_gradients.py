@@ -21,7 +21,7 @@ assert caffe_compat.layers
 WITHOUT = {
     "Accuracy", "ArgMax", "BboxAccuracy", "BoxAnnotatorOHEM", "BoxOutput", "CTCGreedyDecoder", "DecodeBBox",
     "DetectionAccuracy", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "Parameter", "PriorBox", "Proposal",
-    "ProposalTarget", "Python", "Silence", "Threshold",
+    "ProposalTarget", "Python", "Yolov3DetectionOutput", "YoloDetectionOutput", "Silence", "Threshold",
 }  # fmt: skip
 NOT_THE_DERIVATIVE = {"MVN", "Sparsify", "SymmetricRectify"}
 
@@ -77,6 +77,7 @@ CASES = {
     "Convolution": Case(f"convolution_param {{ {SMALL} }}"),
     "ConvolutionDepthwise": Case(f"convolution_param {{ {SMALL.replace('3', '4')} }}"),
     "Crop": Case("crop_param { offset: 1 }", (PLANES, torch.zeros(2, 4, 3, 3, dtype=torch.float64))),
+    "CropCenter": Case("crop_center_param { crop_size: 0 crop_size: 1 crop_size: 2 }"),
     "Deconvolution": Case(f"convolution_param {{ {SMALL} stride: 2 }}"),
     "DepthwiseConvolution": Case(f"convolution_param {{ {SMALL.replace('3', '4')} }}"),
     "DenseBlock": Case(

@@ -49,6 +49,15 @@ def test_crop_refuses_windows_outside(
         build(f'type: "Crop" crop_param {{ {fields} }}', (2, 3, 5, 6), reference)
 
 
+def test_crop_center_takes_as_much_from_both_ends() -> None:
+    x = torch.randn(2, 3, 7, 6)
+    sizes = "crop_size: 0 crop_size: 1 crop_size: 2 crop_size: 0"
+    layer = build(f'type: "CropCenter" crop_center_param {{ {sizes} }}', (2, 3, 7, 6))
+    assert torch.equal(layer(x), x[:, 1:2, 2:5])
+    with pytest.raises(ShapeError, match=r"layer 'lay': crop_center_param.crop_size \[1\] leaves nothing"):
+        build('type: "CropCenter" crop_center_param { crop_size: 1 }', (2, 3))
+
+
 def test_batch_reindex_takes_the_items_named() -> None:
     layer = build('type: "BatchReindex"', (4, 3), (5,))
     x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
