@@ -43,25 +43,28 @@ def run(network: Network, arguments: argparse.Namespace, work: Path) -> None:
         for step in steps:
             print(f"{step.name}: {runner.state(step)}", flush=True)
             runner.do(step)
-    if arguments.smoke:
-        record(runner, steps, work)
-        print((work / "results" / f"{network.name}.csv").read_text(encoding="utf-8"))
-    elif arguments.record:
+    if arguments.record and not arguments.smoke:
         record(runner, steps)
+    elif arguments.smoke or not arguments.only:
+        record(runner, steps, work)
+        print((work / RESULTS.name / f"{network.name}.csv").read_text(encoding="utf-8"))
 
 
 def parser(network: Network) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=f"python -m reproductions.{network.name}.run",
-        description="Do the steps in order; finished ones are kept, an interrupted one goes on from its last snapshot.",
+        description="Do the steps in order; finished ones are kept, an interrupted one goes on from its last snapshot. "
+        "All steps done, their rows are printed, and stand in the folder of the steps.",
     )
-    made.add_argument("--data", type=Path, metavar="DIR", help="the data set as published")
+    made.add_argument("--data", "--imagenet", type=Path, metavar="DIR", help="the data set as published")
     made.add_argument("--models", type=Path, metavar="DIR", help="public trained models, one folder a model")
     made.add_argument("--work", type=Path, metavar="DIR", help=f"the steps' folders, default {network.name}/run")
     made.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps, and those that they need")
     made.add_argument("--list", action="store_true", help="print the steps and how far they are, and do nothing")
     made.add_argument(
-        "--record", action="store_true", help=f"train nothing; write {RESULTS.name}/{network.name}.csv and the logs"
+        "--record",
+        action="store_true",
+        help=f"train nothing; write reproductions/{RESULTS.name}/{network.name}.csv and the logs",
     )
     made.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto", help="auto: a GPU if there is one")
     made.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as torch chooses)")

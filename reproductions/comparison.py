@@ -12,6 +12,8 @@ from typing import Any
 from reproductions.runs import HERE, Run
 
 SLACK = 0.1  # points of error above the baseline's that still count as no loss
+# What a training run gives in any case; other metrics are measured apart from it.
+OF_TRAINING = ("error", "top-1 error", "top-5 error", "rank", "full rank", "average rank ratio", "rank ratio")
 BASELINES = (" none", "(baseline)")  # how the rows of baselines end in paper.csv
 
 
@@ -66,10 +68,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Cell:
-    """A published number and ours, which is None where there is none; `unfinished` where a run for it is under way."""
+    """A published number and ours, from the runs `group`; both None where there is none.
+
+    unfinished: no run has it yet, and one that will have it is unfinished.
+    """
 
     published: Published
     ours: Ours | None
+    group: Group | None = None
     unfinished: bool = False
 
     @property
@@ -80,11 +86,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a table of the paper: its numbers, and the runs that answer it (None: no run does)."""
+    """One row of a table of the paper: its numbers, and the runs that answer it, the first first asked."""
 
     row: str
     cells: tuple[Cell, ...]
-    group: Group | None
+    groups: tuple[Group, ...]
 
 
 def read_paper(path: Path = HERE / "paper.csv") -> list[Published]:
@@ -112,27 +118,29 @@ def compare(paper: Sequence[Published], runs: Sequence[Run]) -> dict[str, list[L
     tables: dict[str, list[Line]] = {}
     for source, row in dict.fromkeys((each.source, each.row) for each in paper):
         numbers = [each for each in paper if (each.source, each.row) == (source, row)]
-        group = answer(source, row, groups)
-        cells = tuple(cell(each, group) for each in numbers)
-        tables.setdefault(source, []).append(Line(row, cells, group))
+        answers = answering(source, row, groups)
+        cells = tuple(cell(each, answers) for each in numbers)
+        used = tuple(group for group in answers if not group.finished or any(each.group is group for each in cells))
+        tables.setdefault(source, []).append(Line(row, cells, used))
     return tables
 
 
-def answer(source: str, row: str, groups: Sequence[Group]) -> Group | None:
-    """The runs that answer a row of the paper.
+def answering(source: str, row: str, groups: Sequence[Group]) -> list[Group]:
+    """The runs that answer a row of the paper, the best first.
 
-    Of several groups that name it: of those whose error is at most SLACK above the baseline's that one with the lowest
-    average rank ratio; where no error is that low, the one with the lowest error; one without finished runs last.
+    First those whose error is at most SLACK above the baseline's, by their average rank ratio; then the others, by
+    their error; then those without finished runs.
     """
     named = [group for group in groups if f"{source}: {row}" in group.first.paper]
-    finished = [group for group in named if group.finished]
-    if not finished:
-        return named[0] if named else None
     limit = baseline_error(source, groups)
-    near = [group for group in finished if limit is not None and error(group) <= limit + SLACK]
-    if near:
-        return min(near, key=ratio)
-    return min(finished, key=error)
+
+    def order(group: Group) -> tuple[int, float]:
+        if not group.finished:
+            return 2, 0.0
+        near = limit is not None and error(group) <= limit + SLACK
+        return (0, ratio(group)) if near else (1, error(group))
+
+    return sorted(named, key=order)
 
 
 def baseline_error(source: str, groups: Sequence[Group]) -> float | None:
@@ -155,11 +163,14 @@ def ratio(group: Group) -> float:
     return found.value if found else float("inf")
 
 
-def cell(published: Published, group: Group | None) -> Cell:
-    if group is None:
-        return Cell(published, None)
-    ours = group.mean(lambda run: measured(run, published.metric, published.layer, published.unit))
-    return Cell(published, ours, unfinished=not group.finished)
+def cell(published: Published, answers: Sequence[Group]) -> Cell:
+    """The number of the first runs that have it."""
+    for group in answers:
+        ours = group.mean(lambda run: measured(run, published.metric, published.layer, published.unit))
+        if ours is not None:
+            return Cell(published, ours, group)
+    trained = published.metric in OF_TRAINING and any(not group.finished for group in answers)
+    return Cell(published, None, unfinished=trained)
 
 
 def measured(run: Run, metric: str, layer: str, unit: str) -> float | None:

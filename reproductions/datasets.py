@@ -80,6 +80,23 @@ def _pad(folder: Path) -> None:
     cc.write_mean(folder / "mean_pad.binaryproto", cc.compute_mean(padded))
 
 
+def published_imagenet(source: Path, folder: Path, seed: int) -> None:
+    """ILSVRC2012 as `caffe-compat data imagenet` makes it, in the order of `seed`, and the mean of its training images.
+
+    An interrupted call is gone on with by the next one.
+    """
+    cc.make_imagenet(source, folder, seed=seed - 1)
+    cc.write_mean(folder / IMAGENET[2], cc.compute_mean(folder / IMAGENET[0]))
+
+
+def made_up_imagenet(folder: Path) -> None:
+    """A few images in ImageNet's form, and their mean."""
+    for name in IMAGENET[:2]:
+        make_up(folder / name, (3, 256, 256))
+    cc.write_mean(folder / IMAGENET[2], cc.compute_mean(folder / IMAGENET[0]))
+
+
 CIFAR10 = ("cifar10_train_lmdb", "cifar10_test_lmdb", "mean.binaryproto")
 MNIST = ("mnist_train_lmdb", "mnist_test_lmdb")
 PADDED_CIFAR10 = (*CIFAR10, "cifar10_pad4_train_lmdb", "mean_pad.binaryproto")
+IMAGENET = ("ilsvrc12_train_lmdb", "ilsvrc12_val_lmdb", "imagenet_mean.binaryproto")

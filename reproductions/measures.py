@@ -25,7 +25,6 @@ from reproductions.runs import HERE, RESULTS, Run
 from reproductions.steps import Step
 
 FORCES = {"Degradation": "l2", "Constant": "l1"}
-TEST_BATCHES = 100  # of 100 images each, in both data sets
 
 
 def record(runner: Runner, steps: Iterable[Step], root: Path = HERE) -> None:
@@ -75,9 +74,11 @@ def circumstances(runner: Runner, step: Step) -> dict[str, Any]:
     events = list(read_events(folder / f"{PREFIX}.jsonl"))
     first = next(event for event in events if event["event"] == "start")
     tests = {event["iteration"]: event["outputs"] for event in events if event["event"] == "test"}
-    before, after = (error(tests.get(at), runner.network.accuracy) for at in (0, runner.iterations(step)))
+    accuracy, top5, last = runner.network.accuracy, runner.network.top5, runner.iterations(step)
+    before, after = (error(tests.get(at), accuracy) for at in (0, last))
     return {
         "error": after,
+        "top5_error": error(tests.get(last), top5) if top5 else None,
         "seconds": round(seconds(events), 1),
         "device": processor() if first["device"] == "cpu" else torch.cuda.get_device_name(first["device"]),
         "threads": first["threads"],
@@ -107,8 +108,8 @@ def measure(runner: Runner, step: Step) -> dict[str, Any]:
         return {"ranks": chains, "more": zero_shares(model), **costs(model, folder)}
     ranks = cc.ranks_by_energy(model, KEEP)
     small = cc.decompose(model, cheaper_ranks(model))
-    batches = 1 if runner.place.smoke else TEST_BATCHES
-    more = {"decomposed error": error(mean_outputs(small, folder, batches), runner.network.accuracy)}
+    outputs = mean_outputs(small, folder, runner.solver(step).test_iter[0])
+    more = {"decomposed error": error(outputs, runner.network.accuracy)}
     full = {layer: len(model.weights[layer][0]) for layer in ranks}
     return {
         "ranks": {layer: (rank, full[layer]) for layer, rank in ranks.items()},

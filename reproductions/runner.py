@@ -51,7 +51,12 @@ class Runner:
 
     def weights(self, step: Step) -> Path:
         """The file that the finished step leaves."""
-        return self.folder(step) / f"{PREFIX}_iter_{self.iterations(step)}.caffemodel.h5"
+        return self.folder(step) / f"{PREFIX}_iter_{self.iterations(step)}{self.ending}"
+
+    @property
+    def ending(self) -> str:
+        """What names of weights end in."""
+        return f".caffemodel{self.network.suffix}"
 
     def is_done(self, step: Step) -> bool:
         return self.weights(step).exists()
@@ -110,14 +115,17 @@ class Runner:
         dense = cc.read_model(self.source_net(step), self.start_weights(step))
         ranks = self.chosen_ranks(step, dense)
         small = cc.decompose(dense, ranks, step.low_rank.method)
-        cc.write_model(small, folder / "train_test.prototxt", folder / "start.caffemodel.h5")
+        cc.write_model(small, folder / "train_test.prototxt", folder / f"start{self.ending}")
 
     def network_net(self) -> Any:
-        """The network's own net; with --smoke, in small batches."""
+        """The network's own net; with --smoke, in small batches and narrow."""
         net = cc.read_net(self.network.folder / "train_test.prototxt")
-        for layer in net.layer:
-            if self.place.smoke and layer.type == "Data":
+        for layer in net.layer if self.place.smoke else ():
+            if layer.type == "Data":
                 layer.data_param.batch_size = SMOKE_BATCH
+            for name in ("convolution_param", "inner_product_param"):
+                if layer.HasField(name):
+                    getattr(layer, name).num_output //= self.network.narrow
         return net
 
     def source_net(self, step: Step) -> Path:
@@ -130,7 +138,8 @@ class Runner:
         """The ranks of a decomposing step, of layers that become cheaper by it."""
         assert step.low_rank is not None
         if step.low_rank.ranks:
-            return dict(step.low_rank.ranks)
+            narrow = self.network.narrow if self.place.smoke else 1
+            return {name: max(rank // narrow, 1) for name, rank in step.low_rank.ranks.items()}
         if step.low_rank.ranks_of:
             owner = self.network.step(step.low_rank.ranks_of)
             dense = cc.read_model(self.folder(owner) / "train_test.prototxt", self.weights(owner))
@@ -142,7 +151,7 @@ class Runner:
             name, _, iteration = step.start.partition("@")
             last = self.weights(self.network.step(name))
             at = iteration if iteration and not self.place.smoke else str(self.iterations(self.network.step(name)))
-            return last.with_name(f"{PREFIX}_iter_{at}.caffemodel.h5")
+            return last.with_name(f"{PREFIX}_iter_{at}{self.ending}")
         if self.place.smoke:
             return self.made_up_weights()
         if self.place.models is None:
@@ -151,10 +160,10 @@ class Runner:
 
     def made_up_weights(self) -> Path:
         """Weights as the fillers give them, for --smoke."""
-        path = self.place.work / "made_up.caffemodel.h5"
+        path = self.place.work / f"made_up{self.ending}"
         if not path.exists():
             net = cc.Net(cc.Model(self.network_net(), {}), phase="TEST", folder=self.data_folder(1))
-            cc.write_model(cc.Model(net.param, net.weights()), path.with_suffix(".prototxt"), path)
+            cc.write_model(cc.Model(net.param, net.weights()), path.with_name("made_up.prototxt"), path)
         return path
 
     def data_folder(self, seed: int) -> Path:
@@ -187,7 +196,7 @@ class Runner:
         if state := newest_state(folder):
             words += ["--snapshot", state.name]
         elif step.low_rank is not None:
-            words += ["--weights", "start.caffemodel.h5"]
+            words += ["--weights", f"start{self.ending}"]
         elif step.start:
             words += ["--weights", str(self.start_weights(step).resolve())]
         with working_in(folder), open("log", "a", encoding="utf-8") as log, redirect_stderr(log):
@@ -210,12 +219,13 @@ def working_in(folder: Path) -> Iterator[None]:
 def cheaper_ranks(model: cc.Model) -> dict[str, Any]:
     """The rank at KEEP of every layer that costs less multiply-adds at it."""
     ranks = cc.ranks_by_energy(model, KEEP)
-    shapes = {name: model.weights[name][0].shape for name in ranks}
-    return {name: rank for name, rank in ranks.items() if cc.theoretical_speedup(shapes[name], rank) > 1}
+    groups = {layer.name: layer.convolution_param.group for layer in model.net.layer}
+    even = {name: cc.break_even_rank(model.weights[name][0].shape, groups[name]) for name in ranks}
+    return {name: rank for name, rank in ranks.items() if rank < even[name]}
 
 
 def newest_state(folder: Path) -> Path | None:
     """The latest solver state of a step's folder; None where there is none."""
-    form = re.compile(rf"{PREFIX}_iter_(\d+)\.solverstate\.h5")
+    form = re.compile(rf"{PREFIX}_iter_(\d+)\.solverstate(\.h5)?")
     found = [(int(match[1]), file) for file in folder.glob("*") if (match := form.fullmatch(file.name))]
     return max(found)[1] if found else None

@@ -59,7 +59,9 @@ class Network:
     """A folder of reproductions/, its steps in order, and how its databases are made.
 
     make_data(source, folder, seed): writes the databases and mean images whose names `databases` lists.
-    make_smoke(folder): the same, made up. accuracy: the output of the TEST net.
+    make_smoke(folder): the same, made up. accuracy, top5: outputs of the TEST net, the latter if it has one. suffix:
+    what snapshots' names end in: nothing for a net whose layers' names have "/", which HDF5 files cannot hold. narrow:
+    what the widths of the net's layers are divided by with --smoke, so that a large net takes seconds.
     """
 
     name: str
@@ -68,6 +70,9 @@ class Network:
     make_smoke: Callable[[Path], None]
     accuracy: str
     databases: tuple[str, ...]
+    top5: str = ""
+    suffix: str = ".h5"
+    narrow: int = 1
 
     @property
     def folder(self) -> Path:

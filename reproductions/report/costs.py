@@ -55,7 +55,7 @@ def answered(line: Line) -> bool:
 def bar_values(line: Line, layer: str) -> list[float | None]:
     """The paper's speedup of a layer, that by multiply-adds, and ours."""
     cell = next(c for c in line.cells if (c.published.metric, c.published.layer) == ("CPU speedup", layer))
-    theory = line.group.mean(lambda run: run.measures.get(("theoretical speedup", layer))) if line.group else None
+    theory = cell.group.mean(lambda run: run.measures.get(("theoretical speedup", layer))) if cell.group else None
     return [cell.published.value, theory.value if theory else None, cell.ours.value if cell.ours else None]
 
 

@@ -53,7 +53,7 @@ def paper_sheet(source: str, lines: Sequence[Line]) -> Sheet:
         keys = [[(row, name) for row in rows] for name in names]
     body = tuple((head, *(texts.get(key, "") for key in row)) for head, row in zip(down, keys, strict=True))
     strong = {(i, j + 1) for i, row in enumerate(keys) for j, key in enumerate(row) if key in answered}
-    notes = [run_note(line.row, line.group) for line in lines if line.group is not None]
+    notes = [run_note(line.row, group) for line in lines for group in line.groups]
     return Sheet(source, ("", *across), body, tuple(notes), frozenset(strong))
 
 
