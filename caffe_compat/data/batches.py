@@ -11,7 +11,7 @@ import numpy as np
 from caffe_compat.data.assembly import CACHE_BYTES, Assembler, Item
 from caffe_compat.data.databases import Database
 from caffe_compat.data.datum import Bytes, Datum, corrupt, parse_alike, parse_datum
-from caffe_compat.data.images import decode_image
+from caffe_compat.data.images import decode_image, interleaved
 from caffe_compat.data.transform import Transform
 from caffe_compat.errors import DataError
 
@@ -141,8 +141,4 @@ def _alike(records: list[Bytes]) -> tuple[np.ndarray, np.ndarray] | None:
     if alike is None:
         return None
     planes, labels = alike
-    count, channels, height, width = planes.shape
-    pixels = np.empty((count, height, width, channels), np.uint8)
-    for channel in range(channels):  # a channel at a time is several times faster than one transposing copy
-        pixels[..., channel] = planes[:, channel]
-    return pixels, labels
+    return interleaved(planes), labels

@@ -64,6 +64,19 @@ def encode_image(image: np.ndarray, kind: str) -> bytes:
         raise DataError(f"OpenCV cannot encode images as '{kind}'; use png or jpg") from error
 
 
+def interleaved(planes: np.ndarray) -> np.ndarray:
+    """`planes` (batch, channels, height, width), uint8, as a new (batch, height, width, channels)."""
+    count, channels, height, width = planes.shape
+    opencv = _opencv_or_none()
+    if opencv is not None and 1 < channels <= _OPENCV_CHANNELS:  # six times as fast as numpy
+        merged: np.ndarray = opencv.merge([planes[:, channel].reshape(count, -1) for channel in range(channels)])
+        return merged.reshape(count, height, width, channels)
+    pixels = np.empty((count, height, width, channels), planes.dtype)
+    for channel in range(channels):  # a channel at a time is several times faster than one transposing copy
+        pixels[..., channel] = planes[:, channel]
+    return pixels
+
+
 def mirrored(images: np.ndarray) -> np.ndarray:
     """A copy of `images` (..., width, channels) with left and right exchanged."""
     opencv = _opencv_or_none()

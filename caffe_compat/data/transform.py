@@ -8,14 +8,13 @@ batch seen as (batch, channels, height, width) lies in memory as PyTorch's chann
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from caffe_compat.data.images import mirrored
 from caffe_compat.data.order import generator
@@ -24,12 +23,6 @@ from caffe_compat.proto.binary import read_blob
 from caffe_compat.proto.files import find_file
 
 Shape = tuple[int, ...]
-Empty = Callable[[Shape], np.ndarray]
-
-
-def new_array(shape: Shape) -> np.ndarray:
-    """A float32 array with any content."""
-    return np.empty(shape, np.float32)
 
 
 @dataclass(frozen=True)
@@ -38,6 +31,10 @@ class Draws:
 
     flips: np.ndarray
     places: np.ndarray
+
+    def __getitem__(self, images: slice) -> Draws:
+        """What is decided for a part of the batch."""
+        return Draws(self.flips[images], self.places[images])
 
 
 @dataclass(frozen=True)
@@ -95,26 +92,21 @@ class Transform:
             mean = mirrored(mean[window]) if draws.flips[index] else mean[window]
         self._arithmetic(mirrored(pixels) if draws.flips[index] else pixels, mean, target)
 
-    def stack(self, images: np.ndarray, draws: Draws, empty: Empty = new_array) -> np.ndarray:
-        """Images of one size, (batch, height, width, channels), transformed at once; float32, cropped.
-
-        `empty` gives the array for the result: float32 of a shape, with any content.
-        """
-        whole_mean = self.mean is not None and self.mean.ndim == 3
-        if self.random and whole_mean:
-            values = empty(images.shape)
-            self._arithmetic(images, self.mean, values)
-            return self._cut(values, draws)
-        if self.random:
-            images, mean = self._cut(images, draws), self.mean
-        else:
+    def stack(self, images: np.ndarray, draws: Draws, target: np.ndarray) -> None:
+        """Write images of one size, (batch, height, width, channels), transformed at once, into float32 `target`."""
+        size = target.shape[1:3]
+        if not self.random:
             top, left = self.corner(images.shape[1:], (0.5, 0.5))
-            bottom, right = (top + self.crop, left + self.crop) if self.crop else images.shape[1:3]
-            images = images[:, top:bottom, left:right]
-            mean = self.mean[top:bottom, left:right] if self.mean is not None and whole_mean else self.mean
-        values = empty(images.shape)
-        self._arithmetic(images, mean, values)
-        return values
+            window = (slice(top, top + size[0]), slice(left, left + size[1]))
+            whole_mean = self.mean is not None and self.mean.ndim == 3
+            mean = self.mean[window] if self.mean is not None and whole_mean else self.mean
+            self._arithmetic(images[(slice(None), *window)], mean, target)
+            return
+        corners, flips = self._corners(images.shape[1:], draws), draws.flips
+        pixels = _windows(images, np.arange(len(images)), corners, size) if self.crop or flips.any() else images
+        if flips.any():
+            pixels[flips] = mirrored(pixels[flips])
+        self._arithmetic(pixels, self._means_of(images.shape[2], corners, flips, size), target)
 
     def corner(self, image: Shape, place: Sequence[float] | np.ndarray) -> tuple[int, int]:
         """The first row and column of the crop; the centre is (size - crop) / 2 rounded down, as in Caffe."""
@@ -132,32 +124,47 @@ class Transform:
             rows = target.reshape(*target.shape[:-2], -1) if target.flags.c_contiguous else target
             if mean.ndim == 1 and rows is not target:
                 mean = _row(mean.tobytes(), rows.shape[-1])  # far faster than a row of three channels
-            np.subtract(rows, mean.reshape(mean.shape[0], -1) if mean.ndim == 3 else mean, out=rows)
+            np.subtract(rows, mean.reshape(*mean.shape[:-2], -1) if mean.ndim > 1 else mean, out=rows)
         if self.scale != 1:
             np.multiply(target, np.float32(self.scale), out=target)
 
-    def _cut(self, images: np.ndarray, draws: Draws) -> np.ndarray:
-        """The random windows of a stack, some flipped."""
-        if self.crop:
-            rooms = np.array(images.shape[1:3]) - self.crop + 1
-            corners = (
-                (draws.places * rooms).astype(np.intp)
-                if self.train
-                else np.broadcast_to((rooms - 1) // 2, draws.places.shape)
-            )
-            windows = sliding_window_view(_as_pixels(images), (self.crop, self.crop), axis=(1, 2))
-            cut = windows[np.arange(len(images)), corners[:, 0], corners[:, 1]]
-            images = cut.view(images.dtype).reshape(*cut.shape, images.shape[3])
-        if self.mirror and draws.flips.any():
-            images = images if self.crop else images.copy()
-            images[draws.flips] = mirrored(images[draws.flips])
-        return images
+    def _corners(self, image: Shape, draws: Draws) -> np.ndarray:
+        """`corner` of many images of one shape: (batch, 2) rows and columns."""
+        if not self.crop:
+            return np.zeros((len(draws.places), 2), np.intp)
+        rooms = np.array(image[:2]) - self.crop
+        if self.train:
+            return (draws.places * (rooms + 1)).astype(np.intp)
+        return np.broadcast_to(rooms // 2, draws.places.shape)
+
+    def _means_of(self, width: int, corners: np.ndarray, flips: np.ndarray, size: Shape) -> np.ndarray | None:
+        """What is subtracted from windows of images `width` wide: of a mean image the same windows, flipped alike."""
+        if self.mean is None or self.mean.ndim == 1:
+            return self.mean
+        left = np.where(flips, width - size[1] - corners[:, 1], corners[:, 1])
+        return _windows(self._both_ways, flips.astype(np.intp), np.stack([corners[:, 0], left], 1), size)
+
+    @cached_property
+    def _both_ways(self) -> np.ndarray:
+        """The mean image, and it with left and right exchanged."""
+        assert self.mean is not None
+        return np.stack([self.mean, self.mean[:, ::-1]])
 
 
-def _as_pixels(images: np.ndarray) -> np.ndarray:
-    """`images` (..., width, channels) with each pixel as one element, which numpy moves as a whole."""
+def _windows(images: np.ndarray, which: np.ndarray, corners: np.ndarray, size: Shape) -> np.ndarray:
+    """A new (windows, height, width, channels): of `images` number which[k], from row and column corners[k] on.
+
+    Each row of a window is moved as one element, which numpy does many times faster than pixel by pixel.
+    """
     images = np.ascontiguousarray(images)
-    return images.view(np.dtype((np.void, images.itemsize * images.shape[-1])))[..., 0]
+    height, width, channels = images.shape[1:]
+    pixel = channels * images.itemsize
+    row = size[1] * pixel
+    rows = np.ndarray((images.nbytes - row + 1,), f"V{row}", images, 0, (1,))  # one that begins at every byte
+    tops = which * height + corners[:, 0]
+    starts = (tops[:, None] + np.arange(size[0])) * (width * pixel) + corners[:, 1:] * pixel
+    windows: np.ndarray = rows[starts].view(images.dtype).reshape(len(which), *size, channels)
+    return windows
 
 
 @lru_cache(maxsize=64)
