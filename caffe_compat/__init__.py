@@ -64,6 +64,11 @@ if TYPE_CHECKING:
     from caffe_compat.decompose.timing import compare_time, pinned
     from caffe_compat.export.check import check
     from caffe_compat.export.deploy import deploy
+    from caffe_compat.export.exported_program import (
+        check_exported_program,
+        to_exported_program,
+        write_exported_program,
+    )
     from caffe_compat.export.onnx import check_onnx, to_onnx, write_onnx
     from caffe_compat.export.page import html_page
     from caffe_compat.export.report import Report
@@ -151,6 +156,7 @@ _HOMES = {
     "can_train": "decompose.finetune",
     "certify": "decompose.certificate",
     "check": "export.check",
+    "check_exported_program": "export.exported_program",
     "check_onnx": "export.onnx",
     "check_published": "data.datasets",
     "common_shapes": "net.comparison",
@@ -216,10 +222,12 @@ _HOMES = {
     "split_groups": "decompose.groups",
     "survey": "data.contents",
     "theoretical_speedup": "decompose.cost",
+    "to_exported_program": "export.exported_program",
     "to_onnx": "export.onnx",
     "upgrade_solver": "proto.upgrade",
     "write_atomically": "proto.files",
     "write_blob": "proto.binary",
+    "write_exported_program": "export.exported_program",
     "write_fine_tune_solver": "decompose.finetune",
     "write_lmdb": "data.lmdb",
     "write_mean": "data.mean",
@@ -280,6 +288,7 @@ __all__ = [
     "can_train",
     "certify",
     "check",
+    "check_exported_program",
     "check_onnx",
     "check_published",
     "common_shapes",
@@ -345,10 +354,12 @@ __all__ = [
     "split_groups",
     "survey",
     "theoretical_speedup",
+    "to_exported_program",
     "to_onnx",
     "upgrade_solver",
     "write_atomically",
     "write_blob",
+    "write_exported_program",
     "write_fine_tune_solver",
     "write_lmdb",
     "write_mean",

@@ -39,7 +39,7 @@ VERBS = {
     "decompose": Verb("decompose", "replace layers by chains of low rank"),
     "shrink": Verb("shrink", "train with force, decompose and fine-tune, each step measured"),
     "prune": Verb("prune", "train a decomposed net whose ranks shrink on the way"),
-    "export": Verb("export", "write a net as ONNX, and check it with onnxruntime"),
+    "export": Verb("export", "write a net as ONNX or for torch.export, and check that it gives the same numbers"),
     "verify": Verb("verify", "check a decomposed net against the net it came from"),
     "groups": Verb("groups", "make grouped convolutions parallel layers, or one convolution again"),
     "data": Verb("data", "make the databases that nets read, and mean images"),

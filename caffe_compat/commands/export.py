@@ -1,8 +1,10 @@
-"""Write a net as ONNX, and check with onnxruntime that the file gives the net's own numbers.
+"""Write a net as ONNX or as a program of torch.export, and check that the file gives the net's own numbers.
 
 caffe-compat export NET WEIGHTS --out net.onnx
+caffe-compat export NET WEIGHTS --out net.pt2
 
-NET is a deploy net; `caffe-compat deploy` makes one of a net for training.
+The first is checked with onnxruntime; the second is for torch.export.load. NET is a deploy net; `caffe-compat deploy`
+makes one of a net for training.
 """
 
 from __future__ import annotations
@@ -14,13 +16,19 @@ import caffe_compat as cc
 from caffe_compat.commands.options import add_compat, input_shape
 from caffe_compat.commands.terminal import glog_lines
 
+FORMATS = {  # suffix, and the names in caffe_compat that write and check
+    "onnx": (".onnx", "write_onnx", "check_onnx"),
+    "torch": (".pt2", "write_exported_program", "check_exported_program"),
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("net", metavar="NET", help="the net's prototxt")
     parser.add_argument("weights", metavar="WEIGHTS", help="its .caffemodel or .caffemodel.h5")
-    parser.add_argument("--out", metavar="PATH", help="default: WEIGHTS with .onnx for its suffix")
+    parser.add_argument("--out", metavar="PATH", help="default: WEIGHTS with .onnx, or .pt2, for its suffix")
+    parser.add_argument("--format", choices=tuple(FORMATS), help="default: torch for a PATH in .pt2, else onnx")
     parser.add_argument("--dynamic-batch", action="store_true", help="let inputs have any number of items")
-    parser.add_argument("--no-check", action="store_true", help="do not run the file with onnxruntime")
+    parser.add_argument("--no-check", action="store_true", help="do not run the file")
     parser.add_argument("--force-overwrite", action="store_true", help="replace a file that exists")
     parser.add_argument(
         "--input",
@@ -34,13 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    path = Path(arguments.out or f"{arguments.weights.removesuffix('.h5').removesuffix('.caffemodel')}.onnx")
+    torch = arguments.format == "torch" or (not arguments.format and str(arguments.out).endswith(".pt2"))
+    suffix, write, check = FORMATS["torch" if torch else "onnx"]
+    path = Path(arguments.out or f"{arguments.weights.removesuffix('.h5').removesuffix('.caffemodel')}{suffix}")
     if path.exists() and not arguments.force_overwrite:
         raise cc.WriteError(f"{path}: exists and is kept; give --force-overwrite to replace it, or another --out")
     with glog_lines():
         model = cc.read_model(arguments.net, arguments.weights)
-        cc.write_onnx(model, path, dict(arguments.input), arguments.dynamic_batch, arguments.compat)
-        errors = {} if arguments.no_check else cc.check_onnx(path, model, compat=arguments.compat)
+        getattr(cc, write)(model, path, dict(arguments.input), arguments.dynamic_batch, arguments.compat)
+        errors = {} if arguments.no_check else getattr(cc, check)(path, model, compat=arguments.compat)
     for name, error in errors.items():
         print(f"{name}: off by {error:.2g} of its largest value")
     print(f"Saved as {path}")

@@ -39,3 +39,11 @@ def test_a_file_that_exists_is_kept(written, capsys):
     assert "exists and is kept" in capsys.readouterr().err
     assert (written / "net.onnx").read_text() == "mine"
     assert main(["export", "net.prototxt", "net.caffemodel", "--force-overwrite"]) == 0
+
+
+def test_a_program_of_torch_export_is_written_for_its_suffix_or_its_format(written, capsys):
+    assert main(["export", "net.prototxt", "net.caffemodel", "--out", "net.pt2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["pool1: off by 0 of its largest value", "Saved as net.pt2"]
+    assert main(["export", "net.prototxt", "net.caffemodel", "--format", "torch", "--no-check"]) == 2
+    assert "net.pt2: exists and is kept" in capsys.readouterr().err

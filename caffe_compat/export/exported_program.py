@@ -1,0 +1,133 @@
+"""Caffe -> torch.export: the net as one program of torch's own operators, in a file that needs nothing of Caffe."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from caffe_compat.errors import DataError, GraphError, UnsupportedLayerError
+from caffe_compat.graph.graph import build_graph
+from caffe_compat.layers.base import Shape
+from caffe_compat.net.net import Net
+from caffe_compat.proto.files import write_atomically
+from caffe_compat.proto.model import Model
+
+TOLERANCE = 1e-5  # of the largest value of an output
+
+
+class _Outputs(nn.Module):
+    """A net's program: outputs by name, without the loss, for inputs in the net's order."""
+
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.program = net.graph_module
+
+    def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
+        outputs: dict[str, Tensor] = self.program(*inputs)[0]
+        return outputs
+
+
+def to_exported_program(
+    model: Model, input_shapes: Mapping[str, Shape] | None = None, dynamic_batch: bool = False, compat: str = "bvlc"
+) -> torch.export.ExportedProgram:
+    """The TEST net of `model` by torch.export: it takes the inputs in the net's order, float32, and gives {output: ..}.
+
+    input_shapes: {blob: shape} in place of those that the net declares. dynamic_batch: the first axis of all inputs may
+    have any size from 1 on, the same for all. Labels are no longer checked for their range. Raises
+    UnsupportedLayerError where torch.export cannot follow a layer.
+    """
+    net = Net(model, "TEST", compat=compat, input_shapes=input_shapes).eval()
+    if not net.input_names:
+        raise GraphError(f"net '{net.graph.name}' has no input; there is nothing to export")
+    batch = torch.export.Dim("batch") if dynamic_batch else None
+    inputs = tuple(torch.zeros(_not_one(net.shapes[name], dynamic_batch)) for name in net.input_names)
+    open_sizes = {"inputs": tuple({0: batch} for _ in inputs)} if batch else None
+    try:
+        with torch.no_grad(), _quiet():
+            return torch.export.export(_Outputs(net), inputs, dynamic_shapes=open_sizes)
+    except Exception as error:  # torch.export has no exception of its own for what it cannot follow
+        why = " ".join(str(error).split("\n", 1)[0].split())
+        raise UnsupportedLayerError(f"net '{net.graph.name}': torch.export cannot follow it: {why}") from error
+
+
+def write_exported_program(
+    model: Model,
+    path: str | os.PathLike[str],
+    input_shapes: Mapping[str, Shape] | None = None,
+    dynamic_batch: bool = False,
+    compat: str = "bvlc",
+) -> None:
+    """Write `to_exported_program` of `model` to `path`, whole or not at all; torch.export.load reads it."""
+    made = to_exported_program(model, input_shapes, dynamic_batch, compat)
+    with write_atomically(path) as temporary, temporary.open("wb") as file, _quiet():
+        torch.export.save(made, file)  # type: ignore[arg-type]
+
+
+def check_exported_program(
+    path: str | os.PathLike[str],
+    model: Model,
+    inputs: Mapping[str, np.ndarray] | None = None,
+    compat: str = "bvlc",
+    tolerance: float = TOLERANCE,
+) -> dict[str, float]:
+    """Load the file and run it and `model` here; {output: largest difference over its largest value}.
+
+    inputs: by default seeded normal values, zeros for all but the first input, in the shapes that it was made with.
+    GraphError where an output is off by more than `tolerance`, DataError for a file that torch.export did not write.
+    """
+    try:
+        with _quiet():
+            loaded = torch.export.load(path)
+    except Exception as error:  # a zip without its parts, or no zip
+        raise DataError(f"{os.fspath(path)}: torch.export did not write it: {error}") from error
+    shapes = [tuple(each.shape) for each in (loaded.example_inputs or ((), {}))[0]]
+    if inputs is None:
+        sources = [node for node in build_graph(model.net, "TEST").nodes if not node.bottoms]
+        names = [top.name for node in sources for top in node.tops]
+        random = np.random.default_rng(0)
+        values = [random.standard_normal(shape) if not n else np.zeros(shape) for n, shape in enumerate(shapes)]
+        inputs = {name: value.astype(np.float32) for name, value in zip(names, values, strict=True)}
+    net = Net(model, "TEST", compat=compat, input_shapes={name: each.shape for name, each in inputs.items()}).eval()
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in net.input_names}
+    with torch.no_grad():
+        found, wanted = loaded.module()(*tensors.values()), net(**tensors)
+    errors = {name: _difference(found[name], right) for name, right in wanted.items()}
+    for name, off in errors.items():
+        if not off <= tolerance:
+            raise GraphError(
+                f"{os.fspath(path)}: output '{name}' is off by {off:.3g} of its largest value; "
+                f"at most {tolerance:g} is wanted"
+            )
+    return errors
+
+
+def _not_one(shape: Shape, dynamic_batch: bool) -> Shape:
+    """`shape` with a batch of at least 2 where its size is to stay open: torch.export takes a size of 1 for fixed."""
+    return (max(shape[0], 2), *shape[1:]) if dynamic_batch and shape else shape
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    if one.shape != other.shape or not one.numel():
+        return 0.0 if one.shape == other.shape else float("inf")
+    return float((one - other).abs().max() / other.abs().max().clamp(min=1e-30))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's own lines: the error that follows says it in one."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

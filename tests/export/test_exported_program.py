@@ -1,0 +1,75 @@
+"""Programs of torch.export, read back, give what Caffe gave."""
+
+import numpy as np
+import pytest
+import torch
+
+import caffe_compat as cc
+from tests.conftest import golden, shared
+from tests.export.test_onnx import golden_model
+from tests.net.test_golden_nets import _drawn_inputs
+
+TOLERANCE = 2e-5  # of the largest value, as for the nets themselves
+SMALL = ("lenet", "cifar10_quick", "resnet20_cifar_deploy", "siamese", "fcn_like")
+LARGE = ("googlenet_deploy", "mobilenet_v1_like", "squeezenet_v1_1", "alexnet", "vgg16")
+MODELS = {
+    "cifar10_full": ("cifar10_full_v1/cifar10_full.prototxt", "cifar10_full_v1/cifar10_full_iter_70000.caffemodel"),
+    "lenet": ("lenet/lenet.prototxt", "lenet/lenet_iter_10000.caffemodel"),
+    "mtcnn": ("mtcnn/det3.prototxt", "mtcnn/det3.caffemodel"),
+    "slim320": ("slim320/slim-320.prototxt", "slim320/slim-320.caffemodel"),
+    "googlenet": ("googlenet/deploy.prototxt", "googlenet/bvlc_googlenet.caffemodel"),
+}
+
+
+@pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
+def test_a_golden_net_gives_caffes_outputs(name, tmp_path):
+    rule, model = golden_model(name)
+    cc.write_exported_program(model, tmp_path / "net.pt2", compat="wen2017")
+    drawn = _drawn_inputs(rule)
+    inputs = [torch.from_numpy(np.float32(drawn[blob])) for blob in cc.Net(model.net, "TEST").input_names]
+    with torch.no_grad():
+        found = torch.export.load(tmp_path / "net.pt2").module()(*inputs)
+    expected = np.load(golden("nets", f"{name}.npz"))
+    assert found
+    for blob, values in found.items():
+        wanted = expected[f"out_{blob}"]
+        assert np.abs(values.numpy() - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_a_public_model_is_exported_and_passes_its_check(name, tmp_path):
+    model = cc.read_model(*(shared("models") / path for path in MODELS[name]))
+    cc.write_exported_program(model, tmp_path / "net.pt2")
+    assert max(cc.check_exported_program(tmp_path / "net.pt2", model).values()) < 1e-6
+
+
+def test_the_batch_may_stay_open(tmp_path):
+    model = cc.deploy(golden_model("cifar10_quick")[1])
+    cc.write_exported_program(model, tmp_path / "net.pt2", dynamic_batch=True)
+    inputs = {"data": np.random.default_rng(1).standard_normal((5, 3, 32, 32)).astype(np.float32)}
+    assert max(cc.check_exported_program(tmp_path / "net.pt2", model, inputs).values()) < 1e-6
+
+
+def test_another_models_weights_do_not_pass_the_check(tmp_path):
+    model = cc.deploy(golden_model("lenet")[1])
+    cc.write_exported_program(model, tmp_path / "net.pt2")
+    changed = {name: tuple(1.01 * blob for blob in blobs) for name, blobs in model.weights.items()}
+    with pytest.raises(cc.GraphError, match="is off by"):
+        cc.check_exported_program(tmp_path / "net.pt2", cc.Model(model.net, changed))
+
+
+def test_a_file_of_another_kind_is_named(tmp_path):
+    (tmp_path / "net.pt2").write_text("no program")
+    with pytest.raises(cc.DataError, match=r"net\.pt2: torch.export did not write it"):
+        cc.check_exported_program(tmp_path / "net.pt2", golden_model("lenet")[1])
+
+
+def test_a_net_that_cannot_be_followed_is_refused_in_one_line(monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise RuntimeError("data-dependent\nand much more")
+
+    monkeypatch.setattr(torch.export, "export", refuse)
+    with pytest.raises(cc.UnsupportedLayerError) as refusal:
+        cc.to_exported_program(cc.deploy(golden_model("lenet")[1]))
+    assert str(refusal.value).endswith(": torch.export cannot follow it: data-dependent")
