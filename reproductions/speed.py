@@ -81,7 +81,7 @@ ALEXNET = Network(
         Case("Table 4, no force", {"conv3": 184, "conv4": 201, "conv5": 146}, {}, ("Table 4: AlexNet none",)),
         Case("Table 4, l2 force", {"conv3": 124, "conv4": 106, "conv5": 129}, {}, ("Table 4: AlexNet l2",)),
         Case(
-            "lra1",
+            "lra1, by Tai et al.",
             {"conv1": 8, "conv2": 40, "conv3": 60, "conv4": 100, "conv5": 200},
             dict.fromkeys(("conv1", "conv2", "conv3", "conv4", "conv5"), TAI),
             (),
@@ -209,13 +209,12 @@ def measure(name: str, rounds: int, record: bool) -> None:
 def as_run(
     name: str, network: Network, case: Case, found: Mapping[Any, float], times: Mapping[str, Any], log: str
 ) -> Run:
-    chosen = {layer: rank for layer, rank in case.ranks.items() if isinstance(rank, int)}
-    note = f"batches of {network.batch}, random weights" + (f"; {case.note}" if case.note else "")
+    ranks = ", ".join(f"{layer} {rank_text(rank)}" for layer, rank in case.ranks.items())
+    note = "; ".join(filter(None, [f"ranks given: {ranks}", case.note, f"batches of {network.batch}, random weights"]))
     return Run(
         network=name,
         experiment="speed",
         method=case.name,
-        ranks={layer: (rank, network.layers[layer].filters) for layer, rank in chosen.items()},
         measures=found,
         seconds=sum(sum(dense) + sum(map(sum, chains.values())) for dense, chains in times.values()),
         command=f"python -m reproductions.speed {name} --record",
@@ -223,6 +222,11 @@ def as_run(
         paper=case.paper,
         note=note,
     )
+
+
+def rank_text(rank: Any) -> str:
+    """ "60", or "50/118" of inputs and outputs."""
+    return str(rank) if isinstance(rank, int) else "/".join(map(str, rank))
 
 
 def log_of(name: str, lines: Sequence[str]) -> str:

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.commands import VERBS
-from reproductions.record import HERE, RESULTS, read_result
+from reproductions.comparison import compare, read_paper
+from reproductions.record import read_result
+from reproductions.report.first import FIRST, find_cell
+from reproductions.report.sheets import ours_text, signed, value_text
+from reproductions.runs import HERE, RESULTS, read_runs
 
 README = HERE.parent / "README.md"
 GOLDEN = HERE.parent / "tests" / "golden"
@@ -55,6 +59,19 @@ def quickstart() -> str:
         small = f"{100 * row['small_accuracy']:.2f} %", f"{row['speedup']:.2f} times fewer"
         table.append((row["name"], f"{100 * row['accuracy']:.2f} %", *ranks, *small))
     return markdown(table)
+
+
+def paper() -> str:
+    """The numbers of the paper that stand on the report's first screen, and ours."""
+    lines = compare(read_paper(), read_runs())
+    table = [("The paper", "printed", "here", "difference")]
+    for key, name in FIRST:
+        cell = find_cell(lines, *key)
+        if cell is not None and cell.ours is not None and cell.difference is not None:
+            unit = {"percent": " %", "times": " times"}.get(cell.published.unit, "")
+            numbers = [value_text(cell.published.value, cell.published.unit), ours_text(cell.ours, cell.published.unit)]
+            table.append((name, *(number + unit for number in numbers), signed(cell.difference, cell.published.unit)))
+    return markdown(table) if len(table) > 1 else ""
 
 
 def commands() -> str:
@@ -127,6 +144,7 @@ FAMILIES: tuple[tuple[str, Callable[[], int], str, str], ...] = (
 
 TABLES: dict[str, Callable[[], str]] = {
     "exactness": exactness,
+    "paper": paper,
     "scores": scores,
     "quickstart": quickstart,
     "commands": commands,

@@ -1,6 +1,6 @@
 """Write README.md and index.html of reproductions/ from paper.csv, results/ and logs/; --check only compares.
 
-Numbers that are new or better than ever go into results/best/numbers.csv.
+Numbers that are new or better than ever go into results/best/numbers.csv, the first ones into the project's README.
 """
 
 from __future__ import annotations
@@ -63,6 +63,10 @@ def main(words: list[str] | None = None, root: Path = HERE) -> int:
         elif not check:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
+    if not check and root == HERE:
+        from reproductions import tables  # here, for it needs torch, and --check is to be quick
+
+        tables.main()
     if stale:
         print(f"stale: {', '.join(stale)}; run `python -m reproductions.report`", file=sys.stderr)
     return 1 if stale else 0

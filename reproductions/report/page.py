@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reproductions.comparison import Line
 from reproductions.report.figures import Figure
+from reproductions.report.first import FIRST, find_cell
 from reproductions.report.sheets import Note, Sheet, signed, value_text
 
 STYLE = Path(__file__).with_name("page.css")
@@ -32,15 +33,6 @@ same tables; every number has its command and its log.</p>
 READING = """<p>A cell reads paper → ours (difference). ± is the standard deviation over seeds. † was restored from
 other numbers of the paper, ‡ read off a drawn curve or bar. A number alone has no counterpart.</p>
 """
-# What the first screen shows: source, row, metric, layer, and what it is called there.
-TILES = (
-    ("Table 2", "ConvNet l2", "average rank ratio", "", "ConvNet, l2 force: average rank ratio"),
-    ("Table 2", "ConvNet l2", "top-1 error", "", "ConvNet, l2 force: error"),
-    ("Table 2", "ConvNet l1", "average rank ratio", "", "ConvNet, l1 force: average rank ratio"),
-    ("Table 2", "ConvNet l1", "top-1 error", "", "ConvNet, l1 force: error"),
-    ("Table 7", "ResNet-20 l2 discrimination", "top-1 error", "", "ResNet-20, l2 discrimination: error"),
-    ("Table 4", "AlexNet l2", "CPU speedup", "conv3", "AlexNet conv3 at rank 124, CPU"),
-)
 
 
 def page(
@@ -65,9 +57,8 @@ def page(
 def tiles(tables: Mapping[str, list[Line]]) -> str:
     """The first numbers one sees: ours, and the paper's with the difference."""
     found = []
-    for source, row, metric, layer, name in TILES:
-        cells = (cell for line in tables.get(source, []) if line.row == row for cell in line.cells)
-        cell = next((c for c in cells if (c.published.metric, c.published.layer) == (metric, layer)), None)
+    for key, name in FIRST:
+        cell = find_cell(tables, *key)
         if cell is None or not (cell.ours or cell.unfinished):
             continue
         unit = {"percent": " %", "times": " times"}.get(cell.published.unit, "")
