@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from caffe_compat.data.assembly import CACHE_BYTES, Assembler, Item
 from caffe_compat.data.databases import Database
 from caffe_compat.data.datum import Bytes, Datum, corrupt, parse_alike, parse_datum
 from caffe_compat.data.images import decode_image, interleaved
-from caffe_compat.data.transform import Transform
+from caffe_compat.data.transform import Draws, Transform
 from caffe_compat.errors import DataError
 
 Shape = tuple[int, ...]
@@ -58,6 +59,21 @@ class RecordCursor:
         self._go_to(self._position)
 
 
+@dataclass(frozen=True)
+class WholeSet:
+    """A set that is in memory as a whole, for a device that puts its batches together itself.
+
+    pixels: uint8 (images, height, width, channels), in the order of the database. labels: float32 (images,). Batch b of
+    `batches` is pixels[numbers], cut at `batches.transform.corners(pixels.shape[1:], draws)` and flipped where
+    draws.flips says so, for `numbers, draws = batches.choose(b)`; then (value - mean) * scale, the mean image cut and
+    flipped alike.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    batches: DatumBatches
+
+
 class DatumBatches:
     """Batches (images, labels) of a database of Datums.
 
@@ -90,12 +106,10 @@ class DatumBatches:
 
     def read(self, index: int) -> tuple[np.ndarray, ...]:
         """Batch `index`, counted from 0."""
-        draws = self.transform.draw(self.batch_size, self.seed, index)
-        start = index * self.batch_size
-        numbers = (start + np.arange(self.batch_size)) * self._cursor.ranks + self._cursor.rank
+        numbers, draws = self.choose(index)
         batch = self._assembler.remembered(numbers, draws)
         if batch is None:
-            taken, records = self._cursor.take(start, self.batch_size)
+            taken, records = self._cursor.take(index * self.batch_size, self.batch_size)
             alike = _alike(records)
             if alike is not None:
                 batch = self._assembler.stacked(taken, *alike, draws, self._where(taken[0]))
@@ -103,6 +117,26 @@ class DatumBatches:
                 batch = self._assembler.each(list(map(self._item, taken, records)), draws)
         images, labels = batch
         return images.transpose(0, 3, 1, 2), labels
+
+    def choose(self, index: int) -> tuple[np.ndarray, Draws]:
+        """Which records make batch `index`, counted on through all passes where it is not known how many there are."""
+        places = (index * self.batch_size + np.arange(self.batch_size)) * self._cursor.ranks + self._cursor.rank
+        numbers = places % self.database.count if self.database.count else places
+        return numbers, self.transform.draw(self.batch_size, self.seed, index)
+
+    def whole_set(self, most_bytes: int = CACHE_BYTES) -> WholeSet | None:
+        """All images and labels, decoded; None for a set of more bytes, of several sizes, or of floats."""
+        count = self.database.count
+        if not count or count * int(np.prod(self._first)) > most_bytes:
+            return None
+        pixels, labels = np.empty((count, *self._first), np.uint8), np.empty(count, np.float32)
+        for number, record in enumerate(self.database.records()):
+            datum = self._parse(number, record)
+            image = self._decode(number, datum)
+            if image.shape != self._first or image.dtype != np.uint8:
+                return None
+            pixels[number], labels[number] = image, datum.label
+        return WholeSet(pixels, labels, self)
 
     def close(self) -> None:
         """Close the database and stop the decoding threads."""

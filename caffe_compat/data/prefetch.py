@@ -34,7 +34,7 @@ class Prefetched:
 
     def __init__(self, batches: Batches, depth: int) -> None:
         self.depth = depth
-        self._batches = batches
+        self.source = batches
         self._run: _Run | None = None
         self._next = 0
         self.shapes = batches.shapes
@@ -43,7 +43,7 @@ class Prefetched:
         """Batch `index`; waits if the thread has not made it yet."""
         if self._run is None or index != self._next:
             self.stop()
-            self._run = _Run(self._batches, self.depth, index)
+            self._run = _Run(self.source, self.depth, index)
             weakref.finalize(self, self._run.stop)
         self._next = index + 1
         made = self._run.take()
@@ -61,7 +61,7 @@ class Prefetched:
     def close(self) -> None:
         """End the thread and close the batches."""
         self.stop()
-        self._batches.close()
+        self.source.close()
 
 
 class _Run:

@@ -102,7 +102,7 @@ class Transform:
             mean = self.mean[window] if self.mean is not None and whole_mean else self.mean
             self._arithmetic(images[(slice(None), *window)], mean, target)
             return
-        corners, flips = self._corners(images.shape[1:], draws), draws.flips
+        corners, flips = self.corners(images.shape[1:], draws), draws.flips
         pixels = _windows(images, np.arange(len(images)), corners, size) if self.crop or flips.any() else images
         if flips.any():
             pixels[flips] = mirrored(pixels[flips])
@@ -128,14 +128,15 @@ class Transform:
         if self.scale != 1:
             np.multiply(target, np.float32(self.scale), out=target)
 
-    def _corners(self, image: Shape, draws: Draws) -> np.ndarray:
+    def corners(self, image: Shape, draws: Draws) -> np.ndarray:
         """`corner` of many images of one shape: (batch, 2) rows and columns."""
         if not self.crop:
             return np.zeros((len(draws.places), 2), np.intp)
         rooms = np.array(image[:2]) - self.crop
+        corners: np.ndarray = rooms // 2
         if self.train:
-            return (draws.places * (rooms + 1)).astype(np.intp)
-        return np.broadcast_to(rooms // 2, draws.places.shape)
+            corners = (draws.places * (rooms + 1)).astype(np.intp)
+        return np.broadcast_to(corners, draws.places.shape)
 
     def _means_of(self, width: int, corners: np.ndarray, flips: np.ndarray, size: Shape) -> np.ndarray | None:
         """What is subtracted from windows of images `width` wide: of a mean image the same windows, flipped alike."""

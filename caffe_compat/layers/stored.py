@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from caffe_compat.data.batches import DatumBatches
+from caffe_compat.data.batches import DatumBatches, WholeSet
 from caffe_compat.data.databases import open_database
 from caffe_compat.data.hdf5 import HDF5Batches, read_file_list
 from caffe_compat.data.image_lists import ImageBatches, Loading, read_image_list
@@ -132,6 +132,12 @@ class Data(StoredLayer):
         database = open_database(self.find(fields.source), backend)
         batches = DatumBatches(database, batch_size, transform, self.seed, self.rank, self.ranks)
         return self.prefetched(batches, fields.prefetch)
+
+    def whole_set(self) -> WholeSet | None:
+        """The whole set in memory, where it is small enough and of one size, for a device that keeps it."""
+        batches = self.batches
+        made = batches.source if isinstance(batches, Prefetched) else batches
+        return made.whole_set() if isinstance(made, DatumBatches) else None
 
 
 @register("HDF5Data")

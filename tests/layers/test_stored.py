@@ -156,6 +156,13 @@ def test_the_second_pass_from_memory_equals_the_first_from_disk(tmp_path):
         assert all(torch.equal(a, b) for a, b in zip(first, later, strict=True))
 
 
+def test_a_layer_offers_its_set_whole(tmp_path):
+    images, labels = made_set(tmp_path / "db")
+    whole = layer_of(data_layer(tmp_path / "db")).whole_set()
+    np.testing.assert_array_equal(whole.pixels, images.transpose(0, 2, 3, 1))
+    assert whole.labels.tolist() == labels.tolist()
+
+
 def test_batches_come_with_channels_last_in_memory(tmp_path):
     made_set(tmp_path / "db")
     assert layer_of(data_layer(tmp_path / "db")).next_batch()[0].is_contiguous(memory_format=torch.channels_last)
