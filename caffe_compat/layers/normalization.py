@@ -23,7 +23,11 @@ class BatchNorm(Layer):
     Blobs: sums of the means (channels,), sums of the unbiased variances (channels,), and the factor (1,) that both
     are divided by; where it is 0 both count as 0. All three fade by moving_average_fraction at each forward that
     uses its own batch's statistics, which is the rule in TRAIN unless use_global_stats says otherwise.
+
+    scales: the Scale behind it, or none; `forward` computes that one's top too, as net/joining.py has it.
     """
+
+    scales: tuple[Scale, ...] = ()
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         param = self.param.batch_norm_param
@@ -51,13 +55,14 @@ class BatchNorm(Layer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         (bottom,) = bottoms
         stored_mean, stored_var, factor = (self.blob(index).detach() for index in range(3))
+        scale, shift = self.scales[0].terms if self.scales else (None, None)
         if self.use_global_stats:
             unit = torch.where(factor == 0, factor, 1 / factor)
             mean, var = stored_mean * unit, stored_var * unit
-            return torch.batch_norm(bottom, None, None, mean, var, False, 0.0, self.eps, False)
+            return torch.batch_norm(bottom, scale, shift, mean, var, False, 0.0, self.eps, False)
         mean, var = torch.zeros_like(stored_mean), torch.zeros_like(stored_var)
         # with momentum 1 the running statistics become those of this batch, the variance unbiased as Caffe stores it
-        top = torch.batch_norm(bottom, None, None, mean, var, True, 1.0, self.eps, False)
+        top = torch.batch_norm(bottom, scale, shift, mean, var, True, 1.0, self.eps, False)
         if bottom.numel() == self.channels:  # one value a channel: Caffe's m / (m - 1) is 1 there, torch's infinite
             var = torch.zeros_like(var)  # not zero_(): the backward pass reads the other one
         stored_mean.mul_(self.fraction).add_(mean)
@@ -108,7 +113,22 @@ class _Broadcast(Layer):
 
 @register("Scale")
 class Scale(_Broadcast):
-    """bottom * operand, plus a bias blob of the operand's shape with `bias_term`."""
+    """bottom * operand, plus a bias blob of the operand's shape with `bias_term`.
+
+    is_done: the bottom is what would be the top, for the layer before has computed it.
+    """
+
+    is_done = False
+
+    @property
+    def is_for_channels(self) -> bool:
+        """Whether it scales each channel by a blob of its own."""
+        return len(self.param.bottom) == 1 and self.axis == 1 and len(self.blob_shapes[0]) == 1
+
+    @property
+    def terms(self) -> tuple[Tensor, Tensor | None]:
+        """The factors and what is added, for one that `is_for_channels`; (channels,) each."""
+        return self.blob(0), self.blob(1) if self.bias_term else None
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         param = self.param.scale_param
@@ -120,6 +140,8 @@ class Scale(_Broadcast):
             self.add_blob(shape, param.bias_filler)
 
     def forward(self, *bottoms: Tensor) -> Tensor:
+        if self.is_done:
+            return bottoms[0]
         bottom, scale = self.operands(bottoms)
         if not self.bias_term:
             return bottom * scale

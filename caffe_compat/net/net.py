@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from caffe_compat.errors import GraphError
-from caffe_compat.graph.graph import Graph, build_graph
+from caffe_compat.graph.graph import Graph, Node, build_graph
 from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.registry import loss_types
 from caffe_compat.layers.source import SourceLayer
@@ -79,6 +79,11 @@ class Net(nn.Module):
     def params(self) -> dict[str, list[nn.Parameter]]:
         """The blobs of every layer that has any; a shared blob is the same Parameter in each of its layers."""
         return {name: list(layer.blobs) for name, layer in self.layers.items() if len(layer.blobs)}
+
+    @property
+    def steps(self) -> list[tuple[Node, Layer]]:
+        """The nodes of the graph and their layers, in the order in which they run."""
+        return list(zip(self.graph.nodes, self._sequence, strict=True))
 
     @property
     def shapes(self) -> dict[str, Shape]:

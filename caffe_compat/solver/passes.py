@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
+from caffe_compat.net.joining import JoinedLayers
 from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam
 from caffe_compat.solver.debug import passes_explained
@@ -21,6 +21,7 @@ class Passes:
         self.net, self.params, self.iter_size = net, params, iter_size
         self._precise = choose_precision(net, precision)
         self._scale = LossScale(precision)
+        self._joined = JoinedLayers(net)
 
     def run(self, explained: bool = False) -> tuple[dict[str, Tensor], float]:
         """The outputs of the last batch, and the mean loss; the gradients are in the parameters, times the scale.
@@ -31,7 +32,7 @@ class Passes:
             param.tensor.grad = None
         total = 0.0
         for _ in range(self.iter_size):
-            with passes_explained(self.net) if explained else nullcontext():
+            with passes_explained(self.net) if explained else self._joined:
                 with self._precise():
                     outputs, loss = self.net.forward_with_loss()
                 if loss.requires_grad:

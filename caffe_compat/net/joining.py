@@ -1,0 +1,51 @@
+"""Layers that share work while a solver trains: BatchNorm computes its Scale too, ReLU writes on its bottom.
+
+The program of the net stays as it is, layer for layer; only blobs in between hold other values than Caffe's for as long
+as layers are joined. So this is for passes in which nobody looks at them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from caffe_compat.graph.graph import Blob, Node
+from caffe_compat.layers.activation import ReLU
+from caffe_compat.layers.base import Layer
+from caffe_compat.layers.normalization import BatchNorm, Scale
+from caffe_compat.net.net import Net
+
+# types whose gradient does not need their top, which the next layer may therefore overwrite
+_FORGETFUL = {"BatchNorm", "Convolution", "Deconvolution", "Eltwise", "InnerProduct", "Scale"}
+
+
+class JoinedLayers:
+    """Within this context, the layers of `net` that can are joined."""
+
+    def __init__(self, net: Net) -> None:
+        self._pairs: list[tuple[BatchNorm, Scale]] = []
+        self._rectifiers: list[ReLU] = []
+        makers: dict[Blob, tuple[Node, Layer]] = {}
+        for node, layer in net.steps:
+            if len(node.bottoms) == 1 and node.bottoms[0] in makers:
+                self._join(*makers[node.bottoms[0]], node, layer)
+            makers.update({top: (node, layer) for top in node.tops})
+
+    def __enter__(self) -> None:
+        for batch_norm, scale in self._pairs:
+            batch_norm.scales, scale.is_done = (scale,), True
+        for relu in self._rectifiers:
+            relu.inplace = True
+
+    def __exit__(self, *error: Any) -> None:
+        for batch_norm, scale in self._pairs:
+            batch_norm.scales, scale.is_done = (), False
+        for relu in self._rectifiers:
+            relu.inplace = False
+
+    def _join(self, maker: Node, below: Layer, node: Node, layer: Layer) -> None:
+        if any(maker.param.loss_weight):
+            return
+        if isinstance(below, BatchNorm) and isinstance(layer, Scale) and layer.is_for_channels:
+            self._pairs.append((below, layer))
+        elif isinstance(layer, ReLU) and node.bottoms[0].name == node.tops[0].name and below.param.type in _FORGETFUL:
+            self._rectifiers.append(layer)
