@@ -86,7 +86,8 @@ def resnet20_net() -> Any:
           param {{ lr_mult: 1 }} param {{ lr_mult: 2 decay_mult: 0 }}
           convolution_param {{ {fields} weight_filler {{ type: "msra" }} }} }}
           layer {{ name: "{name}_bn" type: "BatchNorm" bottom: "{name}" top: "{name}" }}
-          layer {{ name: "{name}_scale" type: "Scale" bottom: "{name}" top: "{name}" scale_param {{ bias_term: true }} }}
+          layer {{ name: "{name}_scale" type: "Scale" bottom: "{name}" top: "{name}"
+            scale_param {{ bias_term: true }} }}
         """)
         if relu:
             lines.append(f'layer {{ name: "{name}_relu" type: "ReLU" bottom: "{name}" top: "{name}" }}')
@@ -115,7 +116,8 @@ def our_side(folder: Path, net: Any, batch: int) -> Any:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (10_000, 3, 32, 32), dtype=np.uint8)
     labels = random.integers(0, 10, 10_000).tolist()
-    cc.write_lmdb(folder / "set_lmdb", ((b"%05d" % i, cc.encode_datum(image, labels[i])) for i, image in enumerate(images)))
+    records = ((b"%05d" % i, cc.encode_datum(image, labels[i])) for i, image in enumerate(images))
+    cc.write_lmdb(folder / "set_lmdb", records)
     solver = parse_text(SOLVER, SolverParameter)
     data = f"""layer {{ name: "data" type: "Data" top: "data" top: "label"
       transform_param {{ mean_value: 120 scale: 0.02 }}
