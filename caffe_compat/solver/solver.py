@@ -37,7 +37,7 @@ from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.state import SolverState, new_state
 from caffe_compat.solver.structure import Structure
 from caffe_compat.solver.testing import log_outputs, run_test
-from caffe_compat.solver.updates import UPDATES
+from caffe_compat.solver.updates import UPDATES, Rates
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +114,7 @@ class Solver:
         settings = {"force_type": force.force_type, "direction": force.direction, "decay_type": force.decay_type}
         self._force = partial(regularizer("force"), **settings, groups=groups, scaler=force.scaler)
         self._structure = Structure(config.structure, self.net)
+        self._rate_multipliers = [param.lr_mult for param in self._params]
         self._decay_strengths = [config.weight_decay * param.decay_mult for param in self._params]
         self._force_strengths = [force.decay * multiplier for multiplier in force_multipliers]
         self._output_weights = output_weights(self.net)
@@ -167,8 +168,9 @@ class Solver:
         if self.has_force:
             self._force(weights, gradients, self._force_strengths)
         self._structure.regularize(weights, gradients)
-        rates = [rate * param.lr_mult for param in self._params]
-        UPDATES[self.config.type].apply(weights, gradients, self.state.history, rates, self.config, self.iteration)
+        update = UPDATES[self.config.type]
+        rates = Rates(rate * update.correction(self.config, self.iteration, self._real), self._rate_multipliers)
+        update.apply(weights, gradients, self.state.history, rates, self.config)
         self._structure.prune(weights, self.iteration + 1)
 
     @property

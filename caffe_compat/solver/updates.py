@@ -7,60 +7,70 @@ the rate. Adam adds delta to sqrt(v) before the bias correction, where torch.opt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from caffe_compat.solver.groups import add_multiples
+
 if TYPE_CHECKING:
     from caffe_compat.solver.config import SolverConfig
 
 Tensors = list[Tensor]
-Rates = list[float]
 
 
-def sgd(
-    weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig, iteration: int
-) -> None:
+@dataclass(frozen=True)
+class Rates:
+    """r of every parameter: lr, times what else is the same for all of them, times its own lr_mult.
+
+    lr: a number, or a 0-dimensional tensor on the device of the weights, which a CUDA graph reads anew each time.
+    """
+
+    lr: float | Tensor
+    multipliers: Sequence[float]
+
+    def add(self, targets: Tensors, tensors: Tensors, sign: int = 1) -> None:
+        """targets += sign * r * tensors, in place."""
+        if isinstance(self.lr, Tensor):
+            tensors = list(torch._foreach_mul(tensors, self.lr))
+            add_multiples(targets, tensors, [sign * multiplier for multiplier in self.multipliers])
+        else:
+            add_multiples(targets, tensors, [sign * self.lr * multiplier for multiplier in self.multipliers])
+
+
+def sgd(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig) -> None:
     """h = momentum h + r g;  w -= h."""
     torch._foreach_mul_(history, config.momentum)
-    torch._foreach_add_(history, torch._foreach_mul(gradients, rates))
+    rates.add(history, gradients)
     torch._foreach_sub_(weights, history)
 
 
-def nesterov(
-    weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig, iteration: int
-) -> None:
+def nesterov(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig) -> None:
     """h' = momentum h + r g;  w -= (1 + momentum) h' - momentum h."""
-    torch._foreach_add_(weights, torch._foreach_mul(history, config.momentum))
+    torch._foreach_add_(weights, history, alpha=config.momentum)
     torch._foreach_mul_(history, config.momentum)
-    torch._foreach_add_(history, torch._foreach_mul(gradients, rates))
-    torch._foreach_sub_(weights, torch._foreach_mul(history, 1 + config.momentum))
+    rates.add(history, gradients)
+    torch._foreach_sub_(weights, history, alpha=1 + config.momentum)
 
 
-def adagrad(
-    weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig, iteration: int
-) -> None:
+def adagrad(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig) -> None:
     """h += g^2;  w -= r g / (sqrt(h) + delta)."""
     torch._foreach_addcmul_(history, gradients, gradients)
     _take(weights, gradients, history, rates, config.delta)
 
 
-def rmsprop(
-    weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig, iteration: int
-) -> None:
+def rmsprop(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig) -> None:
     """h = rms_decay h + (1 - rms_decay) g^2;  w -= r g / (sqrt(h) + delta)."""
     torch._foreach_mul_(history, config.rms_decay)
     torch._foreach_addcmul_(history, gradients, gradients, value=1 - config.rms_decay)
     _take(weights, gradients, history, rates, config.delta)
 
 
-def adadelta(
-    weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig, iteration: int
-) -> None:
+def adadelta(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig) -> None:
     """h = rho h + (1 - rho) g^2;  u = g sqrt((h2 + delta) / (h + delta));  h2 = rho h2 + (1 - rho) u^2;  w -= r u.
 
     rho is the solver's momentum.
@@ -68,19 +78,17 @@ def adadelta(
     squares, steps = history[: len(weights)], history[len(weights) :]
     torch._foreach_mul_(squares, config.momentum)
     torch._foreach_addcmul_(squares, gradients, gradients, value=1 - config.momentum)
-    change = torch._foreach_div(torch._foreach_add(steps, config.delta), torch._foreach_add(squares, config.delta))
+    change = list(torch._foreach_add(steps, config.delta))
+    torch._foreach_div_(change, torch._foreach_add(squares, config.delta))
     torch._foreach_sqrt_(change)
     torch._foreach_mul_(change, gradients)
     torch._foreach_mul_(steps, config.momentum)
     torch._foreach_addcmul_(steps, change, change, value=1 - config.momentum)
-    torch._foreach_mul_(change, rates)
-    torch._foreach_sub_(weights, change)
+    rates.add(weights, change, sign=-1)
 
 
-def adam(
-    weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig, iteration: int
-) -> None:
-    """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= r sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + delta).
+def adam(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig) -> None:
+    """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= r m / (sqrt(v) + delta), r with `adam_correction`.
 
     b1 is the solver's momentum, b2 its momentum2.
     """
@@ -89,29 +97,32 @@ def adam(
     torch._foreach_add_(means, gradients, alpha=1 - config.momentum)
     torch._foreach_mul_(squares, config.momentum2)
     torch._foreach_addcmul_(squares, gradients, gradients, value=1 - config.momentum2)
-    real = np.float32 if weights and weights[0].dtype == torch.float32 else np.float64
-    correction = float(
-        np.sqrt(real(1) - real(real(config.momentum2) ** (iteration + 1)))
-        / (real(1) - real(real(config.momentum) ** (iteration + 1)))
+    _take(weights, means, squares, rates, config.delta)
+
+
+def adam_correction(config: SolverConfig, iteration: int, real: Any) -> float:
+    """sqrt(1 - b2^t) / (1 - b1^t), which Adam's rates have as a factor; `real` as in schedules."""
+    one = real(1)
+    return float(
+        np.sqrt(one - real(real(config.momentum2) ** (iteration + 1)))
+        / (one - real(real(config.momentum) ** (iteration + 1)))
     )
-    _take(weights, means, squares, [rate * correction for rate in rates], config.delta)
 
 
 def _take(weights: Tensors, numerators: Tensors, squares: Tensors, rates: Rates, delta: float) -> None:
     """w -= rate numerator / (sqrt(square) + delta)."""
-    roots = torch._foreach_sqrt(squares)
+    roots = list(torch._foreach_sqrt(squares))
     torch._foreach_add_(roots, delta)
-    steps = torch._foreach_div(numerators, roots)
-    torch._foreach_mul_(steps, rates)
-    torch._foreach_sub_(weights, steps)
+    rates.add(weights, list(torch._foreach_div(numerators, roots)), sign=-1)
 
 
 @dataclass(frozen=True)
 class Update:
-    """One solver type: its step, and how many history blobs it keeps for each parameter."""
+    """One solver type: its step, how many history blobs it keeps for each parameter, and what the rates change by."""
 
-    apply: Callable[[Tensors, Tensors, Tensors, Rates, SolverConfig, int], None]
+    apply: Callable[[Tensors, Tensors, Tensors, Rates, SolverConfig], None]
     histories: int = 1
+    correction: Callable[[SolverConfig, int, Any], float] = lambda config, iteration, real: 1.0
 
 
 UPDATES: dict[str, Update] = {
@@ -120,5 +131,5 @@ UPDATES: dict[str, Update] = {
     "AdaGrad": Update(adagrad),
     "RMSProp": Update(rmsprop),
     "AdaDelta": Update(adadelta, histories=2),
-    "Adam": Update(adam, histories=2),
+    "Adam": Update(adam, histories=2, correction=adam_correction),
 }

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from caffe_compat.errors import SolverError
-from caffe_compat.solver.regularizers.distances import blocks, unit_distances
+from caffe_compat.solver.regularizers.distances import BLOCK, FAR, blocks, unit_distances
 from caffe_compat.solver.regularizers.registry import register
 
 ZERO_THRESHOLD = 1e-4  # of filter lengths and of distances between unit filters
@@ -29,6 +29,7 @@ POWERS = {"Degradation": 0, "Constant": 1, "Linear": 2, "Gravity": 3}  # of d in
 DIRECTIONS = ("all", "same")
 DECAY_TYPES = ("fixed", "adaptive")
 SCALERS = ("length", "inverse_length")  # of the filter that is pulled: the rows of the paper's Table 1
+_TWO = torch.tensor(2.0)
 SMALLEST_FORCE = 1e-8  # below this norm, an adaptive force is nothing
 
 
@@ -55,7 +56,8 @@ def add_force(
     ):
         if strength == 0 or weight.dim() < 2:
             continue
-        force = torch.cat([force_gradient(part, force_type) for part in weight.chunk(parts)])
+        banks = [force_gradient(part, force_type) for part in weight.chunk(parts)]
+        force = torch.cat(banks) if parts > 1 else banks[0]
         if scaler == "inverse_length":
             force *= _inverse_squares(weight).view(-1, *[1] * (weight.dim() - 1))
         if direction == "same":
@@ -78,8 +80,7 @@ def force_gradient(weight: Tensor, force_type: str = "Constant") -> Tensor:
     force = torch.zeros_like(weight, memory_format=torch.contiguous_format)
     if weight.dim() >= 2 and weight.numel() > 0:
         filters = weight.flatten(1)
-        lengths = [torch.linalg.vector_norm(w.double(), dim=1) for (w,) in blocks(filters)]
-        length = torch.linalg.vector_norm(torch.stack(lengths), dim=0)
+        length = torch.linalg.vector_norm(filters, dim=1, dtype=torch.float64)
         length = length.where(length > ZERO_THRESHOLD, 0)
         inverse = length.reciprocal().where(length > 0, 0)
         pull = _pull_to_sum if force_type == "Degradation" else _pull_between_pairs
@@ -96,6 +97,11 @@ def _inverse_squares(weight: Tensor) -> Tensor:
 
 def _pull_to_sum(filters: Tensor, length: Tensor, inverse: Tensor, power: int, force: Tensor) -> None:
     """c = 1, where the pairs add up: g_i = (s.u_i) w_i - |w_i| s with s = sum_j u_j."""
+    if filters.numel() <= BLOCK:
+        w = filters.double()
+        s = inverse @ w
+        force.copy_((inverse * (w @ s))[:, None] * w - length[:, None] * s)
+        return
     total = torch.cat([inverse @ w.double() for (w,) in blocks(filters)])
     agreement = inverse * torch.stack([w.double() @ s for w, s in blocks(filters, total)]).sum(0)
     for g, w, s in blocks(force, filters, total):
@@ -104,9 +110,30 @@ def _pull_to_sum(filters: Tensor, length: Tensor, inverse: Tensor, power: int, f
 
 def _pull_between_pairs(filters: Tensor, length: Tensor, inverse: Tensor, power: int, force: Tensor) -> None:
     """g = M w; blocks of columns keep copies in float64 small."""
+    if filters.dtype == torch.float32 and not filters.is_cuda and filters.numel() <= BLOCK:
+        if _pull_far_ones(filters, length, inverse, power, force):
+            return
     combination = _combination(unit_distances(filters, inverse), length, inverse, power)
     for g, w in blocks(force, filters):
         g.copy_(combination @ w.to(combination.dtype))
+
+
+def _pull_far_ones(filters: Tensor, length: Tensor, inverse: Tensor, power: int, force: Tensor) -> bool:
+    """The same in few calls, for a small bank whose filters are all long and apart; False, and nothing, for another.
+
+    a_ij = (d_ij^2)^(-power / 2), straight from the Gram matrix in float32.
+    """
+    unit = filters * inverse.float()[:, None]
+    squared = torch.addmm(_TWO, unit, unit.T, alpha=-2).fill_diagonal_(4)
+    if squared.min() <= FAR**2 or inverse.min() == 0:
+        return False
+    attraction = squared.pow(-power / 2).fill_diagonal_(0)
+    near = attraction.sum(1, dtype=torch.float64)
+    cosine_sum = near - squared.mul_(attraction).sum(1, dtype=torch.float64) / 2
+    combination = attraction.mul_(inverse.float()).mul_(-length.float()[:, None])
+    combination.diagonal().copy_(cosine_sum)
+    torch.mm(combination, filters, out=force)
+    return True
 
 
 def _combination(distance: Tensor, length: Tensor, inverse: Tensor, power: int) -> Tensor:
