@@ -110,9 +110,9 @@ def _pull_to_sum(filters: Tensor, length: Tensor, inverse: Tensor, power: int, f
 
 def _pull_between_pairs(filters: Tensor, length: Tensor, inverse: Tensor, power: int, force: Tensor) -> None:
     """g = M w; blocks of columns keep copies in float64 small."""
-    if filters.dtype == torch.float32 and not filters.is_cuda and filters.numel() <= BLOCK:
-        if _pull_far_ones(filters, length, inverse, power, force):
-            return
+    is_small = filters.dtype == torch.float32 and not filters.is_cuda and filters.numel() <= BLOCK
+    if is_small and _pull_far_ones(filters, length, inverse, power, force):
+        return
     combination = _combination(unit_distances(filters, inverse), length, inverse, power)
     for g, w in blocks(force, filters):
         g.copy_(combination @ w.to(combination.dtype))
