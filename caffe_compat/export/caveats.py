@@ -18,6 +18,9 @@ _NEUTRAL = frozenset(
     }
 )  # fmt: skip
 
+# Fields of forks beside the messages of a layer's type that change what it computes
+_ACTING = frozenset({"activations_compress", "compress", "weights_compress"})
+
 
 def caveat(param: Any, phase: str) -> str:
     """Why the numbers of a layer are not Caffe's to the last digits; empty where they are."""
@@ -50,7 +53,8 @@ def ignored_fields(param: Any, kind: type[Layer]) -> str:
     ignored = []
     for use in dialects.fork_fields(net):
         path = use.field.split(".")
-        if len(path) > 1 and path[-1] not in _NEUTRAL and use.field not in kind.fork_fields and _is_set(param, path):
+        obeyed = use.field in kind.fork_fields or "*" in kind.fork_fields
+        if (len(path) > 1 or path[0] in _ACTING) and path[-1] not in _NEUTRAL and not obeyed and _is_set(param, path):
             ignored.append(f"{use.field} (of {', '.join(use.forks[:3])})")
     return f"without effect here: {'; '.join(ignored)}" if ignored else ""
 

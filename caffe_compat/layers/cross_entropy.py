@@ -81,6 +81,8 @@ class SoftmaxWithLoss(LossLayer):
 
     tops = Count(1, 2)
 
+    fork_fields = frozenset({"loss_param.pre_fixed_normalizer"})
+
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         self.axis: int = param.softmax_param.axis
@@ -128,6 +130,8 @@ class SigmoidCrossEntropyLoss(LossLayer):
     """
 
     ignore_label: int | None
+
+    fork_fields = frozenset({"loss_param.pre_fixed_normalizer"})
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)

@@ -29,6 +29,9 @@ class PriorBox(Layer):
     Top (1, 2, H * W * priors * 4): the boxes, then their variances. At each place, for each min_size: the square of
     that size, the square of size sqrt(min_size * max_size) if there are max_sizes, and one box for each further aspect
     ratio.
+
+    min_size 32, 64 and 128 and nothing else: FaceBoxes' dense boxes (prior_box_layer.cpp of sfzhang15/FaceBoxes), 16 of
+    32, 4 of 64 and one of 128 around each place, each a pixel smaller.
     """
 
     bottoms = exactly(2)
@@ -43,7 +46,10 @@ class PriorBox(Layer):
         self.image = _pair(field, "img_h", "img_w", "img_size")
         self.step = _pair(field, "step_h", "step_w", "step")
         self._check()
-        self.sizes = self._sizes(_aspect_ratios(field))
+        ratios = _aspect_ratios(field)
+        is_dense = self.min_sizes == _DENSE_SIZES and not self.max_sizes and not ratios
+        self.sizes = _dense_sizes() if is_dense else self._sizes(ratios)
+        self.shifts = _dense_shifts() if is_dense else np.zeros_like(self.sizes)
         self._made: tuple[Any, Tensor] | None = None
 
     def _check(self) -> None:
@@ -92,12 +98,27 @@ class PriorBox(Layer):
         y = ((np.arange(rows, dtype=np.float32) + np.float32(self.offset)) * np.float32(step_h))[:, None, None]
         x = ((np.arange(columns, dtype=np.float32) + np.float32(self.offset)) * np.float32(step_w))[None, :, None]
         half_width, half_height = (self.sizes.astype(np.float64) / 2).T
+        x, y = x + self.shifts[:, 0], y + self.shifts[:, 1]
         boxes[..., 0], boxes[..., 2] = (x - half_width) / width, (x + half_width) / width
         boxes[..., 1], boxes[..., 3] = (y - half_height) / height, (y + half_height) / height
         if self.clip:
             boxes = boxes.clip(0, 1)
         variances = np.broadcast_to(np.array(self.variances, np.float32), boxes.shape)
         return np.stack((boxes.reshape(-1), variances.reshape(-1)))[None]
+
+
+_DENSE_SIZES = (32, 64, 128)
+_DENSE_STEPS = ((32, 8, range(-2, 2)), (64, 16, range(-1, 1)), (128, 0, range(1)))  # size, pixels a step, steps
+
+
+def _dense_shifts() -> np.ndarray:
+    """How far the middle of each of FaceBoxes' boxes lies from its place, x and y in pixels: float32 (21, 2)."""
+    return np.array([(j * step, i * step) for _, step, steps in _DENSE_STEPS for i in steps for j in steps], np.float32)
+
+
+def _dense_sizes() -> np.ndarray:
+    """Width and height of each of FaceBoxes' boxes, which count both ends: float32 (21, 2)."""
+    return np.array([(size - 1,) * 2 for size, _, steps in _DENSE_STEPS for _ in range(len(steps) ** 2)], np.float32)
 
 
 def _aspect_ratios(field: Any) -> list[float]:

@@ -32,6 +32,7 @@ class ForkData(SourceLayer):
 
     tops: ClassVar[Count] = Count(1)
     fed: ClassVar[bool] = True
+    fork_fields: ClassVar[frozenset[str]] = frozenset({"*"})  # the values are the user's, whatever the prototxt says
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         batch = next((size for size in self._values("batch_size") if size), 0)

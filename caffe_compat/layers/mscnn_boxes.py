@@ -186,7 +186,7 @@ class ProposalTarget(Layer):
         super().__init__(param, context)
         self.field = param.proposal_target_param
         self.mean, self.std = statistics(self)
-        self.batch = int(np.uint32(self.field.batch_size).astype(np.int32))
+        self.batch: int = self.field.batch_size
         self.aware: bool = param.bbox_reg_param.cls_aware
         if not self.field.HasField("cls_num"):
             raise UnsupportedParameterError(

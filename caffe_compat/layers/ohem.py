@@ -101,6 +101,7 @@ class SmoothL1LossOHEM(DifferenceLoss):
 
     bottoms = Count(2, 3)
     tops = Count(1, 2)
+    fork_fields = frozenset({"loss_param.pre_fixed_normalizer"})
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         for weight in bottom_shapes[2:]:

@@ -50,13 +50,17 @@ class RegionLayer(Layer):
 class ROIPooling(RegionLayer):
     """The maximum in each of pooled_h x pooled_w bins of a region; top (R, C, pooled_h, pooled_w), empty bins 0.
 
-    The gradient goes to the first maximum in row-major order.
+    The gradient goes to the first maximum in row-major order. pad_ratio (MS-CNN's fork): a region grows by that share
+    of its size on each side.
     """
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         field = param.roi_pooling_param
-        refuse_other_fields(self.name, "roi_pooling_param", field, ("pooled_h", "pooled_w", "spatial_scale"))
+        refuse_other_fields(
+            self.name, "roi_pooling_param", field, ("pooled_h", "pooled_w", "spatial_scale", "pad_ratio")
+        )
+        self.pad_ratio = np.float32(field.pad_ratio)
         self.pooled: tuple[int, int] = (field.pooled_h, field.pooled_w)
         self.spatial_scale = np.float32(field.spatial_scale)
         if min(self.pooled) < 1:
@@ -72,7 +76,9 @@ class ROIPooling(RegionLayer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         features, rois = bottoms
         regions = self.regions(features, rois)
-        corners = rounded(regions[:, 1:] * self.spatial_scale).astype(np.int64)
+        pad = (regions[:, 3:5] - regions[:, 1:3] + 1) * self.pad_ratio
+        grown = regions[:, 1:] + np.concatenate((-pad, pad), 1)
+        corners = rounded(grown * self.spatial_scale).astype(np.int64)
         rows = self._bins(corners[:, 1], corners[:, 3], self.pooled[0], features.shape[2])
         columns = self._bins(corners[:, 0], corners[:, 2], self.pooled[1], features.shape[3])
         with torch.no_grad():

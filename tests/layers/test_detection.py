@@ -45,6 +45,21 @@ def test_prior_boxes_follow_step_offset_clip_and_image_size() -> None:
     assert (top[0, 1] == np.float32(0.1)).all()
 
 
+def test_faceboxes_priors_stand_densely() -> None:
+    fields = "min_size: 32 min_size: 64 min_size: 128 step: 32 offset: 0.5"
+    layer = build(f'type: "PriorBox" prior_box_param {{ {fields} }}', (1, 1, 2, 3), (1, 3, 64, 96))
+    top = layer(torch.zeros(1, 1, 2, 3), torch.zeros(1, 3, 64, 96))
+    wanted = []
+    for y in (16, 48):
+        for x in (16, 48, 80):
+            centres = [(x + j, y + i, 31) for i in (-16, -8, 0, 8) for j in (-16, -8, 0, 8)]
+            centres += [(x + j, y + i, 63) for i in (-16, 0) for j in (-16, 0)] + [(x, y, 127)]
+            for cx, cy, size in centres:
+                half = size / 2
+                wanted.append([(cx - half) / 96, (cy - half) / 64, (cx + half) / 96, (cy + half) / 64])
+    np.testing.assert_allclose(top[0, 0].numpy().reshape(-1, 4), wanted, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "fields", ["", "min_size: 0", "min_size: 3 max_size: 3", "min_size: 3 variance: 1 variance: 1"]
 )

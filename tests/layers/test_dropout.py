@@ -9,6 +9,12 @@ from caffe_compat.errors import UnsupportedParameterError
 from tests.layers.single import build
 
 
+def test_segnets_samples_in_test_are_drawn_as_in_training() -> None:
+    text = 'type: "Dropout" dropout_param { dropout_ratio: 0.5 sample_weights_test: true }'
+    y = build(text, (1000,), phase="TEST")(torch.ones(1000))
+    assert set(y.tolist()) == {0.0, 2.0}
+
+
 def test_train_keeps_the_share_and_scales_it_and_its_gradient() -> None:
     layer = build('type: "Dropout" dropout_param { dropout_ratio: 0.3 }', (100, 99), phase="TRAIN")
     x = torch.rand(100, 99).add(1).requires_grad_()

@@ -61,15 +61,23 @@ def test_a_region_of_an_item_that_is_not_there_is_named() -> None:
         layer(torch.zeros(2, 1, 2, 3), torch.tensor([[2.0, 0, 0, 1, 1]]))
 
 
+def test_regions_grow_by_pad_ratio() -> None:
+    x = torch.randn(1, 2, 9, 9)
+    text = 'type: "ROIPooling" roi_pooling_param {{ pooled_h: 2 pooled_w: 2 {} }}'
+    small, grown = torch.tensor([[0.0, 3, 4, 6, 5]]), torch.tensor([[0.0, 1, 3, 8, 6]])
+    padded = build(text.format("pad_ratio: 0.5"), x.shape, (1, 5))(x, small)
+    assert torch.equal(padded, build(text.format(""), x.shape, (1, 5))(x, grown))
+
+
 @pytest.mark.parametrize(
     ("text", "shapes", "error", "message"),
     [
         ('type: "ROIPooling"', ((1, 1, 2, 3), (1, 5)), UnsupportedParameterError, "pooled_h 0 and pooled_w 0"),
         (
-            'type: "ROIPooling" roi_pooling_param { pooled_h: 1 pooled_w: 1 pad_ratio: 0.5 }',
+            'type: "ROIPooling" roi_pooling_param { pooled_h: 1 pooled_w: 1 bi_type: 2 }',
             ((1, 1, 2, 3), (1, 5)),
             UnsupportedParameterError,
-            "roi_pooling_param.pad_ratio is 0.5, which is not implemented",
+            "roi_pooling_param.bi_type is 2, which is not implemented",
         ),
         (
             'type: "ROIPooling" roi_pooling_param { pooled_h: 1 pooled_w: 1 }',
