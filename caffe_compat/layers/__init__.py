@@ -18,6 +18,7 @@ from caffe_compat.layers import inner_product as inner_product
 from caffe_compat.layers import l2_normalize as l2_normalize
 from caffe_compat.layers import loss as loss
 from caffe_compat.layers import lrn as lrn
+from caffe_compat.layers import margins as margins
 from caffe_compat.layers import metric as metric
 from caffe_compat.layers import mscnn as mscnn
 from caffe_compat.layers import mscnn_boxes as mscnn_boxes
@@ -33,6 +34,7 @@ from caffe_compat.layers import resampling as resampling
 from caffe_compat.layers import roi_align as roi_align
 from caffe_compat.layers import roi_pooling as roi_pooling
 from caffe_compat.layers import routing as routing
+from caffe_compat.layers import segmentation as segmentation
 from caffe_compat.layers import selection as selection
 from caffe_compat.layers import sequences as sequences
 from caffe_compat.layers import soft_threshold as soft_threshold

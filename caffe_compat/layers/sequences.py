@@ -22,6 +22,8 @@ from caffe_compat.layers.registry import register
 class Transpose(Layer):
     """The axes of the bottom in the order `transpose_param.dim`, which names every one (transpose_layer.cpp)."""
 
+    works_in_place = False
+
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         self.order: tuple[int, ...] = tuple(param.transpose_param.dim)
@@ -42,6 +44,8 @@ class Transpose(Layer):
 @register("Reverse")
 class Reverse(Elementwise):
     """The values along reverse_param.axis from the last to the first (reverse_layer.cpp)."""
+
+    works_in_place = False
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
@@ -67,6 +71,7 @@ class ReverseTime(Layer):
     """
 
     bottoms = exactly(2)
+    works_in_place = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         x, lengths = bottom_shapes

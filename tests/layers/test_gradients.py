@@ -21,9 +21,10 @@ assert caffe_compat.layers
 WITHOUT = {
     "Accuracy", "ArgMax", "BboxAccuracy", "BoxAnnotatorOHEM", "BoxOutput", "CTCGreedyDecoder", "DecodeBBox",
     "DetectionAccuracy", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "Parameter", "PriorBox", "Proposal",
-    "ProposalTarget", "Python", "Yolov3DetectionOutput", "YoloDetectionOutput", "Silence", "Threshold",
+    "ProposalTarget", "Python", "SegAccuracy", "SegmentationEvaluate", "Silence", "YoloDetectionOutput",
+    "Yolov3DetectionOutput", "Threshold",
 }  # fmt: skip
-NOT_THE_DERIVATIVE = {"MVN", "Sparsify", "SymmetricRectify"}
+NOT_THE_DERIVATIVE = {"CenterLoss", "MVN", "MarginInnerProduct", "Sparsify", "SymmetricRectify"}
 
 PLANES = (2, 4, 5, 6)
 ROIS = torch.tensor([[0.0, 1, 0, 4, 3], [1, 0, 1, 5, 4], [1, 2, 2, 3, 3]], dtype=torch.float64)
@@ -108,6 +109,11 @@ CASES = {
     "LRN": Case("lrn_param { local_size: 3 alpha: 0.5 }"),
     "LSTM": Case(CELLS, ((3, 2, 4), CONT)),
     "LSTMUnit": Case("", ((1, 2, 3), (1, 2, 12), torch.tensor([[0.0, 1.0]], dtype=torch.float64)), tops=2),
+    "LargeMarginInnerProduct": Case(
+        f"largemargin_inner_product_param {{ num_output: 3 type: TRIPLE base: 2 gamma: 0 weight_filler {FILLER} }}",
+        ((5, 4), labels(5, 3)),
+        tops=2,
+    ),
     "Log": Case("log_param { shift: 9 }"),
     "Lstm": Case(f"lstm_param {{ num_output: 3 weight_filler {FILLER} }}", ((3, 2, 4), CONT)),
     "MultiBoxLoss": Case(
