@@ -38,6 +38,19 @@ def add_backend(parser: argparse.ArgumentParser, default: str | None = "lmdb") -
     parser.add_argument("--backend", choices=("lmdb", "leveldb"), default=default, help=f"kind of database, {shown}")
 
 
+def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    """The type of an option that takes a whole number from `low` to `high`."""
+
+    def read(text: str) -> int:
+        number = int(text) if text.lstrip("-").isdigit() else low - 1
+        if number < low or (high is not None and number > high):
+            wanted = f"{low} or more" if high is None else f"{low} to {high}"
+            raise argparse.ArgumentTypeError(f"'{text}': wanted a whole number, {wanted}")
+        return number
+
+    return read
+
+
 def _add_data_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from",
@@ -83,14 +96,20 @@ def _add_imageset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gray", action="store_true", help="store one channel")
     parser.add_argument("--shuffle", action="store_true", help="store in another order than that of the list")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the shuffle, default 0")
-    parser.add_argument("--resize-width", type=int, default=0, metavar="N", help="new width, default the image's")
-    parser.add_argument("--resize-height", type=int, default=0, metavar="N", help="new height, default the image's")
+    parser.add_argument(
+        "--resize-width", type=whole_number(0), default=0, metavar="N", help="new width, default the image's"
+    )
+    parser.add_argument(
+        "--resize-height", type=whole_number(0), default=0, metavar="N", help="new height, default the image's"
+    )
     parser.add_argument("--check-size", action="store_true", help="refuse images of several sizes")
     parser.add_argument("--encoded", action="store_true", help="store image files instead of pixels")
     parser.add_argument("--encode-type", default="", metavar="KIND", help="store files of this kind: png, jpg, ...")
     parser.add_argument("--skip-bad", action="store_true", help="leave out and count images that cannot be read")
     parser.add_argument("--resume", action="store_true", help="keep what is written if interrupted, and go on from it")
-    parser.add_argument("--workers", type=int, metavar="N", help="threads that decode, default one a processor")
+    parser.add_argument(
+        "--workers", type=whole_number(1), metavar="N", help="threads that decode, default one a processor"
+    )
     add_backend(parser)
 
 
@@ -139,8 +158,10 @@ def _mean(arguments: argparse.Namespace) -> int:
 def _add_pad(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="INPUT_DB")
     parser.add_argument("database", type=Path, metavar="DB_NAME", help="the database to make")
-    parser.add_argument("--pad", type=int, default=4, metavar="N", help="pixels on each side, default 4")
-    parser.add_argument("--value", type=int, default=0, metavar="N", help="of the border, 0 to 255, default 0")
+    parser.add_argument("--pad", type=whole_number(0), default=4, metavar="N", help="pixels on each side, default 4")
+    parser.add_argument(
+        "--value", type=whole_number(0, 255), default=0, metavar="N", help="of the border, 0 to 255, default 0"
+    )
     add_backend(parser)
 
 
@@ -153,7 +174,7 @@ def _pad(arguments: argparse.Namespace) -> int:
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("database", type=Path, metavar="DB")
-    parser.add_argument("--most", type=int, metavar="N", help="look at the first N records only")
+    parser.add_argument("--most", type=whole_number(1), metavar="N", help="look at the first N records only")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_backend(parser, None)
 

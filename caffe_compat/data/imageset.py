@@ -78,7 +78,7 @@ def make_imageset(
     DataError names an image that cannot be read, unless the conversion skips bad ones.
     """
     conversion = conversion or Conversion()
-    if (conversion.height > 0) != (conversion.width > 0):
+    if (conversion.height > 0) != (conversion.width > 0) or min(conversion.height, conversion.width) < 0:
         raise DataError("resize_height and resize_width: give both, or neither")
     if conversion.gray and conversion.as_it_is:
         _log.warning("gray has no effect on image files that are stored as they are; name an encode_type")

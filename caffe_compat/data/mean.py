@@ -48,12 +48,12 @@ def compute_mean(path: Path, backend: str | None = None) -> np.ndarray:
 
 
 def write_mean(path: Path, mean: np.ndarray) -> None:
-    """Write (channels, height, width) as a .binaryproto with the four old dimensions, as Caffe's tool does."""
+    """Write (channels, height, width) as a .binaryproto with the four old dimensions, as Caffe's tool does.
+
+    WriteError where the disk does not take it.
+    """
     channels, height, width = mean.shape
     blob = BlobProto(num=1, channels=channels, height=height, width=width)
     blob.data.extend(mean.ravel().tolist())
-    try:
-        with write_atomically(path) as temporary:
-            temporary.write_bytes(blob.SerializeToString())
-    except OSError as error:
-        raise DataError(f"{path}: the mean image cannot be written ({error.strerror})") from error
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(blob.SerializeToString())

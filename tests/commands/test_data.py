@@ -1,6 +1,8 @@
 """The data tools from the command line, in Caffe's spelling and ours."""
 
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +36,30 @@ def test_imageset_info_mean_and_pad_follow_one_another(in_formats, tmp_path, cap
     assert "1x22x24 (40)" in capsys.readouterr().out
 
 
+def read_only(*arguments, **options):
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_a_read_only_disk_is_said(in_formats, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tempfile.mkstemp", read_only)
+    monkeypatch.setattr("pathlib.Path.mkdir", read_only)
+    for tool in (["mean", "db/raw_lmdb"], ["pad", "db/raw_lmdb"], ["imageset", "images/", "list.txt"]):
+        assert main(["data", *tool, f"{tmp_path}/made"]) == 2
+        message = capsys.readouterr().err
+        assert message.startswith(f"caffe-compat: {tmp_path}/made: cannot be written") and message.count("\n") == 1
+        assert "Read-only file system" in message
+
+
+def test_skipped_images_are_counted(in_formats, tmp_path, capsys):
+    lines = Path("list.txt").read_text().splitlines()
+    (tmp_path / "list.txt").write_text("\n".join([*lines[:3], "gone here.png 4", *lines[3:]]))
+    words = ["data", "imageset", "images/", str(tmp_path / "list.txt"), str(tmp_path / "db")]
+    assert main(words) == 2
+    assert "images/gone here.png: the image cannot be read (No such file" in capsys.readouterr().err
+    assert main([*words, "--skip-bad"]) == 0
+    assert f"{tmp_path}/db: 40 images in" in (out := capsys.readouterr().out) and out.endswith(" s, 1 skipped\n")
+
+
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
@@ -42,6 +68,10 @@ def test_imageset_info_mean_and_pad_follow_one_another(in_formats, tmp_path, cap
         (["data", "cifar10", "--from", "gone"], "gone: no such folder or archive"),
         (["data", "mnist", "--from", "images"], "images: no train-images-idx3-ubyte there"),
         (["data", "imageset", "images/", "gone.txt", "x"], "gone.txt: No such file or directory"),
+        (["data", "info", "db/raw_lmdb", "--most", "0"], "argument --most: '0': wanted a whole number, 1 or more"),
+        (["data", "pad", "db/raw_lmdb", "x", "-pad=-2"], "argument --pad: '-2': wanted a whole number, 0 or more"),
+        (["data", "pad", "db/raw_lmdb", "x", "--value", "256"], "'256': wanted a whole number, 0 to 255"),
+        (["data", "imageset", "images/", "list.txt", "x", "-resize_width", "a"], "'a': wanted a whole number"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_status_2(in_formats, tmp_path, capsys, words, wanted):

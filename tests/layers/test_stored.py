@@ -200,6 +200,29 @@ def test_a_torch_seed_repeats_the_run(tmp_path):
     assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
 
 
+CHANCE = {
+    "ImageData": """name: "i" type: "ImageData" top: "data" top: "label" transform_param { crop_size: 9 mirror: true }
+        image_data_param { source: "list.txt" root_folder: "images/" batch_size: 8 shuffle: true rand_skip: 30 }""",
+    "HDF5Data": """name: "h" type: "HDF5Data" top: "data" hdf5_data_param {
+        source: "hdf5/list.txt" batch_size: 7 shuffle: true }""",
+    "WindowData": """name: "w" type: "WindowData" top: "data" top: "label" transform_param { crop_size: 9 mirror: true }
+        window_data_param { source: "windows_edge.txt" batch_size: 9 fg_fraction: 0.5 }""",
+    "DummyData": """name: "d" type: "DummyData" top: "data" dummy_data_param {
+        shape { dim: 3 dim: 4 } data_filler { type: "gaussian" } }""",
+}
+
+
+@pytest.mark.parametrize("kind", CHANCE)
+def test_a_torch_seed_repeats_every_layer_that_draws(kind, in_formats):
+    runs = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        layer = layer_of(CHANCE[kind])
+        runs.append(torch.stack([layer.next_batch()[0] for _ in range(4)]))
+        layer.close()
+    assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
+
+
 def test_two_layers_and_a_copy_read_one_lmdb_together(tmp_path):
     _, labels = made_set(tmp_path / "db")
     first, second = layer_of(data_layer(tmp_path / "db")), layer_of(data_layer(tmp_path / "db"))
