@@ -24,6 +24,8 @@ FIGURES: tuple[Callable[[Facts], Figure | None], ...] = (
     costs.rivals,
     plots.training_curves,
     plots.fine_tuning,
+    costs.decompositions,
+    costs.sparsity,
     costs.speedups,
     costs.energies,
     lambda facts: plots.ranks_per_layer(facts, "ResNet-20", "ResNet-20: rank of every convolution (Fig. 5)"),

@@ -8,7 +8,18 @@ from html import escape
 
 from reproductions.report.svg import Axis, Plot, Point, picture, swatch
 
-SERIES = {"baseline": 0, "l2": 1, "l1": 2, "nuclear": 3, "hoyer": 4, "trp": 5}  # colour and mark of each method
+# Colour and mark of a method, by the first of these words that it begins with.
+SERIES = (
+    ("l2, ", 6),
+    ("l2", 1),
+    ("force", 1),
+    ("l1", 2),
+    ("nuclear", 3),
+    ("hoyer", 4),
+    ("trained", 5),
+    ("none", 0),
+    ("baseline", 0),
+)
 
 
 @dataclass(frozen=True)
@@ -25,10 +36,8 @@ class Figure:
 
 
 def series_of(method: str) -> int:
-    """The series of a method: its own, or one of the later ones by its name."""
-    if method in SERIES:
-        return SERIES[method]
-    return 6 + sum(map(ord, method)) % 2
+    """The series of a method, 7 for one that is none of SERIES."""
+    return next((series for word, series in SERIES if method.lower().startswith(word)), 7)
 
 
 def legend(entries: Iterable[tuple[int, str, str]]) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ from reproductions.report.figures import Figure, curves, legend, mosaic, series_
 from reproductions.report.svg import Axis, Plot, around
 
 TARGET = 54.17  # Table 2: the average rank ratio of ConvNet after either force, percent
+DECOMPOSED = ("decompose", "sparse", "trunk")  # not dense nets whose training is over
 DISCRIMINANTS, SPECTRUM_SHARE = 4, 0.95
 
 
@@ -17,8 +18,10 @@ def error_against_ratio(facts: Facts) -> Figure | None:
     """Fig. 6 for ConvNet: what the force costs in error, and what it gains in ranks."""
     groups = [
         group
-        for group in facts.finished("convnet", "baseline", "sweep", "final", "scaler", "continued")
-        if group.mean(lambda run: run.average_rank_ratio) and group.mean(lambda run: run.error)
+        for group in facts.finished("convnet")
+        if group.first.experiment not in DECOMPOSED
+        and group.mean(lambda run: run.average_rank_ratio)
+        and group.mean(lambda run: run.error)
     ]
     if len(groups) < 2:
         return None
@@ -63,37 +66,38 @@ def group_row(group: Group) -> tuple[str, ...]:
 
 def training_curves(facts: Facts) -> Figure | None:
     """Test error during training with and without force."""
-    groups = facts.finished("convnet", "baseline", "final", "sweep")
+    groups = [group for group in facts.finished("convnet") if group.first.experiment not in DECOMPOSED]
     chosen: dict[str, Group] = {}
     for group in sorted(groups, key=ratio):
-        chosen.setdefault(group.first.method, group)
+        chosen.setdefault(f"{group.first.experiment}, {group.first.method}", group)
+    wanted = ("baseline, baseline", "sweep, none", "sweep, l2", "sweep, l1", "branch, l2", "branch, l1")
     lines = [
-        (f"{method}, λ {group.first.force_decay:g}" if group.first.force_decay else method, series_of(method),
-         "" if place == 0 else "faint", facts.tests(run))
-        for method, group in chosen.items()
-        for place, run in enumerate(group.finished)
-    ]  # fmt: skip
-    caption = "One line a seed; of each method the runs with the lowest average rank ratio."
+        (f"{name}, {strength(group)}", series_of(group.first.method), style, facts.tests(run))
+        for name, group in chosen.items()
+        if name in wanted
+        for run in group.finished
+        for style in ("dashed" if name.startswith("branch") else "",)
+    ]
+    caption = "One line a seed; of each experiment and method the runs with the lowest average rank ratio."
     return curves("training", "ConvNet: test error while training", caption, lines, "error, %")
+
+
+def strength(group: Group) -> str:
+    return f"λ {group.first.force_decay:g}" if group.first.force_decay else f"{group.first.iterations:,} iterations"
 
 
 def fine_tuning(facts: Facts) -> Figure | None:
     """Fig. 7: does a net that was trained with force fine-tune faster, and to less?"""
     lines = [
-        (group.first.method, series_of(start_of(group.first.method)), "", facts.tests(run))
-        for group in facts.finished("convnet", "fine-tune")
+        (group.first.method, series_of(group.first.method), "", facts.tests(run))
+        for group in facts.finished("convnet", "decompose")
         for run in group.finished
+        if group.first.method.endswith("pca")
     ]
     caption = (
-        "Decomposed at the same ranks, then trained without force; one line a seed. The paper: the force's is lower."
+        "Decomposed by PCA at the same ranks, then trained without force; one line a seed. The paper's force is lower."
     )
     return curves("fig7", "ConvNet: fine-tuning after decomposing (Fig. 7)", caption, lines, "error, %")
-
-
-def start_of(method: str) -> str:
-    """Which of the known methods a name such as "from l2, pca" speaks of; baseline where none."""
-    words = method.replace(",", " ").replace("-", " ").split()
-    return next((word for word in words if word in ("l1", "l2")), "baseline")
 
 
 def ranks_per_layer(facts: Facts, network: str, title: str) -> Figure | None:

@@ -187,6 +187,12 @@ def swatch(series: int, style: str = "") -> str:
     return f'<svg class="swatch" viewBox="0 0 14 12" aria-hidden="true">{mark(7, 6, series, style=style)}</svg>'
 
 
+def swatch_bar(series: int, style: str = "") -> str:
+    """A piece of a bar of a series, for a legend."""
+    piece = f'<rect class="{f"bar s{series} {style}".strip()}" x="1" y="1" width="12" height="10"/>'
+    return f'<svg class="swatch" viewBox="0 0 14 12" aria-hidden="true">{piece}</svg>'
+
+
 def picture(title: str, description: str, width: int, height: int, body: Iterable[str]) -> str:
     """An SVG element with the title and description that make it readable without eyes."""
     head = f'<svg viewBox="0 0 {width} {height}" role="img">'
