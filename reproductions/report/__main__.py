@@ -23,6 +23,7 @@ FIGURES: tuple[Callable[[Facts], Figure | None], ...] = (
     plots.error_against_ratio,
     costs.rivals,
     plots.training_curves,
+    plots.from_scratch,
     plots.fine_tuning,
     costs.decompositions,
     costs.sparsity,

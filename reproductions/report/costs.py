@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from reproductions.comparison import Group, Line, Ours, error
@@ -128,7 +129,7 @@ def rivals(facts: Facts) -> Figure | None:
 
 def method_name(method: str) -> str:
     """A method without its strength, so that all strengths share a line of the legend."""
-    return method.rstrip("0123456789. ")
+    return re.sub(r",? [\d.]+( %.*)?$", "", method)
 
 
 def rival_row(group: Group) -> tuple[str, ...]:
@@ -191,7 +192,10 @@ def sparsity(facts: Facts) -> Figure | None:
         layers = list(dict.fromkeys(layer for (metric, layer) in group.first.measures if metric == "zeros"))
         if not layers:
             continue
-        axes = Axis("", -0.6, len(layers) - 0.4, names=[layer.replace("_", " ") for layer in layers]), Axis("%", 0, 100)
+        axes = (
+            Axis("", -0.6, len(layers) - 0.4, names=[layer.removeprefix("conv").replace("_", " ") for layer in layers]),
+            Axis("%", 0, 100),
+        )
         heading = f"{group.first.method}: {error(group):.2f} % error"
         plot = Plot(
             f"ConvNet, {group.first.method}", "Zeros of each layer, percent.", *axes, height=240, heading=heading

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from reproductions.report.svg import Axis, Plot, Point, picture, swatch
+from reproductions.report.svg import Axis, Plot, Point, picture, swatch, swatch_line
 
 # Colour and mark of a method, by the first of these words that it begins with.
 SERIES = (
@@ -60,13 +60,13 @@ def curves(
     plot = Plot(title, caption, x, y)
     for _, series, style, points in lines:
         plot.line([(at, min(error, top)) for at, error in points], series, style)
-    entries = list(dict.fromkeys((series, "", text) for text, series, _, _ in lines))
+    keys = dict.fromkeys((swatch_line(series, style), text) for text, series, style, _ in lines)
     rows = tuple(
         (text, f"{points[-1][0]:,.0f}", f"{points[-1][1]:.2f}", f"{min(error for _, error in points):.2f}")
         for text, _, _, points in lines
     )
     head = ("run", "last iteration", "last", "lowest")
-    return Figure(name, title, caption, (plot.svg(),), legend(entries), head, rows)
+    return Figure(name, title, caption, (plot.svg(),), tuple(keys), head, rows)
 
 
 def colours(pixels: Sequence[str], left: float, top: float, size: float) -> list[str]:

@@ -67,19 +67,29 @@ def group_row(group: Group) -> tuple[str, ...]:
 def training_curves(facts: Facts) -> Figure | None:
     """Test error during training with and without force."""
     groups = [group for group in facts.finished("convnet") if group.first.experiment not in DECOMPOSED]
-    chosen: dict[str, Group] = {}
+    chosen: dict[tuple[str, str], Group] = {}
     for group in sorted(groups, key=ratio):
-        chosen.setdefault(f"{group.first.experiment}, {group.first.method}", group)
-    wanted = ("baseline, baseline", "sweep, none", "sweep, l2", "sweep, l1", "branch, l2", "branch, l1")
+        chosen.setdefault((group.first.experiment, group.first.method), group)
+    wanted = [(experiment, method) for experiment in ("sweep", "branch") for method in ("none", "l2", "l1")]
     lines = [
-        (f"{name}, {strength(group)}", series_of(group.first.method), style, facts.tests(run))
-        for name, group in chosen.items()
-        if name in wanted
+        (f"{experiment}, {method}, {strength(group)}", series_of(method), style, facts.tests(run))
+        for (experiment, method), group in chosen.items()
+        if (experiment, method) in wanted
         for run in group.finished
-        for style in ("dashed" if name.startswith("branch") else "",)
+        for style in ("dashed" if experiment == "branch" else "",)
     ]
     caption = "One line a seed; of each experiment and method the runs with the lowest average rank ratio."
-    return curves("training", "ConvNet: test error while training", caption, lines, "error, %")
+    return curves("training", "ConvNet: test error from the public model on", caption, lines, "error, %")
+
+
+def from_scratch(facts: Facts) -> Figure | None:
+    """Test error of nets that begin with their fillers."""
+    lines = [
+        (f"{group.first.method}, {strength(group)}", series_of(group.first.method), "", facts.tests(run))
+        for group in facts.finished("convnet", "baseline", "published schedule")
+        for run in group.finished
+    ]
+    return curves("scratch", "ConvNet: test error from scratch", "One line a run.", lines, "error, %")
 
 
 def strength(group: Group) -> str:

@@ -187,6 +187,12 @@ def swatch(series: int, style: str = "") -> str:
     return f'<svg class="swatch" viewBox="0 0 14 12" aria-hidden="true">{mark(7, 6, series, style=style)}</svg>'
 
 
+def swatch_line(series: int, style: str = "") -> str:
+    """A piece of a line of a series, for a legend."""
+    piece = f'<path class="{f"line s{series} {style}".strip()}" d="M0 6H14"/>'
+    return f'<svg class="swatch" viewBox="0 0 14 12" aria-hidden="true">{piece}</svg>'
+
+
 def swatch_bar(series: int, style: str = "") -> str:
     """A piece of a bar of a series, for a legend."""
     piece = f'<rect class="{f"bar s{series} {style}".strip()}" x="1" y="1" width="12" height="10"/>'
