@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from caffe_compat.net.features import extract_features
     from caffe_compat.net.loading import load_files
     from caffe_compat.net.net import Net
+    from caffe_compat.net.own_data import own_batches
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
     from caffe_compat.proto.conversion import convert_state, convert_weights
     from caffe_compat.proto.files import write_atomically
@@ -189,6 +190,7 @@ _HOMES = {
     "make_mnist": "data.datasets",
     "merge_groups": "decompose.groups",
     "output_weights": "solver.nets",
+    "own_batches": "net.own_data",
     "own_preprocessing": "net.classifier",
     "pad_database": "data.padding",
     "parse_text": "proto.text",
@@ -321,6 +323,7 @@ __all__ = [
     "make_mnist",
     "merge_groups",
     "output_weights",
+    "own_batches",
     "own_preprocessing",
     "pad_database",
     "parse_text",

@@ -3,6 +3,7 @@
 caffe-compat decompose NET WEIGHTS --keep 0.95
 caffe-compat decompose NET WEIGHTS --ranks conv1=13,conv2=27 --method conv1=separable --out small
 caffe-compat decompose NET WEIGHTS --budget latency=0.5 --method pca,separable --threads 2
+caffe-compat decompose NET WEIGHTS --keep 0.9 --fit nonlinear --batches 20     (to images of the net's own data)
 caffe-compat decompose --prototxt NET --caffemodel WEIGHTS --rankratio 0.95     (the paper's nn_decomposer.py)
 
 Writes NET.lowrank.prototxt, WEIGHTS.lowrank.caffemodel.h5 and, for a net that can be trained, a solver that fine-tunes
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands import fitting
 from caffe_compat.commands.options import comma_list, input_shape, one_of, set_threads
 from caffe_compat.commands.terminal import glog_lines
 
@@ -48,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--multiple", type=int, default=1, metavar="N", help="round each group's rank up to a multiple of N"
     )
+    fitting.add_fit(parser)
     parser.add_argument("--split-groups", action="store_true", help="make grouped Convolutions parallel layers first")
     parser.add_argument(
         "--out", metavar="PREFIX", help="write PREFIX.prototxt, PREFIX.caffemodel, PREFIX.solver.prototxt"
@@ -99,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         base = cc.read_solver(arguments.solver) if arguments.solver else None
         start = cc.split_groups(model) if arguments.split_groups else model
         ranks, methods = choose_ranks(start, arguments)
-        small = cc.decompose(start, ranks, methods)
+        small = fitting.decompose(start, ranks, methods, net, arguments)
         cc.write_model(small, paths["net"], paths["weights"])
         report(start, small, ranks, dict(arguments.input))
         if cc.can_train(small.net):

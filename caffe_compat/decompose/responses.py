@@ -25,6 +25,7 @@ from caffe_compat.decompose.directions import settle_signs, single_rank
 from caffe_compat.decompose.factorize import Factorization
 from caffe_compat.decompose.rewrite import LOWRANK, replace_layers
 from caffe_compat.errors import DataError, RankError
+from caffe_compat.graph.graph import build_graph
 from caffe_compat.net.net import Net
 from caffe_compat.proto.model import Model
 
@@ -66,7 +67,8 @@ def decompose_by_responses(
 
 def sample_responses(model: Model, name: str, batches: Sequence[Batch], positions: int = POSITIONS) -> np.ndarray:
     """Outputs of layer `name` before what follows it, float64 [samples, filters]: positions of every image."""
-    net = Net(model, "TEST").eval()
+    net, batches = _fed(model, batches)
+    net.eval()
     generator = np.random.default_rng(0)
     rows: list[np.ndarray] = []
 
@@ -83,6 +85,21 @@ def sample_responses(model: Model, name: str, batches: Sequence[Batch], position
     finally:
         handle.remove()
     return np.concatenate(rows)
+
+
+def _fed(model: Model, batches: Sequence[Batch]) -> tuple[Net, list[Batch]]:
+    """The TEST net, which opens no data of its own, and of each batch what that net takes.
+
+    Raises DataError where a batch lacks an input.
+    """
+    sources = [node for node in build_graph(model.net, "TEST").nodes if not node.bottoms]
+    names = [top.name for node in sources for top in node.tops]
+    missing = [name for name in names if name not in batches[0]]
+    if missing:
+        given = ", ".join(batches[0])
+        raise DataError(f"net '{model.net.name}' takes {', '.join(missing)}, of which the batches ({given}) have none")
+    fed = [{name: batch[name] for name in names} for batch in batches]
+    return Net(model, "TEST", input_shapes={name: np.shape(fed[0][name]) for name in names}), list(fed)
 
 
 def reduced_rank(target: np.ndarray, source: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,19 +120,18 @@ def recalibrate(model: Model, batches: Iterable[Batch]) -> Model:
     Every BatchNorm normalizes by its batch while it is measured, as in training. The cheapest repair after layers were
     replaced. Raises DataError where there are no batches.
     """
-    net = Net(model, "TEST")
+    batches = list(batches)
+    if not batches:
+        raise DataError("no batches are given; BatchNorm needs at least one, {input: array}")
+    net, batches = _fed(model, batches)
     norms: list[Any] = [layer for layer in net.layers.values() if layer.param.type == "BatchNorm"]
     for layer in norms:
         layer.use_global_stats, layer.fraction = False, 1.0  # sums over batches, and how many there were
         for blob in layer.blobs:
             blob.data.zero_()
-    count = 0
     with torch.no_grad():
         for batch in batches:
             net(**batch)
-            count += 1
-    if not count:
-        raise DataError("no batches are given; BatchNorm needs at least one, {input: array}")
     measured = net.weights()
     return Model(model.net, {**model.weights, **{layer.name: measured[layer.name] for layer in norms}})
 
