@@ -11,6 +11,7 @@ import numpy as np
 from caffe_compat.data.order import permutation
 from caffe_compat.errors import DataError
 from caffe_compat.proto.files import find_file
+from caffe_compat.proto.hdf5_safety import Allowance
 
 Shape = tuple[int, ...]
 
@@ -114,7 +115,13 @@ class HDF5Batches:
 
     def _load(self, file: int) -> list[np.ndarray]:
         if self._loaded is None or self._loaded[0] != file:
-            with _open(self.files[file]) as handle:
+            path = self.files[file]
+            allowance = Allowance(path)
+            with _open(path) as handle:
+                for name in self.names:
+                    problem = allowance.problem(handle[name])
+                    if problem:
+                        raise DataError(f"{path}: dataset '{name}' {problem}")
                 self._loaded = file, [np.asarray(handle[name], np.float32) for name in self.names]
         return self._loaded[1]
 

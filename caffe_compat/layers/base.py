@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from caffe_compat.errors import ShapeError
 from caffe_compat.layers.fillers import fill
 
 Shape = tuple[int, ...]
+MOST_VALUES = 2**31 - 1  # of a blob (blob.cpp, Reshape)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,17 @@ class Layer(nn.Module):
         index = len(self.blobs)
         if any(size < 0 for size in shape):
             raise ShapeError(f"layer '{self.name}': blob {index} would have shape {shape}; no axis may be negative")
-        values = torch.empty(shape, memory_format=torch.contiguous_format if self.context.fills else layout)
+        if math.prod(shape) > MOST_VALUES:
+            raise ShapeError(
+                f"layer '{self.name}': blob {index} would be {shape}, more than Caffe's {MOST_VALUES} values"
+            )
+        try:
+            values = torch.empty(shape, memory_format=torch.contiguous_format if self.context.fills else layout)
+        except RuntimeError as error:
+            gigabytes = math.prod(shape) * 4 / 1e9
+            raise ShapeError(
+                f"layer '{self.name}': blob {index} of shape {shape} needs {gigabytes:.1f} GB, more than there is"
+            ) from error
         if self.context.fills:
             fill(values, filler, self.context.compat, f"layer '{self.name}': blob {index}")
         self.blobs.append(nn.Parameter(values.contiguous(memory_format=layout)))

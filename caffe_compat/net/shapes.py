@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 from caffe_compat.errors import GraphError, ShapeError
 from caffe_compat.graph.graph import Blob, Graph, Node
 from caffe_compat.graph.rules import phase_name
-from caffe_compat.layers.base import Context, Layer, Shape
+from caffe_compat.layers.base import MOST_VALUES, Context, Layer, Shape
 from caffe_compat.layers.registry import create_layer
 from caffe_compat.layers.source import SourceLayer
 
@@ -70,8 +71,11 @@ def top_shapes(node: Node, layer: Layer, bottom_shapes: list[Shape]) -> list[Sha
     shapes = [tuple(int(size) for size in shape) for shape in layer.top_shapes(bottom_shapes)]
     if len(shapes) != len(node.tops):
         raise GraphError(f"layer '{node.name}' makes {len(shapes)} tops, but names {len(node.tops)}")
-    if any(size < 0 for shape in shapes for size in shape):
-        raise ShapeError(f"layer '{node.name}': bottoms of {bottom_shapes} would give tops of {shapes}")
+    for shape in shapes:
+        if any(size < 0 for size in shape):
+            raise ShapeError(f"layer '{node.name}': a top would have shape {shape}; no axis may be negative")
+        if math.prod(shape) > MOST_VALUES:
+            raise ShapeError(f"layer '{node.name}': a top would be {shape}, more than Caffe's {MOST_VALUES} values")
     return shapes
 
 

@@ -262,7 +262,7 @@ def _net_bytes(
     pieces: list[bytes | memoryview] = []
     layers = iter(net.layer)
     for part in walker.fields(0, len(data)):
-        if part.number != _LAYER:
+        if part.number != _LAYER or part.wire != BYTES:
             pieces.append(data[part.tag : part.end])
             continue
         name, number = next(layers).name, _FORMS[_LAYER].blobs

@@ -20,10 +20,11 @@ from caffe_compat.proto.binary import STATE_AS_WEIGHTS, SolverStateFile
 from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.forms import BlobForm, Forms, form_with_diff
+from caffe_compat.proto.hdf5_safety import Allowance
 
 _DEEPEST = 32
 _MOST_OBJECTS = 1_000_000
-# Deflate shrinks at most 1032 times; weights, which are noise, hardly at all.
+# Weights, which are noise, shrink hardly at all.
 _MOST_EXPANSION = 64
 _SMALL = 1 << 20
 
@@ -138,12 +139,12 @@ def read_solver_state(path: str | os.PathLike[str]) -> SolverStateFile:
         history = _child(file, "history", path)
         if not isinstance(history, h5py.Group):
             raise ParseError(f"{path}: the file has no group /history, so that it is no solver's state")
-        blobs = {}
+        blobs, allowance = {}, Allowance(path, _MOST_EXPANSION)
         for name in history:
             blob = _child(history, name, path)
             if not name.isdigit() or not isinstance(blob, h5py.Dataset):
                 raise ParseError(f"{path}: /history/{name} is not a blob of a solver's history")
-            blobs[int(name)] = _array(blob, path)
+            blobs[int(name)] = _array(blob, path, allowance)
         learned_net = _scalar(file, "learned_net", path)
         return SolverStateFile(
             iteration=int(_scalar(file, "iter", path)),
@@ -200,6 +201,7 @@ class _Layers:
         self.path = path
         self.blobs: dict[str, dict[int, np.ndarray]] = {}
         self._objects = 0
+        self._allowance = Allowance(path, _MOST_EXPANSION)
 
     def visit(self, group: h5py.Group, name: str, depth: int) -> None:
         """Note the blobs of `group`, whose path is `name`, and of the groups inside it."""
@@ -213,7 +215,7 @@ class _Layers:
             if isinstance(child, h5py.Group):
                 self.visit(child, f"{name}/{key}" if name else key, depth + 1)
             elif key.isdigit() and name:
-                self.blobs.setdefault(name, {})[int(key)] = _array(child, self.path)
+                self.blobs.setdefault(name, {})[int(key)] = _array(child, self.path, self._allowance)
             else:
                 raise ParseError(f"{self.path}: {group.name}/{key} is not a blob: blobs are named 0, 1, ... in a layer")
 
@@ -237,19 +239,17 @@ def _child(group: h5py.Group, name: str, path: str | os.PathLike[str]) -> Any:
         return None
     if not isinstance(link, h5py.HardLink):
         raise ParseError(f"{path}: {group.name}/{name} is a link to elsewhere, which no file of Caffe's has")
-    return group[name]
+    child = group[name]
+    if not isinstance(child, h5py.Group | h5py.Dataset):
+        raise ParseError(f"{path}: {group.name}/{name} is neither a group nor a data set; the file is damaged")
+    return child
 
 
-def _array(dataset: Any, path: str | os.PathLike[str]) -> np.ndarray:
+def _array(dataset: Any, path: str | os.PathLike[str], allowance: Allowance) -> np.ndarray:
     """The values of a data set: float64 as it is, else float32."""
-    where = f"{path}: {dataset.name}"
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiu" or dataset.shape is None:
-        raise ParseError(f"{where} does not hold numbers")
-    if dataset.is_virtual or dataset.external:
-        raise ParseError(f"{where} lies in another file, which no file of Caffe's does")
-    stored = dataset.id.get_storage_size()
-    if dataset.nbytes > max(_SMALL, stored * (_MOST_EXPANSION if dataset.chunks else 1)):
-        raise ParseError(f"{where} of shape {dataset.shape} should have {dataset.nbytes} bytes, {stored} are stored")
+    problem = allowance.problem(dataset)
+    if problem:
+        raise ParseError(f"{path}: {dataset.name} {problem}")
     return np.asarray(dataset[()], np.float64 if dataset.dtype == np.float64 else np.float32)
 
 

@@ -12,13 +12,13 @@ from caffe_compat.errors import ParseError
 
 _TOKEN = re.compile(
     r"""
-    (?: [ \t\r\n\v\f]+ | \#[^\n]* )*
+    [ \t\r\n\v\f]* (?: \#[^\n]* [ \t\r\n\v\f]* )*
     (?:
       (?P<name>   [A-Za-z_][A-Za-z0-9_]* )
     | (?P<symbol> [{}<>\[\]:;,-] )
     | (?P<number> (?: 0[xX][0-9a-fA-F]+ | (?: [0-9]+ \.? [0-9]* | \.[0-9]+ ) (?: [eE][+-]?[0-9]+ )? [fF]? )
                   (?! [A-Za-z0-9_.] ) )
-    | (?P<string> " (?: [^"\\\n] | \\[^\n] )* " | ' (?: [^'\\\n] | \\[^\n] )* ' )
+    | (?P<string> " [^"\\\n]* (?: \\[^\n] [^"\\\n]* )* " | ' [^'\\\n]* (?: \\[^\n] [^'\\\n]* )* ' )
     | (?P<end>    \Z )
     | (?P<bad>    (?s:.) )
     )
@@ -26,10 +26,10 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 # A field that is a value or a message, without comments or escapes in it, or a closing brace: all but a few.
-# White space is taken sign by sign: there must be one way only to match it, or a mismatch behind it takes for ever.
+# There must be one way only to match any text, or a mismatch behind it takes for ever.
 _WHOLE = re.compile(
     r"""
-    (?: [ \t\r\n\v\f] | \#[^\n]*\n )*
+    [ \t\r\n\v\f]* (?: \#[^\n]*\n [ \t\r\n\v\f]* )*
     (?:
       ([A-Za-z_][A-Za-z0-9_]*) [ \t]*
       (?: : [ \t]*
@@ -46,7 +46,7 @@ _WHOLE = re.compile(
 )
 NUMBER, STRING, WORD, OPENING, CLOSING = 2, 3, 4, 5, 6  # the groups of _WHOLE behind the name
 _FIELD_AHEAD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\s*[:{<]")
-_SEPARATOR = re.compile(r"(?: [ \t\r\n\v\f] | \#[^\n]*\n )* [;,]", re.VERBOSE)
+_SEPARATOR = re.compile(r"[ \t\r\n\v\f]* (?: \#[^\n]*\n [ \t\r\n\v\f]* )* [;,]", re.VERBOSE)
 _ESCAPE = re.compile(
     rb"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([abfnrtv?\\'\"])|.)", re.DOTALL
 )
