@@ -56,7 +56,8 @@ def ignored_fields(param: Any, kind: type[Layer]) -> str:
         obeyed = use.field in kind.fork_fields or "*" in kind.fork_fields
         if (len(path) > 1 or path[0] in _ACTING) and path[-1] not in _NEUTRAL and not obeyed and _is_set(param, path):
             ignored.append(f"{use.field} (of {', '.join(use.forks[:3])})")
-    return f"without effect here: {'; '.join(ignored)}" if ignored else ""
+    without = f"without effect here: {'; '.join(ignored)}" if ignored else ""
+    return "; ".join(filter(None, (kind.shortcoming(param), without)))
 
 
 def _is_set(message: Any, path: list[str]) -> bool:

@@ -37,8 +37,10 @@ from caffe_compat.layers import routing as routing
 from caffe_compat.layers import segmentation as segmentation
 from caffe_compat.layers import selection as selection
 from caffe_compat.layers import sequences as sequences
+from caffe_compat.layers import shapes_only as shapes_only
 from caffe_compat.layers import soft_threshold as soft_threshold
 from caffe_compat.layers import softmax as softmax
 from caffe_compat.layers import source as source
 from caffe_compat.layers import stored as stored
 from caffe_compat.layers import yolo as yolo
+from caffe_compat.layers import yolo_loss as yolo_loss

@@ -78,6 +78,11 @@ class Layer(nn.Module):
         """The blobs that Caffe keeps the solver off, whatever lr_mult the prototxt gives: statistics."""
         return ()
 
+    @classmethod
+    def shortcoming(cls, param: Any) -> str:
+        """Why a layer of this message is built but does not run, or not as in its fork; empty where it does."""
+        return ""
+
     def setup(self, bottom_shapes: list[Shape]) -> None:
         """Make the learnable blobs; called once, before `top_shapes`. Caffe's LayerSetUp."""
 

@@ -86,6 +86,21 @@ class Slice(Layer):
         return sizes
 
 
+@register("Gather")
+@register("Scatter")
+class Gather(Layer):
+    """Each top is its bottom: yjxiong/caffe gathers batches of all devices, and scatters them; here there is one."""
+
+    bottoms = Count(1)
+    tops = Count(1)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        return bottom_shapes
+
+    def forward(self, *bottoms: Tensor) -> Any:
+        return bottoms[0] if len(bottoms) == 1 else bottoms
+
+
 @register("Split")
 class Split(Layer):
     """The bottom at every top; the gradient is the sum of theirs."""

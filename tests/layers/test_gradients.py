@@ -19,12 +19,14 @@ assert caffe_compat.layers
 # Types without a gradient that anything flows through, and types whose gradient Caffe defines as another than the
 # derivative; the latter have tests of their own.
 WITHOUT = {
-    "Accuracy", "ArgMax", "BboxAccuracy", "BoxAnnotatorOHEM", "BoxOutput", "CTCGreedyDecoder", "DecodeBBox",
-    "DetectionAccuracy", "DetectionEvaluate", "DetectionOutput", "HDF5Output", "Parameter", "PriorBox", "Proposal",
-    "ProposalTarget", "Python", "SegAccuracy", "SegmentationEvaluate", "Silence", "YoloDetectionOutput",
-    "Yolov3DetectionOutput", "Threshold",
+    "Accuracy", "ArgMax", "AssistedExcitation", "BboxAccuracy", "BoxAnnotatorOHEM", "BoxOutput", "CTCGreedyDecoder",
+    "DecodeBBox", "DetectionAccuracy", "DetectionEvaluate", "DetectionOutput", "GaussianYolov3", "HDF5Output",
+    "HashingLoss", "Parameter", "PriorBox", "Proposal", "ProposalTarget", "Python", "SegAccuracy",
+    "SegmentationEvaluate", "Silence", "Threshold", "YoloDetectionOutput", "Yolov3DetectionOutput",
 }  # fmt: skip
-NOT_THE_DERIVATIVE = {"CenterLoss", "MVN", "MarginInnerProduct", "Sparsify", "SymmetricRectify"}
+NOT_THE_DERIVATIVE = {
+    "CenterLoss", "MVN", "MarginInnerProduct", "RegionLoss", "Sparsify", "SymmetricRectify", "YoloSeg", "Yolov3",
+}  # fmt: skip
 
 PLANES = (2, 4, 5, 6)
 ROIS = torch.tensor([[0.0, 1, 0, 4, 3], [1, 0, 1, 5, 4], [1, 2, 2, 3, 3]], dtype=torch.float64)
@@ -100,6 +102,7 @@ CASES = {
     "Exp": Case("exp_param { base: 2 scale: 0.5 shift: 1 }"),
     "Filter": Case("", (PLANES, torch.tensor([0.0, 1.0], dtype=torch.float64))),
     "Flatten": Case(""),
+    "Gather": Case("", (PLANES, PLANES), tops=2),
     "HingeLoss": Case("hinge_loss_param { norm: L2 }", ((4, 3), labels(4, 3))),
     "Im2col": Case("convolution_param { kernel_size: 2 }"),
     "InfogainLoss": Case("", ((4, 3), labels(4, 3), probabilities(1, 1, 3, 3))),
@@ -141,6 +144,7 @@ CASES = {
     "ReverseTime": Case("", ((4, 2, 3), torch.tensor([3.0, 2.0], dtype=torch.float64))),
     "SPP": Case("spp_param { pyramid_height: 2 }"),
     "Scale": Case(f"scale_param {{ filler {FILLER} bias_term: true }}"),
+    "Scatter": Case("", (PLANES,)),
     "ShuffleChannel": Case("shuffle_channel_param { group: 2 }"),
     "Sigmoid": Case(""),
     "SigmoidCrossEntropyLoss": Case("", ((4, 3), probabilities(4, 3))),
