@@ -98,7 +98,7 @@ ALEXNET = Network(
             "lra2, by the table's speedups",
             {"conv1": 8, "conv2": 40, "conv3": 68, "conv4": 86, "conv5": 80},
             {"conv1": TAI, "conv2": TAI},
-            ("Table 5: AlexNet lra2 l2", "Table 6: ours"),
+            ("Table 5: AlexNet lra2 l2", "Table 6: ours", "Abstract: AlexNet"),
             BY_TABLE,
         ),
         Case(

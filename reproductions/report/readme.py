@@ -16,7 +16,9 @@ INTRODUCTION = """
 measures. `index.html` shows the same with plots.
 
 Each folder holds nets and solvers, written for this project with the layers and settings that the paper's authors
-published, and a `run.py` that does everything from the data to the rows below.
+published, and a `run.py` that does everything from the data to the rows below: `--list` shows its steps, `--only STEP`
+does one with those that it needs, `--record` writes rows and logs, `--smoke` tries it in seconds on made-up data. A CPU
+build of the paper's fork of Caffe trains from these nets and solvers too.
 
 | folder | what | how |
 |---|---|---|
@@ -34,8 +36,9 @@ published, and a `run.py` that does everything from the data to the rows below.
 
 A cell reads `paper → ours (difference)`; the difference is ours less the paper's, and ours ± is the standard deviation
 over seeds. Ranks are over all filters. A number alone has no counterpart. † was restored from other numbers of the
-paper, ‡ read off a drawn curve or bar. Below each table stand the runs that answer it: of several, that one with the
-lowest average rank ratio whose error is at most 0.1 points above the baseline's, else the one with the lowest error.
+paper, ‡ read off a drawn curve or bar. Below each table stand the runs that answer it. Of several runs for one row that
+one counts whose average rank ratio is lowest while its error is at most 0.1 points above the baseline's; where no error
+is that low, the one with the lowest error.
 """
 RUNS = """
 ## Every run
