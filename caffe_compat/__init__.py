@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         write_exported_program,
     )
     from caffe_compat.export.onnx import check_onnx, to_onnx, write_onnx
+    from caffe_compat.export.opencv import check_opencv
     from caffe_compat.export.page import html_page
     from caffe_compat.export.report import Report
     from caffe_compat.net.classifier import Classifier, Prediction, own_preprocessing
@@ -159,6 +160,7 @@ _HOMES = {
     "check": "export.check",
     "check_exported_program": "export.exported_program",
     "check_onnx": "export.onnx",
+    "check_opencv": "export.opencv",
     "check_published": "data.datasets",
     "common_shapes": "net.comparison",
     "compare_blobs": "net.comparison",
@@ -292,6 +294,7 @@ __all__ = [
     "check",
     "check_exported_program",
     "check_onnx",
+    "check_opencv",
     "check_published",
     "common_shapes",
     "compare_blobs",

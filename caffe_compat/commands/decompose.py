@@ -23,6 +23,7 @@ import caffe_compat as cc
 from caffe_compat.commands import fitting
 from caffe_compat.commands.options import comma_list, input_shape, one_of, set_threads
 from caffe_compat.commands.terminal import glog_lines
+from caffe_compat.commands.verify import certify
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
             del paths["solver"]
         if arguments.certificate:
             written = cc.read_model(paths["net"], paths["weights"])
-            cc.certify(start, written, dict(arguments.input) or None).write(arguments.certificate)
+            certify(start, written, dict(arguments.input), None).write(arguments.certificate)
     print("\n".join(f"Saved as {path}" for path in paths.values()))
     return 0
 

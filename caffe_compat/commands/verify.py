@@ -1,15 +1,20 @@
 """Check a decomposed net against the net it came from, from the written files alone; prints a certificate in JSON.
 
 Every layer that is gone must be there as a chain. For each the certificate gives its rank and how far its weights are
-from the original's; and for every blob that both nets have, how far its values are on the same random inputs.
+from the original's; for every blob that both nets have, how far its values are on the same random inputs; and where
+OpenCV is installed, for every blob of the decomposed net how far OpenCV's values are from ours.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import replace
 
 import caffe_compat as cc
 from caffe_compat.commands.options import add_input
+
+OPENCV_TOLERANCE = 1e-4  # of a blob's largest value; both sum in float32, in other orders
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,20 +24,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--original-weights", metavar="WEIGHTS", required=True, help="its weights")
     parser.add_argument("--max-error", type=float, metavar="F", help="fail where a layer's relative error is above F")
     parser.add_argument("--out", metavar="PATH", help="write the certificate here instead")
+    parser.add_argument(
+        "--opencv",
+        action=argparse.BooleanOptionalAction,
+        help="run the decomposed net with OpenCV too, and fail where that cannot be (default: where it can)",
+    )
     add_input(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     original = cc.read_model(arguments.original, arguments.original_weights)
     decomposed = cc.read_model(arguments.net, arguments.weights)
-    certificate = cc.certify(original, decomposed, dict(arguments.input) or None)
+    certificate = certify(original, decomposed, dict(arguments.input), arguments.opencv)
     if arguments.out:
         certificate.write(arguments.out)
     else:
         print(certificate)
+    if isinstance(certificate.opencv, dict):
+        for blob, error in certificate.opencv.items():
+            if not error <= OPENCV_TOLERANCE:
+                raise cc.GraphError(
+                    f"{arguments.net}: OpenCV's blob '{blob}' is off by {error:.3g} of its largest value"
+                )
     worst = max(certificate.layers, key=lambda name: certificate.layers[name].relative_error, default=None)
     if worst is not None and arguments.max_error is not None:
         error = certificate.layers[worst].relative_error
         if error > arguments.max_error:
             raise cc.RankError(f"layer '{worst}': relative error {error:.4g} is above {arguments.max_error:g}")
     return 0
+
+
+def certify(
+    original: cc.Model, decomposed: cc.Model, shapes: Mapping[str, tuple[int, ...]], opencv: bool | None
+) -> cc.Certificate:
+    """The certificate, with OpenCV's numbers unless `opencv` is False; where it is None, or why there are none."""
+    certificate = cc.certify(original, decomposed, shapes or None)
+    if opencv is False:
+        return certificate
+    try:
+        return replace(certificate, opencv=cc.check_opencv(decomposed, shapes or None))
+    except cc.CaffeCompatError as error:
+        if opencv:
+            raise
+        return replace(certificate, opencv=str(error))

@@ -40,10 +40,14 @@ class ChainCertificate:
 
 @dataclass(frozen=True)
 class Certificate:
-    """layers: by name of the original. blobs: {blob: largest difference over the largest value}, original order."""
+    """layers: by name of the original. blobs: {blob: largest difference over the largest value}, original order.
+
+    opencv: the same of the decomposed net run by OpenCV and here, or why that could not be; None if it was not tried.
+    """
 
     layers: dict[str, ChainCertificate]
     blobs: dict[str, float]
+    opencv: dict[str, float] | str | None = None
 
     def __str__(self) -> str:
         return json.dumps(asdict(self), indent=2)

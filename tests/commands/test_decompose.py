@@ -1,7 +1,9 @@
 """caffe-compat decompose: the fork's command line and outputs, the modern one, and bad input in one line."""
 
+import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +203,19 @@ def test_weights_that_are_not_finite_are_said(folder, capsys):
     cc.write_model(model, NET, "bad.caffemodel")
     assert main(["decompose", NET, "bad.caffemodel", "--keep=.9"]) == 2
     assert "layer 'c2': blob 0 has values that are not finite" in capsys.readouterr().err
+
+
+def test_verify_has_opencvs_numbers_or_why_there_are_none(folder, capsys, monkeypatch):
+    folder("pca_ratio_convs")
+    assert main(["decompose", NET, WEIGHTS, "--ranks=4,3,5", "--out", "small"]) == 0
+    verify = ["verify", "small.prototxt", "small.caffemodel", "--original", NET, "--original-weights", WEIGHTS]
+    capsys.readouterr()
+    assert main([*verify, "--no-opencv"]) == 0
+    assert json.loads(capsys.readouterr().out)["opencv"] is None
+    if importlib.util.find_spec("cv2"):
+        assert main([*verify, "--opencv"]) == 0
+        assert max(json.loads(capsys.readouterr().out)["opencv"].values()) < 1e-5
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert main(verify) == 0
+    assert "pip install" in json.loads(capsys.readouterr().out)["opencv"]
+    assert main([*verify, "--opencv"]) == 2
