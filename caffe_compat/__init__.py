@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from caffe_compat.export.onnx import check_onnx, to_onnx, write_onnx
     from caffe_compat.export.opencv import check_opencv
     from caffe_compat.export.page import html_page
-    from caffe_compat.export.report import Report
+    from caffe_compat.export.report import FINDINGS, Report
     from caffe_compat.net.classifier import Classifier, Prediction, own_preprocessing
     from caffe_compat.net.comparison import (
         BlobComparison,
@@ -101,7 +101,7 @@ if TYPE_CHECKING:
     )
     from caffe_compat.proto.printer import format_text
     from caffe_compat.proto.schema import NetParameter, SolverParameter
-    from caffe_compat.proto.text import parse_text
+    from caffe_compat.proto.text import find_faults, parse_text
     from caffe_compat.proto.upgrade import upgrade_solver
     from caffe_compat.recipes.rank_pruning import Pruned, prune_ranks
     from caffe_compat.recipes.shrink import Shrunk, shrink
@@ -129,6 +129,7 @@ _HOMES = {
     "Conversion": "data.imageset",
     "Cost": "decompose.cost",
     "DistributedSolver": "solver.distributed",
+    "FINDINGS": "export.report",
     "Factorization": "decompose.factorize",
     "GlogHandler": "solver.log",
     "IMAGENET_PARTS": "data.imagenet",
@@ -178,6 +179,7 @@ _HOMES = {
     "extract_features": "net.features",
     "factorize": "decompose.factorize",
     "filter_angles": "solver.filters",
+    "find_faults": "proto.text",
     "force_gradient": "solver.regularizers.force",
     "format_text": "proto.printer",
     "html_page": "export.page",
@@ -245,6 +247,7 @@ __all__ = [
     "CIFAR10_FILES",
     "CIFAR10_SHA256",
     "CIFAR10_URL",
+    "FINDINGS",
     "IMAGENET_PARTS",
     "METHODS",
     "MNIST_FILES",
@@ -312,6 +315,7 @@ __all__ = [
     "extract_features",
     "factorize",
     "filter_angles",
+    "find_faults",
     "force_gradient",
     "format_text",
     "html_page",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import caffe_compat as cc
 from caffe_compat.commands import VERBS
 from reproductions.comparison import compare, read_paper
 from reproductions.record import read_result
@@ -84,6 +85,14 @@ def commands() -> str:
     return markdown(table)
 
 
+def findings() -> str:
+    """One row a kind of what `caffe-compat check` finds, problems before notes."""
+    table = [("`check` reports", "kind", "what it tells")]
+    for word, kinds in cc.FINDINGS.items():
+        table += [(word, kind, told) for kind, told in kinds.items()]
+    return markdown(table)
+
+
 def files(folder: str, pattern: str) -> Callable[[], int]:
     """Counts the golden files or folders that match."""
     return lambda: len(list((GOLDEN / folder).glob(pattern)))
@@ -148,6 +157,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scores": scores,
     "quickstart": quickstart,
     "commands": commands,
+    "findings": findings,
 }
 
 

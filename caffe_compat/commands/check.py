@@ -4,8 +4,8 @@
   caffe-compat check deploy.prototxt net.caffemodel          # and whether the weights fit
   caffe-compat check net.caffemodel                          # with the net that it has in itself
 
-Nothing is run and no data is needed. The exit status is 0 where there is no problem, 1 where there is one, and 2 where
-a file cannot be read.
+Nothing is run and no data is needed. One run lists everything, of a prototxt that cannot be read every mistake. The
+exit status is 0 where there is no problem, 1 where there is one, and 2 where a file cannot be read.
 """
 
 from __future__ import annotations
@@ -29,33 +29,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    nets = [path for path in arguments.files if not cc.is_binary(path)]
-    weights = [path for path in arguments.files if path not in nets]
-    reports, status = [], 0
-    for path in nets or weights:
+    nets, weights = list[str](), list[str]()
+    faults = dict[str, None]()
+    for path in arguments.files:
         try:
-            report = check_one(path, weights if nets else [], arguments)
+            (weights if cc.is_binary(path) else nets).append(path)
         except cc.CaffeCompatError as error:
-            print(f"caffe-compat: {error}", file=sys.stderr)
-            status = 2
-            continue
-        reports.append(report.to_json())
-        status = max(status, 0 if report.clean else 1)
-        if not arguments.json:
-            print(f"{path}: {report}")
+            faults[str(error)] = None
+    reports = []
+    for path in nets or weights:
+        report = check_one(path, weights if nets else [], arguments, faults)
+        if report is not None:
+            reports.append(report)
+            if not arguments.json:
+                print(f"{path}: {report}")
     if arguments.json:
-        print("[" + ",\n".join(reports) + "]")
-    return status
+        print("[" + ",\n".join(report.to_json() for report in reports) + "]")
+    for fault in faults:
+        print(f"caffe-compat: {fault}", file=sys.stderr)
+    return 2 if faults else int(not all(report.clean for report in reports))
 
 
-def check_one(path: str, weights: Sequence[str], arguments: argparse.Namespace) -> cc.Report:
-    """The report on the net in `path`, with all of `weights`; those in the file itself where none are given."""
-    model = cc.read_model(path)
-    found = dict(model.weights)
+def check_one(
+    path: str, weights: Sequence[str], arguments: argparse.Namespace, faults: dict[str, None]
+) -> cc.Report | None:
+    """The report on the net in `path`, with all of `weights`; those in the file itself where none are given.
+
+    What cannot be read goes into `faults`, every line of it; None where that is the net.
+    """
+    model = None
+    try:
+        model = cc.read_model(path)
+    except cc.CaffeCompatError as error:
+        found = [] if cc.is_binary(path) else cc.find_faults(path)
+        faults.update(dict.fromkeys(map(str, found)) or {str(error): None})
+    arrays = dict(model.weights) if model else {}
     for file in weights:
-        found.update(cc.read_weights(file, model.net))
+        try:
+            arrays.update(cc.read_weights(file, model.net if model else None))
+        except cc.CaffeCompatError as error:
+            faults[str(error)] = None
+    if model is None:
+        return None
     return cc.check(
-        cc.Model(model.net, found),
+        cc.Model(model.net, arrays),
         phases=[arguments.phase] if arguments.phase else [],
         level=arguments.level,
         stages=arguments.stage,

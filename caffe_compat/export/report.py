@@ -8,6 +8,28 @@ from dataclasses import asdict, dataclass
 
 EXACT, APPROXIMATE, UNSUPPORTED = "exact", "approximate", "unsupported"
 VERDICTS = (EXACT, APPROXIMATE, UNSUPPORTED)
+FINDINGS = {
+    "problem": {
+        "wiring": "a bottom that nobody makes, a top made twice, a wrong number of either, contradicting rules",
+        "unsupported": "an unknown layer type or value, with the nearest name; a Python module that is missing",
+        "shape": "a bottom that a layer cannot take, windows outside the image, shared blobs of different shapes",
+        "data": "a file that a layer names and that is damaged",
+        "fork-field": "a field of a fork that the layer does not obey, and whose it is",
+        "unknown-field": "a field of a binary net that no fork known here has",
+        "name": "two layers of one name with weights",
+        "in-place": "an in-place layer that changes what another one reads, or needs for its gradient, in Caffe",
+        "weights": "layers without weights, blobs whose number or shape does not fit",
+        "values": "values that are not finite, BatchNorm whose factor is 0 beside statistics, variances below 0",
+    },
+    "note": {
+        "data": "a source whose data is not here, and the shapes taken in its place",
+        "shape": "layers whose shapes could not be checked",
+        "sharing": "parameters that layers share",
+        "weights": "weights that no layer uses",
+        "dialect": "the fields that show which fork the net is written for",
+    },
+}
+"""Word of a Finding -> its kind -> what it tells."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +20,11 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from caffe_compat.errors import ParseError
 from caffe_compat.proto.printer import format_text
-from caffe_compat.proto.schema import fields_of, is_repeated, required_fields
+from caffe_compat.proto.schema import NetParameter, SolverParameter, fields_of, is_repeated, required_fields
 from caffe_compat.proto.tokens import CLOSING, OPENING, Token, Tokens, shown
 from caffe_compat.proto.values import READERS, plain_value
 
-__all__ = ["format_text", "parse_text", "read_text"]
+__all__ = ["find_faults", "format_text", "parse_text", "read_text"]
 
 _CLOSING = {"{": "}", "<": ">"}
 _FILE_NAMES = {"NetParameter": "net", "SolverParameter": "solver"}
@@ -33,12 +34,35 @@ MOST_FAULTS = 100  # that one reading lists
 
 def read_text(path: str | os.PathLike[str], message_class: Any) -> Any:
     """The message in the text file `path`. Raises ParseError, also where the file cannot be opened."""
+    return parse_text(_content(path), message_class, os.fspath(path))
+
+
+def find_faults(path: str | os.PathLike[str]) -> list[ParseError]:
+    """Every fault of the net in the text file `path`, in their order: after one, reading goes on at the next field.
+
+    One line only where the file is no net but a solver. At most 100 are given.
+    """
+    faults: list[ParseError] = []
     try:
-        data = Path(path).read_bytes()
+        text = _content(path)
+        parse_text(text, NetParameter, os.fspath(path), faults)
+    except ParseError as error:
+        return [*faults, error]
+    solver: list[ParseError] = []
+    if faults and "net" in text:
+        with suppress(ParseError):
+            parse_text(text, SolverParameter, os.fspath(path), solver)
+        if not solver:
+            return [ParseError(f"{path}: this is a solver, not a net; give the net that it names")]
+    return faults
+
+
+def _content(path: str | os.PathLike[str]) -> str:
+    """The text at `path`. Comments may be in any encoding; only a string must be UTF-8, and is checked in its place."""
+    try:
+        return Path(path).read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
-    # Comments may be in any encoding; only a string must be UTF-8, and is checked where it stands.
-    return parse_text(data.decode("utf-8", "surrogateescape"), message_class, os.fspath(path))
 
 
 def parse_text(text: str, message_class: Any, path: str = "<text>", faults: list[ParseError] | None = None) -> Any:

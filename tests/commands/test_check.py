@@ -49,3 +49,53 @@ def test_json_is_one_array(problem, capsys):
     assert main(["check", "net.prototxt", "--json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)
     assert report["clean"] is True and report["net"] == "Small" and report["phases"] == ["TRAIN", "TEST"]
+
+
+def test_every_mistake_of_a_text_is_listed_with_the_way_out(problem, capsys):
+    problem.write(
+        "bad.prototxt",
+        'name: "n"\n'
+        'layer { nam: "x" type: "Convolution" bottm: "y" convolution_param { num_output: 3 kernel_sise: 3 pad: -1 } }\n'
+        "layer { type: Pooling pooling_param { pool: MAXX stride: 2 } top: 'a'\n"
+        "  unheard { of { deep: [1, 2] } more: 'x' 'y' } top: 'open\n"
+        '  name: "q" name: "r" }\n'
+        "layer { pooling_param { kernel_size 3 } loss_weight: [1, x] }\n"
+        "forse_backward: true }\n",
+    )
+    assert main(["check", "bad.prototxt", "net.prototxt"]) == 2
+    printed = capsys.readouterr()
+    assert "no problems" in printed.out
+    said = [line.removeprefix("caffe-compat: bad.prototxt:") for line in printed.err.splitlines()]
+    expected = [
+        "2:9: layer has no field 'nam'; did you mean 'name'?",
+        "2:38: layer has no field 'bottm'; did you mean 'bottom'?",
+        "2:83: convolution_param has no field 'kernel_sise'; did you mean 'kernel_size'?",
+        "2:104: pad wants a whole number from 0",
+        "3:15: type wants a string in quotes, found 'Pooling'",
+        "3:45: pool cannot be 'MAXX'; did you mean MAX?",
+        "4:3: layer has no field 'unheard'",
+        "4:54: the string opened with ' is not closed on its line",
+        "5:13: layer has 'name' twice",
+        "6:37: expected ':' after 'kernel_size', found '3'",
+        "6:58: loss_weight wants a number, found 'x'",
+        "7:1: net has no field 'forse_backward'; did you mean 'force_backward'?",
+        "7:22: expected a field of net, found '}'",
+    ]
+    assert len(said) == len(expected)
+    for line, wanted in zip(said, expected, strict=True):
+        assert line.startswith(wanted)
+
+
+def test_solver_is_told_from_a_net_in_one_line(problem, capsys):
+    assert main(["check", "solver.prototxt"]) == 2
+    assert capsys.readouterr().err == (
+        "caffe-compat: solver.prototxt: this is a solver, not a net; give the net that it names\n"
+    )
+
+
+def test_every_unreadable_file_is_named_once(problem, capsys):
+    (problem.folder / "w.caffemodel").write_bytes(b"\xa2\x06\x09\x0a")
+    problem.write("bad.prototxt", "nam: 1")
+    assert main(["check", "bad.prototxt", "absent.prototxt", "net.prototxt", "w.caffemodel"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1] for line in lines] == [" absent.prototxt", " bad.prototxt", " w.caffemodel"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import caffe_compat as cc
-from tests.conftest import golden, shared
+from tests.conftest import ROOT, golden, shared
 
 INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } } '
 CONV = "convolution_param { num_output: 4 kernel_size: 3 }"
@@ -213,3 +213,11 @@ def test_ten_thousand_faults_are_listed_in_time():
     started = time.process_time()
     assert len(problems(text)) == 10000
     assert time.process_time() - started < 20  # seconds on a slow machine; a search for each would take minutes
+
+
+def test_every_kind_of_finding_that_the_code_has_is_explained():
+    code = "".join(path.read_text() for path in (ROOT / "caffe_compat" / "export").glob("*.py"))
+    for word, kinds in cc.FINDINGS.items():
+        used = set(re.findall(rf'\.{word}\([^,()]*(?:\([^()]*\))?[^,()]*, "([a-z-]+)"', code))
+        used |= set(re.findall(rf'\.{word}\(\s*[a-z.]+, "([a-z-]+)"', code))
+        assert used and used <= set(kinds)
