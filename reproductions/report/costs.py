@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from reproductions.comparison import Group, Line, Ours, error
 from reproductions.report.facts import Facts
-from reproductions.report.figures import Figure, legend, series_of
+from reproductions.report.figures import Figure, legend, method_legend, series_of
 from reproductions.report.svg import Axis, Plot, around, swatch_bar
 from reproductions.runs import Run
 
-WORST = 30.0  # percent of error above which a net is not drawn to scale
+WORST = 45.0  # percent of error above which a net is not drawn to scale
 ZEROS = ("zeros", "zero filters", "zero columns")
 # Bars of one layer: what is shown, its series, its style.
 BARS = (("paper, CPU", 0, "hollow"), ("by multiply-adds", 3, ""), ("ours, CPU", 1, ""))
@@ -123,8 +123,8 @@ def rivals(facts: Facts) -> Figure | None:
         plot.dots([place], series_of(group.first.method), [f"{name}: {place[1]:.2f} %"])
     rows = tuple(rival_row(group) for group in sorted(groups, key=mean_cost))
     head = ("method", "λ", "iterations", "seeds", "multiply-adds, 10⁶", "error %", "decomposed %")
-    entries = dict.fromkeys((series_of(group.first.method), "", method_name(group.first.method)) for group in groups)
-    return Figure("rivals", title, caption, (plot.svg(),), legend(entries), head, rows)
+    entries = method_legend(method_name(group.first.method) for group in groups)
+    return Figure("rivals", title, caption, (plot.svg(),), entries, head, rows)
 
 
 def method_name(method: str) -> str:

@@ -19,6 +19,7 @@ SERIES = (
     ("trained", 5),
     ("none", 0),
     ("baseline", 0),
+    ("public", 0),
 )
 
 
@@ -43,6 +44,15 @@ def series_of(method: str) -> int:
 def legend(entries: Iterable[tuple[int, str, str]]) -> tuple[tuple[str, str], ...]:
     """(series, style, text) -> (swatch, text)."""
     return tuple((swatch(series, style), text) for series, style, text in entries)
+
+
+def method_legend(methods: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """One entry for each series, with the shortest of its names."""
+    names: dict[int, str] = {}
+    for method in methods:
+        series = series_of(method)
+        names[series] = min(names.get(series, method), method, key=len)
+    return legend((series, "", name) for series, name in names.items())
 
 
 def curves(

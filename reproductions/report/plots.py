@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reproductions.comparison import Cell, Group, error, ratio
+from reproductions.comparison import SLACK, Cell, Group, baseline_error, error, ratio
 from reproductions.report.facts import Facts
-from reproductions.report.figures import Figure, curves, legend, mosaic, series_of
+from reproductions.report.figures import Figure, curves, legend, method_legend, mosaic, series_of
 from reproductions.report.svg import Axis, Plot, around
 
 TARGET = 54.17  # Table 2: the average rank ratio of ConvNet after either force, percent
@@ -41,14 +41,17 @@ def error_against_ratio(facts: Facts) -> Figure | None:
     )
     plot = Plot(title, caption, around("average rank ratio, %", xs), around("error, %", ys), height=320)
     plot.rule(f"the paper's {TARGET} %", x=TARGET)
+    lowest = baseline_error("Table 2", groups)
+    if lowest is not None:
+        plot.rule("no loss: 0.1 above our baseline", y=lowest + SLACK)
     for group in groups:
         plot.dots([(ratio(group), error(group))], series_of(group.first.method), [group_text(group)])
     for name, x, y in published:
         plot.dots([(x, y)], series_of("baseline" if name == "none" else name), [f"paper, {name}"], "hollow")
-    methods = list(dict.fromkeys(group.first.method for group in groups))
+    methods = [group.first.method for group in groups]
     rows = tuple(group_row(group) for group in sorted(groups, key=ratio))
     head = ("method", "λ", "iterations", "seeds", "rank ratio %", "error %")
-    return Figure("fig6", title, caption, (plot.svg(),), legend((series_of(m), "", m) for m in methods), head, rows)
+    return Figure("fig6", title, caption, (plot.svg(),), method_legend(methods), head, rows)
 
 
 def group_text(group: Group) -> str:

@@ -125,7 +125,7 @@ class Plot:
         if y is not None:
             (left, level), (right, _) = self.place(self.x.low, y), self.place(self.x.high, y)
             self.body.append(f'<path class="rule" d="M{number(left)} {number(level)}H{number(right)}"/>')
-            self.write(text, left + 4, level - 4, "note")
+            self.write(text, left + 4, level + 12, "note")
         if x is not None:
             (across, bottom), (_, top) = self.place(x, self.y.low), self.place(x, self.y.high)
             self.body.append(f'<path class="rule" d="M{number(across)} {number(bottom)}V{number(top)}"/>')
