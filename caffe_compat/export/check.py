@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,8 @@ from caffe_compat.export.report import APPROXIMATE, EXACT, UNSUPPORTED, VERDICTS
 from caffe_compat.graph.graph import Blob, Graph, Node, build_graph
 from caffe_compat.graph.rules import is_included, net_state
 from caffe_compat.layers.base import Context, Layer, Shape
+from caffe_compat.layers.python_layer import PythonLayer
+from caffe_compat.layers.python_modules import module_is_here
 from caffe_compat.layers.registry import create_layer, layer_class, loss_types
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.params import learnable_params
@@ -121,8 +122,8 @@ class _Walk:
     def _visit(self, node: Node) -> Verdict:
         param = node.param
         try:
-            kind = layer_class(param)
-            if param.type == "Python":
+            kind = layer_class(param).choose(param, self.context.folder)
+            if kind is PythonLayer:
                 _find_module(param, self.context.folder)
             elif all(blob in self.shapes for blob in node.bottoms):
                 self._set_up(node)
@@ -145,7 +146,7 @@ class _Walk:
         return Verdict(param.name, param.type, UNSUPPORTED, reason)
 
     def _set_up(self, node: Node) -> None:
-        kind = layer_class(node.param)
+        kind = layer_class(node.param).choose(node.param, self.context.folder)
         if issubclass(kind, SourceLayer):
             source = kind(node.param, self.context)
             check_tops_and_bottoms(node, source)
@@ -285,13 +286,5 @@ def _with_one_kind_of_rule(net: Any, findings: Findings) -> Any:
 def _find_module(param: Any, folder: Path | None) -> None:
     """UnsupportedLayerError where the module of a Python layer is not there; it is not imported."""
     name = param.python_param.module
-    places = (folder or Path(), Path())
-    path = Path(*name.split("."))
-    if any((place / path.with_suffix(".py")).exists() or (place / path).is_dir() for place in places):
-        return
-    try:
-        spec = importlib.util.find_spec(name.split(".")[0])
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None:
+    if not module_is_here(name, folder):
         raise UnsupportedLayerError(f"layer '{param.name}': there is no Python module '{name}'; put it beside the net")

@@ -79,6 +79,11 @@ class Layer(nn.Module):
         return ()
 
     @classmethod
+    def choose(cls, param: Any, folder: Path | None) -> type[Layer]:
+        """The class for a layer of this message, beside whose net lies `folder`."""
+        return cls
+
+    @classmethod
     def shortcoming(cls, param: Any) -> str:
         """Why a layer of this message is built but does not run, or not as in its fork; empty where it does."""
         return ""

@@ -28,6 +28,24 @@ def anchors(base: int, ratios: list[float], scales: list[float]) -> np.ndarray:
     return np.array(rows).reshape(-1, 4)
 
 
+def moved_anchors(around: np.ndarray, offsets: np.ndarray, stride: int, image: tuple[float, float]) -> np.ndarray:
+    """The boxes (H * W * A, 4) of a map of offsets (4 * A, H, W) to the A anchors `around` its first place.
+
+    Row by row, anchor by anchor; cut at the height and width of the image.
+    """
+    height, width = offsets.shape[1:]
+    rows, columns = np.mgrid[:height, :width] * stride
+    shifts = np.stack((columns, rows, columns, rows), -1)[:, :, None]
+    boxes = (around + shifts).reshape(-1, 4)
+    moves = offsets.reshape(len(around), 4, height, width).transpose(2, 3, 0, 1).reshape(-1, 4)
+    size = boxes[:, 2:] - boxes[:, :2] + 1
+    centre = boxes[:, :2] + size / 2 + moves[:, :2] * size
+    half = np.exp(moves[:, 2:]) * size / 2
+    ends = np.array([image[1] - 1, image[0] - 1] * 2)
+    cut: np.ndarray = np.concatenate((centre - half, centre + half), 1).clip(0, ends)
+    return cut
+
+
 @register("Proposal")
 class Proposal(Layer):
     """Regions that may hold an object: anchors moved by their offsets, less those that overlap a better one.
@@ -77,20 +95,10 @@ class Proposal(Layer):
 
     def _of_item(self, scores: np.ndarray, offsets: np.ndarray, image: list[float]) -> np.ndarray:
         """Boxes and scores of one item that stay, best first: (K, 5)."""
-        number = len(self.anchors)
-        height, width = scores.shape[1:]
-        rows, columns = np.mgrid[:height, :width] * self.field.feat_stride
-        shifts = np.stack((columns, rows, columns, rows), -1)[:, :, None]
-        boxes = (self.anchors + shifts).reshape(-1, 4)
-        moves = offsets.reshape(number, 4, height, width).transpose(2, 3, 0, 1).reshape(-1, 4)
-        size = boxes[:, 2:] - boxes[:, :2] + 1
-        centre = boxes[:, :2] + size / 2 + moves[:, :2] * size
-        half = np.exp(moves[:, 2:]) * size / 2
-        ends = np.array([image[1] - 1, image[0] - 1] * 2)
-        boxes = np.concatenate((centre - half, centre + half), 1).clip(0, ends)
+        boxes = moved_anchors(self.anchors, offsets, self.field.feat_stride, (image[0], image[1]))
         least = self.field.min_size * np.array([image[3], image[2]])
         large = (boxes[:, 2:] - boxes[:, :2] + 1 >= least).all(1)
-        own = scores[number:].transpose(1, 2, 0).reshape(-1) * large
+        own = scores[len(self.anchors) :].transpose(1, 2, 0).reshape(-1) * large
         best = np.argsort(-own, kind="stable")[: self.field.pre_nms_topn]
         kept = suppressed(boxes[best], own[best], self.field.nms_thresh, most=self.field.post_nms_topn, pixel=1)
         return np.concatenate((boxes[best[kept]], own[best[kept], None]), 1)

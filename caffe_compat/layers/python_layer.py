@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from caffe_compat.errors import UnsupportedLayerError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
+from caffe_compat.layers.python_modules import stand_in
 from caffe_compat.layers.registry import register
 
 PHASES = {"TRAIN": 0, "TEST": 1}  # pycaffe's numbers
@@ -189,6 +190,11 @@ class PythonLayer(Layer):
 
     bottoms = Count(0)
     tops = Count(0)
+
+    @classmethod
+    def choose(cls, param: Any, folder: Path | None) -> type[Layer]:
+        """A stand-in where the module is not there: one for py-faster-rcnn's, or for data that the user gives."""
+        return stand_in(param, folder) or cls
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)

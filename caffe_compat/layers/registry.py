@@ -53,4 +53,4 @@ def layer_class(param: Any) -> type[Layer]:
 
 def create_layer(param: Any, context: Context) -> Layer:
     """The layer of a LayerParameter, not yet set up."""
-    return layer_class(param)(param, context)
+    return layer_class(param).choose(param, context.folder)(param, context)
