@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,14 @@ class Convolution:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of the weight."""
         return self.filters, self.channels // self.group, self.kernel, self.kernel
+
+    @property
+    def multiply_adds(self) -> int:
+        """For one image."""
+        side = (self.size + 2 * self.pad - self.kernel) // self.stride + 1
+        return math.prod(self.shape) * side * side
 
 
 @dataclass(frozen=True)
@@ -191,6 +199,9 @@ def measures(network: Network, case: Case, times: Mapping[str, Any]) -> dict[tup
             found["interquartile range", name] = ratios[2] - ratios[0]
             found["theoretical speedup", name] = theory(name, network, case)
     found["CPU speedup", WHOLE] = before / after
+    costs = {name: layer.multiply_adds for name, layer in network.layers.items()}
+    left = sum(cost / found.get(("theoretical speedup", name), 1.0) for name, cost in costs.items())
+    found["theoretical speedup", WHOLE] = sum(costs.values()) / left
     return found
 
 
