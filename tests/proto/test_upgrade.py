@@ -60,6 +60,12 @@ def test_each_parameter_that_the_old_type_cannot_use_is_logged(caplog):
     assert "layer 'r': type 'relu' has no parameter 'num_output'; it is dropped" in caplog.text
 
 
+def test_a_negative_size_of_a_first_form_layer_is_refused():
+    net = parse_text('layers { layer { name: "d" type: "images" new_height: -1 } top: "d" }', schema.NetParameter)
+    with pytest.raises(ParseError, match="layer 'd': new_height is -1, wanted 0 or more"):
+        upgrade_net(net)
+
+
 def test_current_net_comes_back_itself():
     net = parse_text('layer { name: "a" type: "ReLU" }', schema.NetParameter)
     assert upgrade_net(net) is net

@@ -140,7 +140,10 @@ def _upgraded(connection: Any, dropped: list[str]) -> Any:
         elif field.name == "hdf5_output_param" and old.type == "hdf5_output":
             layer.hdf5_output_param.CopyFrom(value)
         elif old.type in types:
-            _set(getattr(layer, _PARAMETERS[old.type]), name, value)
+            try:
+                _set(getattr(layer, _PARAMETERS[old.type]), name, value)
+            except ValueError:  # a signed field that became an unsigned one
+                raise ParseError(f"layer '{old.name}': {field.name} is {value}, wanted 0 or more") from None
         else:
             dropped.append(f"layer '{old.name}': type '{old.type}' has no parameter '{field.name}'; it is dropped")
     return layer
