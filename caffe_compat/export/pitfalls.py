@@ -19,6 +19,9 @@ _NEED_BOTTOM = frozenset(
      "Scale"}
 )  # fmt: skip
 
+# Layers that may change the sign of what they work on in place; a ReLU before them takes its gradient from that sign
+_CHANGE_SIGN = frozenset({"BatchNorm", "Scale", "Bias", "Power", "MVN", "Log"})
+
 _MOST_USERS = 300  # of one memory; no real net has as many, and the search takes the cube of their number
 
 
@@ -74,6 +77,8 @@ def _misread(graph: Graph, node: Node, at: int, other: Node, place: int, sharing
         return ""
     if any(_chain(top, sharing)[-1] == root for top in other.tops) and kind in _NEED_TOP:
         return f"{start}its top '{other.tops[0].name}', from which its gradient is computed; {remedy}"
+    if kind == "ReLU" and _in_place(other) and node.param.type in _CHANGE_SIGN and place < at:
+        return f"{start}its blob '{other.tops[0].name}', whose sign decides its gradient; {remedy}"
     if before and kind in _NEED_BOTTOM and not _in_place(other):
         return f"{start}its bottom '{_own_name(before[0], sharing)}', from which its gradient is computed; {remedy}"
     return ""

@@ -129,16 +129,16 @@ class Filter(Layer):
                 f"layer '{self.name}': {len(self.param.top)} tops for {len(shapes)} bottoms and a selector; give one "
                 "top for each bottom but the last"
             )
-        if math.prod(selector[1:]) != 1:
+        if not selector or math.prod(selector[1:]) != 1:
             raise ShapeError(
                 f"layer '{self.name}': selector '{self.param.bottom[-1]}' has shape {selector}, wanted one value an "
                 "item"
             )
         for index, shape in enumerate(shapes):
-            if shape[0] != selector[0]:
+            if shape[:1] != selector[:1]:
                 raise ShapeError(
-                    f"layer '{self.name}': bottom {index} '{self.param.bottom[index]}' has {shape[0]} items, the "
-                    f"selector {selector[0]}"
+                    f"layer '{self.name}': bottom {index} '{self.param.bottom[index]}' has shape {shape}, wanted "
+                    f"{selector[0]} items as the selector has"
                 )
         return shapes
 

@@ -108,6 +108,12 @@ def test_a_sigmoid_whose_top_is_changed_in_place_has_a_wrong_gradient():
     assert problems(text, phases=["TEST"]) == []
 
 
+def test_a_relu_whose_blob_is_shifted_in_place_has_a_wrong_gradient():
+    text = layer("s", "Convolution", more=CONV) + in_place("r", "ReLU", "s") + in_place("b", "Bias", "s") + LOSS
+    assert ("r", "in-place") in problems(text, phases=["TRAIN"])
+    assert ("r", "in-place") not in problems(text, phases=["TEST"])
+
+
 def test_a_logarithm_in_place_has_a_wrong_gradient():
     text = layer("s", "AbsVal") + in_place("l", "Log", "s") + LOSS
     assert problems(text, phases=["TRAIN"]) == [("l", "in-place")]

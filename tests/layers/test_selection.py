@@ -85,7 +85,9 @@ def test_filter_keeps_what_is_selected_in_every_bottom() -> None:
     assert layer(x, z, torch.zeros(4, 1))[0].shape == (0, 3)
 
 
-@pytest.mark.parametrize(("shapes", "tops"), [(((4, 3), (4, 2)), 1), (((4, 3), (3,)), 1), (((4, 3), (4, 3), (4,)), 1)])
+@pytest.mark.parametrize(
+    ("shapes", "tops"), [(((4, 3), (4, 2)), 1), (((4, 3), (3,)), 1), (((4, 3), ()), 1), (((4, 3), (4, 3), (4,)), 1)]
+)
 def test_filter_refuses_a_selector_that_does_not_fit(shapes: tuple[tuple[int, ...], ...], tops: int) -> None:
     with pytest.raises(ShapeError, match="layer 'lay': "):
         build('type: "Filter"', *shapes, tops=tops)
