@@ -90,6 +90,7 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="to train in; fp32 (default) is exact"
     )
     parser.add_argument("--compile", action="store_true", help="let torch.compile make the net's program")
+    parser.add_argument("--no-graph", action="store_true", help="on a GPU, launch kernel by kernel, not a CUDA graph")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -141,6 +142,7 @@ def make_solver(path: str, arguments: argparse.Namespace) -> cc.Solver:
         stages=arguments.stage,
         precision=arguments.precision,
         compile=arguments.compile,
+        graph=not arguments.no_graph,
     )
 
 

@@ -26,14 +26,16 @@ def class_labels(
     """The labels as int64 of `shape`, fractions cut off, and where they count (None: everywhere).
 
     Labels equal to `ignore` become class 0, so that they can index. DataError for any other outside 0 to classes - 1:
-    Caffe reads outside its memory there. A program of torch.export cannot look at values, and does without the check.
+    Caffe reads outside its memory there. Programs of torch.export and CUDA graphs being recorded cannot look at values,
+    and do without the check.
     """
     index = label.detach().reshape(shape).long()
     counts = None
     if ignore is not None:
         counts = index != ignore
         index = torch.where(counts, index, 0)
-    if index.numel() and not torch.compiler.is_exporting():
+    recorded = torch.compiler.is_exporting() or (index.is_cuda and torch.cuda.is_current_stream_capturing())
+    if index.numel() and not recorded:
         low, high = torch.stack(torch.aminmax(index)).tolist()
         if low < 0 or high >= classes:
             raise DataError(

@@ -22,6 +22,7 @@ from caffe_compat.data.windows import Sampling, WindowBatches, read_window_file
 from caffe_compat.errors import DataError, ShapeError
 from caffe_compat.layers.base import Context, Count, Shape, exactly
 from caffe_compat.layers.registry import register
+from caffe_compat.layers.resident import ResidentSet
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.proto.files import find_file
 
@@ -123,6 +124,31 @@ class Data(StoredLayer):
     """Images and labels of an LMDB or LevelDB of Datums, in key order and round again (data_layer.cpp)."""
 
     tops: ClassVar[Count] = Count(1, 2)
+    _resident: ResidentSet | bool | None = None  # False: the set cannot be; None: not tried
+
+    def next_batch(self) -> tuple[Tensor, ...]:
+        """On a GPU, from the set that it keeps there, where the set is small enough."""
+        resident = self.resident() if self._home.is_cuda else None
+        if resident is None:
+            return super().next_batch()
+        self._cursor += 1
+        return tuple(self._at_home(top) for top in resident.batch(self._cursor - 1)[: len(self.param.top)])
+
+    def resident(self) -> ResidentSet | None:
+        """The whole set on the device of the net; None where `whole_set` gives none."""
+        if self._resident is None:
+            whole = self.whole_set()
+            self._resident = whole is not None and ResidentSet(whole, self._home.device)
+            if whole is not None:
+                _log.info("layer '%s': the %d images stay on the device", self.name, len(whole.pixels))
+        return self._resident if isinstance(self._resident, ResidentSet) else None
+
+    def close(self) -> None:
+        super().close()
+        self._resident = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_resident": None}
 
     def open(self) -> Batches:
         fields = self.param.data_param

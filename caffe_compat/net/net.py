@@ -103,6 +103,10 @@ class Net(nn.Module):
         """The outputs, and the total loss: the sum over all tops of loss_weight * sum(top), a scalar (Net::Forward)."""
         return self._run(inputs, every_blob=False)
 
+    def next_values(self) -> dict[str, Tensor]:
+        """The next batch of every data layer, by blob name: what `forward` takes when it is given nothing."""
+        return self._fed({})
+
     def blobs(self, /, **inputs: Any) -> dict[str, Tensor]:
         """Every blob by name, as its last layer left it; the inputs too."""
         return self._run(inputs, every_blob=True)[0]

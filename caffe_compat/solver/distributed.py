@@ -74,9 +74,11 @@ class DistributedSolver(Solver):
     resumed by another number of ranks: the side-car counts the batches of all ranks together.
     """
 
+    _reads_each_loss = True  # for with it the gradients are averaged
+
     def __init__(self, solver: Any, *args: Any, **options: Any) -> None:
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
-        super().__init__(solver, *args, **options)
+        super().__init__(solver, *args, **{**options, "graph": False})  # gradients are averaged between the passes
         self._asked = set()  # until all ranks agree
         self._share_data()
         for layer in self.net.layers.values():

@@ -16,11 +16,12 @@ def clip(gradients: list[Tensor], threshold: float) -> None:
     """Scale all gradients by threshold / norm where their common L2 norm exceeds the threshold. Caffe's ClipGradients.
 
     The norm is of the sum over iter_size, before it is divided. A negative threshold is off; 0 zeroes the gradients.
+    On a GPU it is not told in the log, for the host would have to wait for the norm.
     """
     if threshold < 0 or not gradients:
         return
     norm = torch.stack(torch._foreach_norm(gradients)).norm()
-    if logger.isEnabledFor(logging.INFO) and (length := norm.item()) > threshold:
+    if not norm.is_cuda and logger.isEnabledFor(logging.INFO) and (length := norm.item()) > threshold:
         logger.info(
             "Gradient clipping: scaling down gradients (L2 norm %s > %s) by scale factor %s",
             *map(number, (length, threshold, threshold / length)),

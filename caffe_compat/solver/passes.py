@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -23,23 +23,25 @@ class Passes:
         self._scale = LossScale(precision)
         self._joined = JoinedLayers(net)
 
-    def run(self, explained: bool = False) -> tuple[dict[str, Tensor], float]:
+    def run(
+        self, explained: bool = False, values: Sequence[Mapping[str, Tensor]] | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """The outputs of the last batch, and the mean loss; the gradients are in the parameters, times the scale.
 
-        explained: log what goes through the layers.
+        explained: log what goes through the layers. values: of each batch, by blob name, instead of the next ones.
         """
         for param in self.params:
             param.tensor.grad = None
-        total = 0.0
-        for _ in range(self.iter_size):
+        losses: list[Tensor] = []
+        for batch in values or [{}] * self.iter_size:
             with passes_explained(self.net) if explained else self._joined:
                 with self._precise():
-                    outputs, loss = self.net.forward_with_loss()
+                    outputs, loss = self.net.forward_with_loss(**batch)
                 if loss.requires_grad:
                     scaled = loss if self._scale.value == 1 else loss * self._scale.value
                     scaled.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-        return outputs, total / self.iter_size
+            losses.append(loss.detach())
+        return outputs, losses[0] if self.iter_size == 1 else torch.stack(losses).mean()
 
     def take_gradients(self) -> list[Tensor] | None:
         """The summed gradient of every parameter; zeros where none arrived, as frozen parameters have in Caffe.

@@ -1,0 +1,189 @@
+"""What a Solver does within one iteration: pass, update, and what is said of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caffe_compat.errors import SolverError
+from caffe_compat.net.net import Net
+from caffe_compat.net.params import LearnableParam
+from caffe_compat.solver.config import SolverConfig
+from caffe_compat.solver.gradients import clip, normalize
+from caffe_compat.solver.graphed import GraphedIteration, NotRecorded
+from caffe_compat.solver.log import number
+from caffe_compat.solver.nets import output_weights
+from caffe_compat.solver.passes import Passes
+from caffe_compat.solver.regularizers.registry import regularizer
+from caffe_compat.solver.schedules import learning_rate
+from caffe_compat.solver.smoothing import Losses, SmoothedLoss
+from caffe_compat.solver.state import SolverState, new_state
+from caffe_compat.solver.structure import Structure
+from caffe_compat.solver.testing import log_outputs
+from caffe_compat.solver.updates import UPDATES, Rates
+
+logger = logging.getLogger(__name__)
+
+
+class Iterations:
+    """The part of a Solver that runs one iteration on `net`, as `config` says; it changes `state` and the weights."""
+
+    config: SolverConfig
+    net: Net
+    _passes: Passes
+    _graphed: GraphedIteration | None = None
+    _reads_each_loss = False  # though it may be on a GPU
+
+    def snapshot(self, name: str | None = None) -> Path:
+        """See Solver."""
+        raise NotImplementedError
+
+    def _prepare(self, force_multipliers: Sequence[float], groups: Sequence[int] | None) -> None:
+        config, force = self.config, self.config.force
+        self._params = self.net.learnable_params
+        self.state: SolverState = new_state(self._params, config.type)
+        self.callbacks: list[Any] = []
+        self.applied_rate = math.nan  # the rate of the last iteration
+        self._explains = False  # the layers of the last iteration, as debug_info asks
+        self._losses = Losses(config.average_loss)
+        self._outputs: dict[str, Tensor] = {}
+        self._carried: SmoothedLoss | None = None  # of a restored run
+        self._requests = self._asked = set[str]()  # what holds, and what was asked of this process
+        self._decay = regularizer(config.regularization_type)
+        settings = {"force_type": force.force_type, "direction": force.direction, "decay_type": force.decay_type}
+        self._force = partial(regularizer("force"), **settings, groups=groups, scaler=force.scaler)
+        self._structure = Structure(config.structure, self.net)
+        self._rate_multipliers = [param.lr_mult for param in self._params]
+        self._decay_strengths = [config.weight_decay * param.decay_mult for param in self._params]
+        self._force_strengths = [force.decay * multiplier for multiplier in force_multipliers]
+        self._output_weights = output_weights(self.net)
+
+    @property
+    def iteration(self) -> int:
+        """How many updates were done."""
+        return self.state.iteration
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate that the next update will use."""
+        return learning_rate(self.config, self.iteration, self.state.current_step, self._real)[0]
+
+    @property
+    def smoothed_loss(self) -> float:
+        """The loss as displayed: averaged over the last average_loss iterations."""
+        return self._read_losses().smoothed.value
+
+    @property
+    def loss(self) -> float:
+        """The loss of the last iteration."""
+        return self._read_losses().last
+
+    def apply_update(self, rate: float | Tensor | None = None) -> None:
+        """SGDSolver::ApplyUpdate (sgd_solver.cpp): clip, then per parameter normalize, decay, force, update.
+
+        rate: what the rates of all parameters have in common, a scalar tensor in a CUDA graph; by default that of now.
+        """
+        rate = self._common_rate() if rate is None else rate
+        weights = [param.tensor.detach() for param in self._params]
+        gradients = self._passes.take_gradients()
+        if gradients is None:
+            logger.info("Iteration %d: a gradient overflowed in fp16, no update", self.iteration)
+            return
+        clip(gradients, self.config.clip_gradients)
+        normalize(gradients, self.config.iter_size)
+        self._decay(weights, gradients, self._decay_strengths)
+        if self.has_force:
+            self._force(weights, gradients, self._force_strengths)
+        self._structure.regularize(weights, gradients)
+        rates = Rates(rate, self._rate_multipliers)
+        UPDATES[self.config.type].apply(weights, gradients, self.state.history, rates, self.config)
+        self._structure.prune(weights, self.iteration + 1)
+
+    @property
+    def has_force(self) -> bool:
+        """Whether the next update applies the force: there is one, and force_iter is not reached."""
+        end = self.config.force.last_iteration
+        return any(self._force_strengths) and (end == -1 or self.iteration < end)
+
+    @property
+    def forced_params(self) -> list[LearnableParam]:
+        """The parameters that the force pulls together, or pushes apart, while it lasts; in Caffe's order."""
+        return [param for param, strength in zip(self._params, self._force_strengths, strict=True) if strength]
+
+    def _iterate(self) -> None:
+        """One iteration: forward and backward over iter_size batches, display, update."""
+        self._explains = self.config.debug_info and self._is_due(self.config.display)
+        self._learn_from(*self._passes.run(self._explains))
+        self.apply_update()
+
+    def _replay(self, graphed: GraphedIteration) -> None:
+        """The same as one CUDA graph, in which the update precedes the display."""
+        rate = self._common_rate(told=False)
+        try:
+            self._learn_from(*graphed.run(rate, self.has_force))
+        except NotRecorded as error:
+            logger.info("CUDA graph: %s; training goes on without", error)
+            self._graphed = None
+            self._learn_from(*self._passes.run(values=graphed.values))
+            self.apply_update(rate)
+        self._tell_rate()
+
+    def _learn_from(self, outputs: dict[str, Tensor], loss: Tensor) -> None:
+        """Take note of the loss, display it where it is due; SolverError where it is no number."""
+        self._outputs = outputs
+        if self._losses.add(loss) or self._reads_each_loss or self._is_due(self.config.display):
+            self._read_losses()
+        if self._is_due(self.config.display):
+            self._display(outputs)
+
+    def _read_losses(self) -> Losses:
+        ago = self._losses.read(self._combined)
+        if ago is not None:
+            self._display(self._outputs)
+            raise SolverError(self._diverged(self.iteration - ago))
+        return self._losses
+
+    def _diverged(self, iteration: int) -> str:
+        """What to say of a loss that is no number, after keeping the weights it came from if they still are numbers."""
+        message = f"iteration {iteration}: the loss is {number(self._losses.last)}; lower base_lr, or look at the data"
+        if all(bool(param.tensor.isfinite().all()) for param in self._params):
+            return f"{message}; the weights before it are in {self.snapshot()}"
+        return f"{message}; the weights are no longer finite, go back to an earlier snapshot"
+
+    def _combined(self, loss: float) -> float:
+        """The mean loss of all processes that train together, their gradients averaged too; here there is one."""
+        return loss
+
+    def _common_rate(self, told: bool = True) -> float:
+        """What all rates of this iteration have as a factor; goes to the next step of the policy where it is due."""
+        before = self.state.current_step
+        self.applied_rate, self.state.current_step = learning_rate(self.config, self.iteration, before, self._real)
+        if self.config.lr_policy == "multistep" and self.state.current_step != before:
+            logger.info("MultiStep Status: Iteration %d, step = %d", self.iteration, self.state.current_step)
+        if told:
+            self._tell_rate()
+        return self.applied_rate * UPDATES[self.config.type].correction(self.config, self.iteration, self._real)
+
+    def _tell_rate(self) -> None:
+        if self._is_due(self.config.display):
+            logger.info("Iteration %d, lr = %s", self.iteration, number(self.applied_rate))
+
+    @property
+    def _real(self) -> Any:
+        """The type Caffe would compute in: float32, or float64 for a net made .double()."""
+        return np.float64 if self._params and self._params[0].tensor.dtype == torch.float64 else np.float32
+
+    def _display(self, outputs: dict[str, Tensor]) -> None:
+        logger.info("Iteration %d, loss = %s", self.iteration, number(self.smoothed_loss))
+        log_outputs("Train", outputs, self._output_weights)
+
+    def _is_due(self, interval: int) -> bool:
+        return interval > 0 and self.iteration % interval == 0
