@@ -72,6 +72,15 @@ def test_what_was_done_to_the_pixels_is_said(folder, capsys):
     assert capsys.readouterr().err == said
 
 
+def test_without_a_mean_its_absence_is_said(folder, capsys):
+    assert main(["classify", *TRAINED, "photographs"]) == 0
+    assert capsys.readouterr().err.endswith(
+        "mean, scale 1\nno mean is subtracted; most nets were trained with one: --mean says which\n"
+    )
+    assert main(["classify", *TRAINED, "--mean", "0", "photographs"]) == 0
+    assert "no mean" not in capsys.readouterr().err
+
+
 def test_a_net_for_training_needs_neither_its_data_nor_its_mean_when_these_are_given(folder, capsys):
     data = """layer { name: "data" type: "Data" top: "data" top: "label" data_param { source: "db" backend: LMDB }
               transform_param { scale: 0.5 mean_file: "gone.binaryproto" } }"""
@@ -111,7 +120,7 @@ def test_wrong_use_is_one_line_that_says_what_is_wrong(folder, capsys, words):
     Path("two.txt").write_text("blue\ngreen\n")
     with pytest.raises(SystemExit) as stop:
         raise SystemExit(main(["classify", *TRAINED, *words.split()]))
-    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("images: ")]
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("images: ", "no mean is "))]
     assert stop.value.code == 2
     assert len(lines) == 1 and lines[0].startswith(f"caffe-compat: {BAD[words]}")
 
