@@ -1,9 +1,10 @@
 """Images a second from a database to batches.
 
-Raw CIFAR-10 records (32x32, mean image subtracted) against reading each record as a protobuf message, as Caffe's own
-reader does; and encoded 256x256 JPEG to 227x227 training batches against OpenCV's decoding alone on as many threads.
-The two sides of each are measured in turns; the figures are medians over the rounds, of images a second of processor
-time (all threads together), which other work on the machine hardly changes; wall time is printed beside it.
+Raw CIFAR-10 records (32x32, mean image subtracted; whole, and as random crops of 28x28, half of them flipped) against
+reading each record as a protobuf message, as Caffe's own reader does; and encoded 256x256 JPEG to 227x227 training
+batches against OpenCV's decoding alone on as many threads. The two sides of each are measured in turns; the figures are
+medians over the rounds, of images a second of processor time (all threads together), which other work on the machine
+hardly changes; wall time is printed beside it.
 
 Run: python -m pytest -m benchmark -s tests/benchmarks/test_data_throughput.py
 """
@@ -58,13 +59,16 @@ def interleaved(**sides: Callable[[], int]) -> dict[str, float]:
 
 
 @pytest.mark.benchmark
-def test_raw_records_become_batches(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cropped", [False, True], ids=["whole", "cropped"])
+def test_raw_records_become_batches(tmp_path: Path, cropped: bool) -> None:
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (RAW_RECORDS, 3, 32, 32)).astype(np.uint8)
     records = ((b"%05d" % number, encode_datum(image, number % 10)) for number, image in enumerate(images))
     write_lmdb(tmp_path / "db", records)
     mean = random.rand(32, 32, 3).astype(np.float32) * 255
-    transform = Transform("data", True, mean=mean)
+    transform = (
+        Transform("data", True, mean=mean, crop=28, mirror=True) if cropped else Transform("data", True, mean=mean)
+    )
     from_disk = DatumBatches(open_database(tmp_path / "db"), RAW_BATCH, transform, cache_bytes=0)
     from_memory = DatumBatches(open_database(tmp_path / "db"), RAW_BATCH, transform)
     database = open_database(tmp_path / "db")
@@ -86,7 +90,10 @@ def test_raw_records_become_batches(tmp_path: Path) -> None:
             batch[number % RAW_BATCH] = pixels - mean.transpose(2, 0, 1)
         return RAW_RECORDS
 
-    np.testing.assert_allclose(from_disk.read(0)[0], images[:RAW_BATCH] - mean.transpose(2, 0, 1), rtol=0, atol=1e-4)
+    first = from_disk.read(0)[0]
+    assert first.shape == (RAW_BATCH, 3, *((28, 28) if cropped else (32, 32)))
+    if not cropped:
+        np.testing.assert_allclose(first, images[:RAW_BATCH] - mean.transpose(2, 0, 1), rtol=0, atol=1e-4)
     rates = interleaved(
         disk=lambda: one_pass(from_disk), memory=lambda: one_pass(from_memory), message_each=by_messages
     )
