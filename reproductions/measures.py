@@ -28,7 +28,13 @@ FORCES = {"Degradation": "l2", "Constant": "l1"}
 
 
 def record(runner: Runner, steps: Iterable[Step], root: Path = HERE) -> None:
-    """Write the row of every step into root/results, and the logs of those that are finished into root/logs."""
+    """Write the row of every step into root/results, and the logs of those that are finished into root/logs.
+
+    Rows of steps that the network has no more go when all steps are recorded.
+    """
+    steps = list(steps)
+    if len(steps) == len(runner.network.steps):
+        (root / RESULTS.name / f"{runner.network.name}.csv").unlink(missing_ok=True)
     for step in steps:
         done = runner.is_done(step)
         run = finished_run(runner, step, root / LOGS.name) if done else unfinished_run(runner, step)

@@ -108,14 +108,14 @@ class Runner:
     def write_net(self, step: Step) -> None:
         """The net that the step trains, and the decomposed weights that it starts from where it has a `low_rank`."""
         folder = self.folder(step)
-        net = self.network_net()
-        if step.low_rank is None:
-            cc.write_model(cc.Model(net, {}), folder / "train_test.prototxt")
-            return
-        dense = cc.read_model(self.source_net(step), self.start_weights(step))
-        ranks = self.chosen_ranks(step, dense)
-        small = cc.decompose(dense, ranks, step.low_rank.method)
-        cc.write_model(small, folder / "train_test.prototxt", folder / f"start{self.ending}")
+        model, weights = cc.Model(self.source_net(step), {}), None
+        if step.low_rank is not None:
+            dense = cc.Model(model.net, cc.read_weights(self.start_weights(step)))
+            model = cc.decompose(dense, self.chosen_ranks(step, dense), step.low_rank.method)
+            weights = folder / f"start{self.ending}"
+        if step.edit is not None:
+            step.edit(model.net)
+        cc.write_model(model, folder / "train_test.prototxt", weights)
 
     def network_net(self) -> Any:
         """The network's own net; with --smoke, in small batches and narrow."""
@@ -128,11 +128,11 @@ class Runner:
                     getattr(layer, name).num_output //= self.network.narrow
         return net
 
-    def source_net(self, step: Step) -> Path:
-        """The prototxt of the weights that the step starts from."""
+    def source_net(self, step: Step) -> Any:
+        """The net of the step that this one starts from, else the network's own."""
         if not step.start or step.start.startswith(PUBLIC):
-            return self.network.folder / "train_test.prototxt"
-        return self.folder(self.network.step(step.start.partition("@")[0])) / "train_test.prototxt"
+            return self.network_net()
+        return cc.read_net(self.folder(self.network.step(step.start.partition("@")[0])) / "train_test.prototxt")
 
     def chosen_ranks(self, step: Step, dense: cc.Model) -> dict[str, Any]:
         """The ranks of a decomposing step, of layers that become cheaper by it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import caffe_compat as cc
 from reproductions.runs import HERE
@@ -38,6 +39,7 @@ class Step:
     file. start: "" for the fillers, `public:FILE` for a public model, else the name of an earlier step, with `@N` for
     its snapshot at iteration N. low_rank: how the start is decomposed, if it is. seed: of the fillers and, from 2 on,
     of the order of the training images. options: further words of the command. keep_last: how many snapshots stay.
+    edit: changes the net, in place, before it is trained.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Step:
     note: str = ""
     options: tuple[str, ...] = ()
     keep_last: int = 2
+    edit: Callable[[Any], None] | None = None
 
 
 @dataclass(frozen=True)

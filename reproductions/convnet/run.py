@@ -1,48 +1,49 @@
 """ConvNet on CIFAR-10: `python -m reproductions.convnet.run --data CIFAR10 --models MODELS`; `--list` shows the steps.
 
 All but the baselines start from the public cifar10_full (17.82 % error; ranks 16, 26, 54 of 32, 32, 64), so that a run
-costs minutes and not hours: the authors' solver trains 240,000 iterations. A shortened run has 2,500 at the first
-learning rate, 900 at a tenth and 600 at a hundredth. For as much effect in less time the force must be stronger, and
-the loss has less time to answer it: see `long` for what patience gives.
+costs minutes and not hours: the authors' solver trains 240,000 iterations. For as much effect in less time the force
+must be stronger, and the loss has less time to answer it. A short run has 2,000 iterations at the first learning rate,
+600 at a tenth and 400 at a hundredth. A trunk stays at the first learning rate; its branches begin at snapshots.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from reproductions.command import main
 from reproductions.datasets import CIFAR10, made_up_cifar10, published_cifar10
-from reproductions.steps import PUBLIC, Network, Step
+from reproductions.steps import PUBLIC, LowRank, Network, Step
 
 REAL = f"{PUBLIC}cifar10_full_h5/cifar10_full_iter_100000.caffemodel.h5"
 FORCES = {"l1": "Constant", "l2": "Degradation"}
-SHORT = "shortened: 4,000 iterations from the public model"
 BF16 = ("--precision", "bf16")
-SIX = "stepvalue: 4000 stepvalue: {} max_iter: 6000"
+SHORT = "shortened: 3,000 iterations from the public model; precision bf16"
 
 
 def short(name: str, experiment: str, method: str, settings: str = "", **more: Any) -> Step:
-    """A run from the public model, shortened to 4,000 iterations unless `settings` say otherwise."""
-    more = {"note": SHORT, **more}
+    """A run from the public model, shortened to 3,000 iterations unless `settings` say otherwise."""
+    more = {"note": SHORT, "options": BF16, **more}
     return Step(name, experiment, method, "solver_short.prototxt", settings, REAL, **more)
 
 
-def forced(method: str, decay: str, seed: int = 1, suffix: str = "", settings: str = "", **more: Any) -> Step:
+def forced(force: str, decay: str, seed: int = 1, suffix: str = "", settings: str = "", **more: Any) -> Step:
     """A shortened run with force."""
-    name = f"{method}-{decay}{suffix}" + (f"-seed{seed}" if seed > 1 else "")
-    force = f'force_type: "{FORCES[method]}" force_decay: {decay} {settings}'.strip()
-    more = {"experiment": "sweep", "paper": (f"Table 2: ConvNet {method}",), **more}
-    return short(name, method=method, settings=force, seed=seed, **more)
+    name = f"{force}-{decay}{suffix}" + (f"-seed{seed}" if seed > 1 else "")
+    settings = f'force_type: "{FORCES[force]}" force_decay: {decay} {settings}'.strip()
+    more = {"experiment": "sweep", "method": force, "paper": (f"Table 2: ConvNet {force}",), **more}
+    return short(name, settings=settings, seed=seed, **more)
 
 
 def six(method: str, decay: str, step: int) -> Step:
     """A first look: 4,000 iterations at the first learning rate, and 2,000 of which the last from `step` on."""
+    settings = f"stepvalue: 4000 stepvalue: {step} max_iter: 6000"
     note = "shortened: 6,000 iterations from the public model"
-    return forced(method, decay, suffix="-6k", settings=SIX.format(step), note=note)
+    return forced(method, decay, suffix="-6k", settings=settings, note=note, options=())
 
 
-def trunk(method: str, decay: str, length: int = 14000, seed: int = 1, **more: Any) -> Step:
+def trunk(method: str, decay: str, length: int = 12000, seed: int = 1, **more: Any) -> Step:
     """A long run at the first learning rate, whose snapshots are where `branch` begins."""
     settings = f"max_iter: {length}"
     name = "-".join(["trunk", method, decay][: 3 if decay else 2]) + (f"-seed{seed}" if seed > 1 else "")
@@ -80,19 +81,125 @@ BASELINES = (
         )
     ),
 )
+SEEDS = (1, 2, 3)
 SWEEP = (
-    short("none", "sweep", "none"),
-    *(forced("l2", decay) for decay in ("1.2e-3", "1.6e-3", "2e-3", "2.5e-3")),
-    *(forced("l1", decay) for decay in ("1.2e-3", "1.6e-3", "2e-3", "2.5e-3")),
     six("l2", "6e-4", 5500),
     six("l2", "1e-3", 5200),
     six("l1", "6e-4", 5500),
     six("l1", "1.2e-3", 5200),
+    short("none", "sweep", "none", paper=("Table 2: ConvNet none",)),
+    short("none-fp32", "sweep", "none, fp32", note="shortened: 3,000 iterations from the public model", options=()),
+    *(forced(method, "2e-3", seed) for seed in SEEDS for method in FORCES),
+    *(forced(method, "2.5e-3") for method in FORCES),
+)
+SCALER = (
+    forced(
+        "l2",
+        "1.3e-3",
+        suffix="-inverse",
+        settings='force_scaler: "inverse_length"',
+        experiment="scaler",
+        method="l2, 1/|W|",
+        paper=("Table 1: ConvNet scaler 1/|W|",),
+    ),
+)
+RIVALS = (
+    short("nuclear-2e-2", "rivals", "nuclear norm 0.02", 'spectral_decay: 2e-2 spectral_decay_type: "nuclear"'),
+    short("hoyer-2e-1", "rivals", "Hoyer 0.2", 'spectral_decay: 2e-1 spectral_decay_type: "hoyer"'),
+    short(
+        "trained-rank",
+        "rivals",
+        "trained rank pruning, 98 % every 250",
+        "rank_pruning_interval: 250 rank_pruning_keep: 0.98",
+    ),
+)
+TRUNKS = (trunk("l2", "6.5e-4"), trunk("l1", "8e-4"))
+BRANCHES = (branch(TRUNKS[0], 9000), branch(TRUNKS[1], 7500))
+CHOSEN = BRANCHES[0].name  # the net with force that is decomposed, and whose ranks all decompositions share
+
+
+def decomposed(start: str, method: str, seed: int = 1, paper: tuple[str, ...] = ()) -> Step:
+    """The public model ("none") or the net with force ("force"), decomposed at the ranks of the latter; fine-tuned."""
+    return Step(
+        f"{start}-{method}" + (f"-seed{seed}" if seed > 1 else ""),
+        "decompose",
+        f"{start}, {method}",
+        "solver_finetune.prototxt",
+        start=REAL if start == "none" else CHOSEN,
+        low_rank=LowRank(method, ranks_of=CHOSEN),
+        seed=seed,
+        options=BF16,
+        note="600 iterations of fine-tuning at equal ranks; precision bf16",
+        paper=paper,
+    )
+
+
+DECOMPOSED = (
+    *(decomposed(start, method) for method in ("pca", "svd", "kmeans") for start in ("none", "force")),
+    *(decomposed(start, "pca", seed) for seed in SEEDS[1:] for start in ("none", "force")),
 )
 
-TRUNKS = (trunk("l2", "6.5e-4"), trunk("l1", "8e-4"))
 
-NETWORK = Network("convnet", (*BASELINES, *SWEEP, *TRUNKS), published_cifar10, made_up_cifar10, "accuracy", CIFAR10)
+def sparse(name: str, method: str, start: str, settings: str, edit: Callable[[Any], None]) -> Step:
+    """A step of section 5.4: the decomposed net with force made sparse, or fine-tuned with its zeros frozen."""
+    note = "precision bf16"
+    solver = "solver_finetune.prototxt"
+    return Step(name, "sparse", method, solver, settings, start, options=BF16, edit=edit, note=note)
+
+
+def grouped(net: Any) -> None:
+    """Group lasso on the filters and the shapes of every convolution."""
+    for layer in net.layer:
+        if layer.type == "Convolution":
+            layer.param[0].breadth_decay_mult = layer.param[0].kernel_shape_decay_mult = 1
+
+
+def even_decay(net: Any) -> None:
+    """The same decay for ip1 as for the others, where cifar10_full has 250 times as much."""
+    for layer in net.layer:
+        if layer.name == "ip1":
+            layer.param[0].decay_mult = 1
+
+
+def frozen(mode: str) -> Callable[[Any], None]:
+    """Zeros stay zeros: ELTWISE one by one, GRPWISE whole filters and shapes."""
+
+    def edit(net: Any) -> None:
+        for layer in net.layer:
+            if layer.type in ("Convolution", "InnerProduct"):
+                layer.connectivity_mode = getattr(layer, f"DISCONNECTED_{mode}")
+
+    return edit
+
+
+SPARSER = "base_lr: 1e-3 lr_policy: 'fixed' stepvalue: 999 max_iter: 1000 prune_threshold: 1e-4"
+SPARSE = (
+    sparse(
+        "groups",
+        "group lasso",
+        "force-pca",
+        f"{SPARSER} weight_decay: 0 breadth_decay: 0.01 kernel_shape_decay: 0.01",
+        grouped,
+    ),
+    sparse("groups-tuned", "group lasso, fine-tuned", "groups", "", frozen("GRPWISE")),
+    sparse(
+        "connections",
+        "connection pruning",
+        "force-pca",
+        f'{SPARSER} regularization_type: "L1" weight_decay: 2e-3',
+        even_decay,
+    ),
+    sparse("connections-tuned", "connection pruning, fine-tuned", "connections", "", frozen("ELTWISE")),
+)
+
+NETWORK = Network(
+    "convnet",
+    (*BASELINES, *SWEEP, *SCALER, *RIVALS, *TRUNKS, *BRANCHES, *DECOMPOSED, *SPARSE),
+    published_cifar10,
+    made_up_cifar10,
+    "accuracy",
+    CIFAR10,
+)
 
 if __name__ == "__main__":
     sys.exit(main(NETWORK))

@@ -90,7 +90,7 @@ def test_settings_replace_the_fields_of_the_solver_file():
     step = Step("a", "b", "c", "solver_short.prototxt", "base_lr: 0.5 stepvalue: 7", seed=3)
     param = runner.solver(step)
     assert (param.base_lr, list(param.stepvalue), param.random_seed) == (0.5, [7], 3)
-    assert param.momentum == pytest.approx(0.9) and param.max_iter == 4000
+    assert param.momentum == pytest.approx(0.9) and param.max_iter == 3000
 
 
 def test_missing_data_and_models_are_named_with_their_options(tmp_path, capsys):
