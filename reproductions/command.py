@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import caffe_compat as cc
-from reproductions.measures import record
+from reproductions.measures import keep_checkpoint, record
 from reproductions.runner import Runner
 from reproductions.runs import RESULTS
 from reproductions.steps import Network, Place
@@ -39,6 +39,10 @@ def run(network: Network, arguments: argparse.Namespace, work: Path) -> None:
         for step in steps:
             print(f"{step.name:<28} {runner.state(step):<12} {step.experiment}: {step.method}. {step.note}".rstrip())
         return
+    if arguments.checkpoint:
+        for step in steps:
+            print(f"{step.name}: kept in {keep_checkpoint(runner, step)}")
+        return
     if not arguments.record:
         for step in steps:
             print(f"{step.name}: {runner.state(step)}", flush=True)
@@ -65,6 +69,11 @@ def parser(network: Network) -> argparse.ArgumentParser:
         "--record",
         action="store_true",
         help=f"train nothing; write reproductions/{RESULTS.name}/{network.name}.csv and the logs",
+    )
+    made.add_argument(
+        "--checkpoint",
+        action="store_true",
+        help="train nothing; keep the newest snapshot of --only STEP in checkpoints/",
     )
     made.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto", help="auto: a GPU if there is one")
     made.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as torch chooses)")

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,10 +21,11 @@ import torch
 
 import caffe_compat as cc
 from reproductions.record import LOGS, keep_log, processor, record_run
-from reproductions.runner import KEEP, PREFIX, Runner, cheaper_ranks
+from reproductions.runner import KEEP, PREFIX, Runner, cheaper_ranks, newest_state
 from reproductions.runs import HERE, RESULTS, Run
-from reproductions.steps import Step
+from reproductions.steps import Step, StepError
 
+LOG_FILES = ("log", f"{PREFIX}.jsonl")
 FORCES = {"Degradation": "l2", "Constant": "l1"}
 
 
@@ -184,16 +186,35 @@ def seconds(events: list[dict[str, Any]]) -> float:
 
 def keep_logs(runner: Runner, step: Step, logs: Path) -> str:
     """Copy the log and the JSON lines into the folder `logs`, without places of the machine; the path of the latter."""
-    folder, name = runner.folder(step), f"{runner.network.name}-{step.name}"
+    name, kept = f"{runner.network.name}-{step.name}", ""
+    for source in LOG_FILES:
+        clean = runner.folder(step) / f".clean.{source}"
+        clean.write_text(cleaned(runner, runner.folder(step) / source), encoding="utf-8")
+        kept = keep_log(clean, f"{name}.{'jsonl' if source.endswith('jsonl') else 'log'}", logs)
+    return kept
+
+
+def cleaned(runner: Runner, source: Path) -> str:
+    """The text of a log without places of the machine."""
+    text = source.read_text(encoding="utf-8")
     places = {str(runner.place.models.resolve()): "MODELS"} if runner.place.models else {}
     places |= {str(runner.place.work.resolve()): "WORK", str(HERE.parent): ".", str(Path(sys.executable).parent): ""}
-    kept = ""
-    for source, suffix in ((folder / "log", "log"), (folder / f"{PREFIX}.jsonl", "jsonl")):
-        text = source.read_text(encoding="utf-8")
-        for place, word in places.items():
-            text = text.replace(place + os.sep, word + "/" if word else "")
-        text = re.sub(r'(?<=[\s"])/[\w./-]+/', "", text)  # other folders of the machine
-        clean = folder / f".clean.{suffix}"
-        clean.write_text(text, encoding="utf-8")
-        kept = keep_log(clean, f"{name}.{suffix}", logs)
+    for place, word in places.items():
+        text = text.replace(place + os.sep, word + "/" if word else "")
+    return re.sub(r'(?<=[\s"])/[\w./-]+/', "", text)  # other folders of the machine
+
+
+def keep_checkpoint(runner: Runner, step: Step) -> Path:
+    """Copy the newest snapshot of an unfinished step, and its log so far, to where `Runner.prepare` finds them."""
+    state = newest_state(runner.folder(step))
+    if state is None or runner.is_done(step):
+        raise StepError(f"{step.name}: is {runner.state(step)}; a checkpoint is kept of a step that is under way")
+    kept = runner.checkpoint(step)
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    for path in (state, state.with_name(f"{state.name}.json"), runner.weights_at(step, runner.reached(step))):
+        shutil.copy(path, kept)
+    for name in LOG_FILES:
+        (kept / name).write_text(cleaned(runner, runner.folder(step) / name), encoding="utf-8")
+    shutil.copy(runner.folder(step) / "commit", kept)
     return kept

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -51,12 +52,20 @@ class Runner:
 
     def weights(self, step: Step) -> Path:
         """The file that the finished step leaves."""
-        return self.folder(step) / f"{PREFIX}_iter_{self.iterations(step)}{self.ending}"
+        return self.weights_at(step, self.iterations(step))
+
+    def weights_at(self, step: Step, iteration: int) -> Path:
+        """The file of the step's snapshot at an iteration."""
+        return self.folder(step) / f"{PREFIX}_iter_{iteration}{self.ending}"
 
     @property
     def ending(self) -> str:
         """What names of weights end in."""
         return f".caffemodel{self.network.suffix}"
+
+    def checkpoint(self, step: Step) -> Path:
+        """Where the project keeps a snapshot of a long step, from which it goes on anywhere."""
+        return self.network.folder / "checkpoints" / step.name
 
     def is_done(self, step: Step) -> bool:
         return self.weights(step).exists()
@@ -98,6 +107,8 @@ class Runner:
         if solver.exists() and self.reached(step) and cc.read_solver(solver) != wanted:
             raise StepError(f"{folder}: holds a run of other settings; remove it, or give another --work")
         self.link_data(folder, step.seed)
+        if not self.place.smoke and not newest_state(folder) and self.checkpoint(step).exists():
+            shutil.copytree(self.checkpoint(step), folder, dirs_exist_ok=True)
         if not (folder / "commit").exists():
             (folder / "commit").write_text(commit() + "\n", encoding="utf-8")
         if not (folder / "train_test.prototxt").exists():
@@ -149,9 +160,9 @@ class Runner:
         """The weights that the step starts from, before any decomposition."""
         if not step.start.startswith(PUBLIC):
             name, _, iteration = step.start.partition("@")
-            last = self.weights(self.network.step(name))
-            at = iteration if iteration and not self.place.smoke else str(self.iterations(self.network.step(name)))
-            return last.with_name(f"{PREFIX}_iter_{at}{self.ending}")
+            before = self.network.step(name)
+            at = int(iteration) if iteration and not self.place.smoke else self.iterations(before)
+            return self.weights_at(before, at)
         if self.place.smoke:
             return self.made_up_weights()
         if self.place.models is None:

@@ -54,15 +54,32 @@ def trunk(method: str, decay: str, length: int = 12000, seed: int = 1, **more: A
     return Step(name, "trunk", method, solver, settings, REAL, seed=seed, options=BF16, keep_last=99, **more)
 
 
-def branch(of: Step, at: int, experiment: str = "branch", **more: Any) -> Step:
-    """The learning rate falls, without force: 3,000 iterations at a tenth, 1,000 at a hundredth."""
-    name = f"{of.name.removeprefix('trunk-')}-from{at}"
-    more = {"note": f"{at:,} iterations with force, 4,000 without it as the learning rate falls; bf16", **more}
+def branch(of: Step, at: int, force: str = "", **more: Any) -> Step:
+    """The learning rate falls after `at` iterations of a trunk: 3,000 at a tenth, 1,000 at a hundredth.
+
+    force: its strength in the branch too; "" for none.
+    """
+    name = f"{of.name.removeprefix('trunk-')}-from{at}" + ("-forced" if force else "")
+    settings = f'force_type: "{FORCES[of.method]}" force_decay: {force}' if force else ""
+    what = "with" if force else "without"
+    note = f"{at:,} iterations with force, then 4,000 {what} it as the learning rate falls; precision bf16"
+    method = f"{of.method} to {at:,}" + (", force on" if force else "")
+    more = {"note": note, "options": BF16, "paper": (f"Table 2: ConvNet {of.method}",), **more}
     start = f"{of.name}@{at}"
-    return Step(name, experiment, of.method, "solver_branch.prototxt", "", start, seed=of.seed, options=BF16, **more)
+    return Step(name, "branch", method, "solver_branch.prototxt", settings, start, seed=of.seed, **more)
 
 
 BASELINES = (
+    Step(
+        "public",
+        "baseline",
+        "public model",
+        "solver_short.prototxt",
+        "max_iter: 0 snapshot: 0",
+        REAL,
+        note="the public cifar10_full that the shortened runs start from, as it is",
+        paper=("Table 1: ConvNet scaler 0 (baseline)", "Table 2: ConvNet none"),
+    ),
     Step(
         "baseline-seed1",
         "baseline",
@@ -113,9 +130,14 @@ RIVALS = (
         "rank_pruning_interval: 250 rank_pruning_keep: 0.98",
     ),
 )
-TRUNKS = (trunk("l2", "6.5e-4"), trunk("l1", "8e-4"))
-BRANCHES = (branch(TRUNKS[0], 9000), branch(TRUNKS[1], 7500))
-CHOSEN = BRANCHES[0].name  # the net with force that is decomposed, and whose ranks all decompositions share
+TRUNKS = (trunk("l2", "6.5e-4", 11000), trunk("l1", "8e-4", 8500), trunk("l2", "4.5e-4", 30000))
+BRANCHES = (
+    branch(TRUNKS[1], 8500),
+    branch(TRUNKS[1], 8250, "8e-4"),
+    branch(TRUNKS[0], 11000),
+    branch(TRUNKS[0], 10750, "6.5e-4"),
+)
+CHOSEN = BRANCHES[2].name  # the net with force that is decomposed, and whose ranks all decompositions share
 
 
 def decomposed(start: str, method: str, seed: int = 1, paper: tuple[str, ...] = ()) -> Step:

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import shutil
+from contextlib import redirect_stderr
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -13,6 +16,7 @@ from caffe_compat.data.datum import parse_datum
 from caffe_compat.data.lmdb import LMDB
 from reproductions.command import main
 from reproductions.datasets import shuffle_database
+from reproductions.measures import keep_checkpoint, record
 from reproductions.runner import Runner, newest_state, working_in
 from reproductions.runs import read_runs
 from reproductions.steps import Place, Step, StepError
@@ -74,6 +78,23 @@ def test_an_interrupted_step_goes_on_from_its_newest_snapshot(tmp_path):
     assert [event["resume"] for event in starts if event["event"] == "start"] == [None, state.name]
 
 
+def test_a_checkpoint_lets_another_place_go_on(tmp_path):
+    network = replace(NETWORKS["lenet"], name=str(tmp_path / "net"))  # an absolute name is a folder outside the project
+    shutil.copytree(NETWORKS["lenet"].folder, network.folder, ignore=shutil.ignore_patterns("run"))
+    step = network.step("baseline-seed1")
+    first, second = (Runner(network, Place(tmp_path / name, smoke=name == "a")) for name in "ab")
+    with pytest.raises(StepError, match="is to do; a checkpoint is kept of a step that is under way"):
+        keep_checkpoint(first, step)
+    first.prepare(step)
+    with working_in(first.folder(step)), open("log", "w") as log, redirect_stderr(log):
+        assert solve(["solve", "solver.prototxt", "--max-iter", "1"]) == 0
+    kept = keep_checkpoint(first, step)
+    assert str(tmp_path) not in (kept / "run.jsonl").read_text() + (kept / "log").read_text()
+    shutil.copytree(first.data_folder(1), tmp_path / "b" / "data")
+    second.prepare(step)
+    assert second.state(step) == "at 1"
+
+
 def test_a_folder_with_other_settings_is_refused(tmp_path):
     network = NETWORKS["lenet"]
     runner = Runner(network, Place(tmp_path, smoke=True))
@@ -118,8 +139,6 @@ def test_list_says_how_far_each_step_is(tmp_path, capsys):
 
 
 def test_unfinished_steps_stand_with_the_command_that_finishes_them(tmp_path):
-    from reproductions.measures import record
-
     network = NETWORKS["resnet20"]
     record(Runner(network, Place(tmp_path)), [network.step("none")], tmp_path)
     with (tmp_path / "results" / "resnet20.csv").open() as file:
