@@ -45,20 +45,35 @@ def record(runner: Runner, steps: Iterable[Step], root: Path = HERE) -> None:
 
 def unfinished_run(runner: Runner, step: Step) -> Run:
     """The row of a step that is not finished: what it is to be, and the command that finishes it."""
-    param = runner.solver(step)
     return Run(
         network=runner.network.name,
         experiment=step.experiment,
         method=step.method,
-        force_decay=float(f"{param.force_decay:.6g}"),
+        force_decay=strength(runner, step),
         seed=step.seed,
-        iterations=param.max_iter,
+        iterations=in_all(runner, step),
         status="unfinished",
         finish=command(runner, step),
         command=command(runner, step),
         paper=step.paper,
         note=f"{step.note}; at iteration {runner.reached(step)}".lstrip("; "),
     )
+
+
+def strength(runner: Runner, step: Step) -> float:
+    """force_decay of the step, or where it has none, of the step that it starts from."""
+    own = float(f"{runner.solver(step).force_decay:.6g}")
+    before = runner.before(step)
+    return own or (strength(runner, before) if before else 0.0)
+
+
+def in_all(runner: Runner, step: Step) -> int:
+    """Iterations of the step and of those before it, up to where each begins."""
+    before, at = runner.before(step), step.start.partition("@")[2]
+    if before is None:
+        return runner.iterations(step)
+    skipped = runner.iterations(before) - int(at) if at and not runner.place.smoke else 0
+    return runner.iterations(step) + in_all(runner, before) - skipped
 
 
 def finished_run(runner: Runner, step: Step, logs: Path) -> Run:

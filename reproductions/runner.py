@@ -85,10 +85,16 @@ class Runner:
         """Whether the step, or one that it needs, starts from a public model."""
         return step.start.startswith(PUBLIC) or any(map(self.is_public, self.needs(step)))
 
+    def before(self, step: Step) -> Step | None:
+        """The step that this one starts from."""
+        if not step.start or step.start.startswith(PUBLIC):
+            return None
+        return self.network.step(step.start.partition("@")[0])
+
     def needs(self, step: Step) -> list[Step]:
         """The steps that must be finished first."""
-        names = [step.start.partition("@")[0], step.low_rank.ranks_of if step.low_rank else ""]
-        return [self.network.step(name) for name in names if name and not name.startswith(PUBLIC)]
+        owner = step.low_rank.ranks_of if step.low_rank else ""
+        return [each for each in (self.before(step), self.network.step(owner) if owner else None) if each]
 
     def do(self, step: Step) -> None:
         """Finish the step, and first those that it needs."""
@@ -141,9 +147,8 @@ class Runner:
 
     def source_net(self, step: Step) -> Any:
         """The net of the step that this one starts from, else the network's own."""
-        if not step.start or step.start.startswith(PUBLIC):
-            return self.network_net()
-        return cc.read_net(self.folder(self.network.step(step.start.partition("@")[0])) / "train_test.prototxt")
+        before = self.before(step)
+        return cc.read_net(self.folder(before) / "train_test.prototxt") if before else self.network_net()
 
     def chosen_ranks(self, step: Step, dense: cc.Model) -> dict[str, Any]:
         """The ranks of a decomposing step, of layers that become cheaper by it."""
@@ -158,11 +163,9 @@ class Runner:
 
     def start_weights(self, step: Step) -> Path:
         """The weights that the step starts from, before any decomposition."""
-        if not step.start.startswith(PUBLIC):
-            name, _, iteration = step.start.partition("@")
-            before = self.network.step(name)
-            at = int(iteration) if iteration and not self.place.smoke else self.iterations(before)
-            return self.weights_at(before, at)
+        before, at = self.before(step), step.start.partition("@")[2]
+        if before is not None:
+            return self.weights_at(before, int(at) if at and not self.place.smoke else self.iterations(before))
         if self.place.smoke:
             return self.made_up_weights()
         if self.place.models is None:

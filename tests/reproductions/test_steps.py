@@ -16,7 +16,7 @@ from caffe_compat.data.datum import parse_datum
 from caffe_compat.data.lmdb import LMDB
 from reproductions.command import main
 from reproductions.datasets import shuffle_database
-from reproductions.measures import keep_checkpoint, record
+from reproductions.measures import keep_checkpoint, record, unfinished_run
 from reproductions.runner import Runner, newest_state, working_in
 from reproductions.runs import read_runs
 from reproductions.steps import Place, Step, StepError
@@ -76,6 +76,14 @@ def test_an_interrupted_step_goes_on_from_its_newest_snapshot(tmp_path):
     runner.do(step)
     starts = [json.loads(line) for line in (tmp_path / step.name / "run.jsonl").read_text().splitlines()]
     assert [event["resume"] for event in starts if event["event"] == "start"] == [None, state.name]
+
+
+def test_a_branch_counts_the_force_and_the_iterations_of_its_trunk():
+    network = NETWORKS["convnet"]
+    run = unfinished_run(Runner(network, Place(network.folder)), network.step("l1-8e-4-from8250-forced"))
+    assert (run.iterations, run.force_decay) == (8250 + 4000, 8e-4)
+    run = unfinished_run(Runner(network, Place(network.folder)), network.step("l2-6.5e-4-from11000"))
+    assert (run.iterations, run.force_decay) == (11000 + 4000, 6.5e-4)
 
 
 def test_a_checkpoint_lets_another_place_go_on(tmp_path):
