@@ -26,12 +26,16 @@ def panels(curves: Curves) -> list[Panel]:
 
 
 def plot_curves(curves: Curves, path: Path, title: str = "") -> Path:
-    """Draw `panels` into the file `path`, by its suffix; CaffeCompatError without matplotlib or for another suffix."""
+    """`draw` what `panels` finds."""
+    return draw(panels(curves), path, title)
+
+
+def draw(found: list[Panel], path: Path, title: str = "") -> Path:
+    """Draw panels into the file `path`, by its suffix; CaffeCompatError without matplotlib or for another suffix."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise cc.DataError("plots need the package matplotlib: pip install caffe_compat[plots]") from None
-    found = panels(curves)
     figure = Figure(figsize=(8, 2.6 * len(found)), layout="constrained")
     kinds = figure.canvas.get_supported_filetypes()
     if path.suffix[1:] not in kinds:

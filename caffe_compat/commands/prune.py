@@ -3,15 +3,18 @@
 caffe-compat prune SOLVER --weights W --keep 0.99 --method pca
 
 Every test_interval each X_lowrank layer is looked at; where fewer ranks keep enough of it, training goes on with the
-smaller net. A net without such layers is decomposed at full rank first. PREFIX.ranks has the ranks, a line a test.
+smaller net. A net without such layers is decomposed at full rank first. PREFIX.ranks has the ranks, a line a test, and
+where matplotlib is installed PREFIX.ranks.png shows them.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 
 import caffe_compat as cc
 from caffe_compat.commands.options import add_compat, add_device, add_weights, gpu_device, one_of, set_threads
+from caffe_compat.commands.plots import draw
 from caffe_compat.commands.shrink import watched
 from caffe_compat.commands.terminal import glog_lines
 
@@ -52,4 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     for layer, first, last in zip(made.layers, made.ranks[0], made.ranks[-1], strict=True):
         print(f"{layer}\t{first} -> {last}")
     print(f"Saved as {made.net} and {made.weights}")
+    if importlib.util.find_spec("matplotlib"):
+        curves = [
+            (layer, list(made.iterations), [float(rank) for rank in ranks])
+            for layer, ranks in zip(made.layers, made.ranks.T, strict=True)
+        ]
+        print(f"Ranks drawn in {draw([('rank', curves)], made.record.with_name(f'{made.record.name}.png'))}")
     return 0

@@ -4,8 +4,9 @@ caffe-compat shrink SOLVER --weights W --force l1 --keep 0.95 --out shrunk
 caffe-compat shrink SOLVER --weights W --force none --ranks 13,27,45 --fine-tune-iter 5000
 
 The folder of --out keeps every step: the net, forced.caffemodel, decomposed.prototxt, decomposed.caffemodel,
-finetuned.caffemodel. The same command finds the steps that are finished and goes on from the last snapshot of one that
-is not. Ctrl-C takes a snapshot and stops.
+finetuned.caffemodel, and what is deployed: deploy.prototxt, deploy.caffemodel and, with onnx installed, deploy.onnx.
+The same command finds the steps that are finished and goes on from the last snapshot of one that is not. Ctrl-C takes
+a snapshot and stops.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
             watched,
         )
     print(made)
+    if made.deployed:
+        print(f"To deploy: {', '.join(map(str, made.deployed))}")
     print(f"Saved as {made.net} and {made.weights}")
     return 0
 

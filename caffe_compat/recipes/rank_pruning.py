@@ -28,6 +28,7 @@ from caffe_compat.proto.files import find_file, write_atomically
 from caffe_compat.proto.model import Model, read_solver, write_model
 from caffe_compat.proto.text import format_text
 from caffe_compat.recipes.anchors import anchor
+from caffe_compat.recipes.one_net import take_net
 from caffe_compat.recipes.training import Around, Surroundings
 from caffe_compat.solver.log import JsonLinesLog
 from caffe_compat.solver.solver import Solver
@@ -42,13 +43,15 @@ LINEAR_MEMORY = ("SGD", "Nesterov")  # types whose history is a sum of gradients
 class Pruned:
     """What `prune_ranks` made: the files of the net, the names of its layers and its ranks after every test_interval.
 
-    ranks: int [tests, layers], also in PREFIX.ranks.
+    ranks: int [tests, layers], also in the file `record`, PREFIX.ranks. iterations: after which each row was taken.
     """
 
     net: Path
     weights: Path
     layers: tuple[str, ...]
     ranks: np.ndarray
+    record: Path
+    iterations: tuple[int, ...]
 
 
 def prune_ranks(
@@ -77,36 +80,45 @@ def prune_ranks(
     if param.test_interval < 1:
         raise SolverError(f"{solver}: test_interval is missing; ranks are looked at that often")
     run = _Run(param, Path(solver), weights, Surroundings(device, compat, around))
-    rows = []
+    rows: list[list[int]] = []
+    iterations: list[int] = []
+    record = Path(f"{param.snapshot_prefix}.ranks")
     while run.solver.iteration < param.max_iter:
         run.train(min(param.test_interval, param.max_iter - run.solver.iteration))
         if pruning_iter < 0 or run.solver.iteration <= pruning_iter:
             run.shrink(keep, method)
         rows.append(list(run.ranks.values()))
-        with write_atomically(f"{param.snapshot_prefix}.ranks") as temporary:
+        iterations.append(run.solver.iteration)
+        with write_atomically(record) as temporary:
             np.savetxt(temporary, np.array(rows, ndmin=2), fmt="%d")
-    return run.finish(np.array(rows, dtype=np.int64))
+    files = run.finish()
+    return Pruned(*files, tuple(run.ranks), np.array(rows, dtype=np.int64), record, tuple(iterations))
 
 
 class _Run:
     """One training run over several solvers, each with a net smaller than that of the one before."""
 
     def __init__(self, param: Any, path: Path, weights: Any, place: Surroundings) -> None:
-        if not param.HasField("net"):
-            raise SolverError(f"{path}: names no net; to prune ranks, one net for training and tests is wanted as net")
-        file = find_file(param.net, path.parent, named_by=str(path))
-        param.net = str(file)
         self.param, self.place, self.prefix = param, place, str(param.snapshot_prefix)
         self.journal = JsonLinesLog(f"{self.prefix}.jsonl")
-        self.net_path = file
+        self.net_path = self._net_file(path)
+        self.param.net = str(self.net_path)
         self.solver = place.solver(param, weights)
         self.solver.callbacks.append(self.journal)
-        self.folder = file.parent
+        self.folder = self.net_path.parent
         if not pairs(self.solver.net.param):
             model = self.solver.model()
             full = {name: bank.largest_rank for name, bank in banks(model).items()}
             logger.info("No layer is named X_lowrank: every Convolution is decomposed at full rank")
             self._continue(decompose(model, full), {})
+
+    def _net_file(self, path: Path) -> Path:
+        """The file of the net: the solver's own, or one that is written from what else it names."""
+        if self.param.HasField("net") and not (self.param.test_net or self.param.test_net_param):
+            return find_file(self.param.net, path.parent, named_by=str(path))
+        file = Path(f"{self.prefix}_net.prototxt")
+        write_model(Model(take_net(self.param, path, self.place.compat)), file)
+        return file
 
     @property
     def ranks(self) -> dict[str, int]:
@@ -134,13 +146,12 @@ class _Run:
         if mixings:
             self._continue(absorb(model, mixings), mixings)
 
-    def finish(self, ranks: np.ndarray) -> Pruned:
-        """Snapshot and test at the end; what was made."""
+    def finish(self) -> tuple[Path, Path]:
+        """Snapshot and test at the end; the files of the net and of its weights."""
         state = self.solver.snapshot()
         self.solver.test()
         self.journal.close()
-        weights = state.with_name(state.name.replace(".solverstate", ".caffemodel"))
-        return Pruned(self.net_path, weights, tuple(self.ranks), ranks)
+        return self.net_path, state.with_name(state.name.replace(".solverstate", ".caffemodel"))
 
     def _continue(self, model: Model, mixings: Mapping[str, np.ndarray]) -> None:
         """Write `model` and go on with it where the solver of now stands."""

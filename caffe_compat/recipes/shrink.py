@@ -23,11 +23,13 @@ from caffe_compat.decompose.ranks import ranks_by_energy, ranks_in_order
 from caffe_compat.decompose.rewrite import CHAINS, LOWRANK, decompose
 from caffe_compat.decompose.timing import compare_time
 from caffe_compat.errors import RankError, SolverError, WeightsError
-from caffe_compat.proto.files import find_file, write_atomically
-from caffe_compat.proto.model import Model, read_model, read_net, read_solver, write_model
+from caffe_compat.proto.files import write_atomically
+from caffe_compat.proto.model import Model, read_model, read_solver, write_model
+from caffe_compat.proto.schema import SolverParameter
 from caffe_compat.proto.text import format_text
 from caffe_compat.proto.upgrade import upgrade_solver
-from caffe_compat.recipes.anchors import anchor
+from caffe_compat.recipes.deployment import write_deployed
+from caffe_compat.recipes.one_net import take_net
 from caffe_compat.recipes.records import Records, fingerprint
 from caffe_compat.recipes.stages import Stage, measure_stage, stage_table, timed_net
 from caffe_compat.recipes.training import Around, Surroundings
@@ -35,8 +37,7 @@ from caffe_compat.recipes.training import Around, Surroundings
 logger = logging.getLogger(__name__)
 
 ROUNDS = 9  # forward passes of each net that are timed
-STEPS = ("start", "forced", "decomposed", "finetuned", "timed")
-OTHER_NETS = ("net_param", "train_net", "train_net_param", "test_net", "test_net_param")
+STEPS = ("start", "forced", "decomposed", "finetuned", "timed", "deployed")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Shrunk:
     """What `shrink` made. print() gives the table of its stages.
 
     net, weights: the files of the last stage. keep: the share of energy that the ranks of dense nets are counted at.
+    deployed: the files to deploy, a prototxt, its caffemodel and ONNX, as far as they could be written.
     """
 
     net: Path
@@ -52,6 +54,7 @@ class Shrunk:
     keep: float
     device: str
     threads: int
+    deployed: tuple[Path, ...] = ()
 
     def model(self) -> Model:
         """The last stage's net and weights, read back."""
@@ -79,7 +82,7 @@ def shrink(
     compat: str = "bvlc",
     around: Around = nullcontext,
 ) -> Shrunk:
-    """Train the net of `solver` with force, decompose it, fine-tune it, and measure it before and after each step.
+    """Train the net of `solver` with force, decompose it, fine-tune it, measure it at each step, and deploy it.
 
     weights: files to start from, or none to start from the fillers. force, force_decay, force_layers, max_iter: as in
     Solver; force "none" decomposes the weights as they are. keep: share of energy; a layer whose rank is not below
@@ -89,7 +92,7 @@ def shrink(
     In the folder `out` every step leaves its files and a record: the same call finds what is finished, and goes on
     from the last snapshot of what is not. SolverError where the records are of another call.
     """
-    param, net = _read(solver)
+    param, net = _read(solver, compat)
     options = {"force": force, "force_decay": force_decay, "force_layers": force_layers, "max_iter": max_iter}
     choice = Choice(keep, ranks, method, inner_product, tuple(except_layers))
     recipe = _Recipe(param, net, weights, Path(out), Surroundings(device, compat, around), choice)
@@ -110,7 +113,7 @@ def shrink(
     stages += [replace(stage, seconds=tuple(timed["decomposed"])) for stage in small]
     folder, last = Path(out), "decomposed" if fine_tune_iter == 0 else "finetuned"
     made = folder / "decomposed.prototxt", folder / f"{last}.caffemodel"
-    return Shrunk(*made, tuple(stages), keep, timed["device"], timed["threads"])
+    return Shrunk(*made, tuple(stages), keep, timed["device"], timed["threads"], recipe.deploy(last))
 
 
 @dataclass(frozen=True)
@@ -232,6 +235,16 @@ class _Recipe:
             self.records.finish("timed", facts)
         return facts
 
+    def deploy(self, source: str) -> tuple[Path, ...]:
+        """The files to deploy of the decomposed net with the weights of the step `source`."""
+        facts = self.records.begin("deployed", self.settings)
+        if facts is None:
+            model = read_model(self.folder / "decomposed.prototxt", self.folder / f"{source}.caffemodel")
+            files = write_deployed(model, self.folder, self.place.compat)
+            facts = {"files": [file.name for file in files]}
+            self.records.finish("deployed", facts)
+        return tuple(self.folder / name for name in facts["files"])
+
     def _with_ranks(self, facts: Mapping[str, Any], source: str) -> Stage:
         """A dense stage with the ranks that its weights need."""
         model = read_model(self.folder / "net.prototxt", self.folder / f"{source}.caffemodel")
@@ -261,18 +274,12 @@ class _Recipe:
         return facts
 
 
-def _read(solver: Any) -> tuple[Any, Any]:
-    """Copies of a solver (a path or a message) and of its net, whose data is found from elsewhere too."""
+def _read(solver: Any, compat: str) -> tuple[Any, Any]:
+    """Copies of a solver (a path or a message), without its nets, and of the one net that they make."""
     path = Path(solver) if isinstance(solver, (str, os.PathLike)) else None
-    param = read_solver(path) if path else upgrade_solver(solver)
-    given = {field.name for field, _ in param.ListFields()} & {"net", *OTHER_NETS}
-    if given != {"net"}:
-        found = " and ".join(sorted(given)) or "none"
-        raise SolverError(f"{path or 'the solver'}: to shrink, one net for training and tests is wanted; found {found}")
-    file = find_file(param.net, path.parent if path else None, named_by=str(path or "the solver"))
-    own = type(param)()
-    own.CopyFrom(param)
-    return own, anchor(read_net(file), file.parent)
+    own = SolverParameter()
+    own.CopyFrom(read_solver(path) if path else upgrade_solver(solver))
+    return own, take_net(own, path, compat)
 
 
 def _weights_files(weights: Any) -> list[Path]:

@@ -1,5 +1,7 @@
 """`caffe-compat prune` trains with ranks that shrink, and tells the first and the last."""
 
+import importlib.util
+
 import caffe_compat as cc
 from caffe_compat.commands import main
 from tests.solver.conftest import one_thread
@@ -13,3 +15,6 @@ def test_ranks_and_files_are_told(problem, capsys):
     assert [line.split("\t")[0] for line in lines[:2]] == ["conv1_lowrank", "conv2_lowrank"]
     net, weights = lines[2].removeprefix("Saved as ").split(" and ")
     assert cc.read_model(net, weights).weights
+    if importlib.util.find_spec("matplotlib"):
+        assert lines[3] == "Ranks drawn in small.ranks.png"
+        assert (problem.folder / "small.ranks.png").read_bytes().startswith(b"\x89PNG")

@@ -14,6 +14,7 @@ def test_the_table_and_the_files_are_told(problem, capsys):
     assert main(words.split()) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("stage")
+    assert lines[-2].startswith("To deploy: small/deploy.prototxt, small/deploy.caffemodel")
     assert lines[-1] == "Saved as small/decomposed.prototxt and small/finetuned.caffemodel"
     assert cc.read_model("small/decomposed.prototxt", "small/finetuned.caffemodel").weights
 

@@ -80,6 +80,15 @@ def test_iterations_go_on_over_all_nets(run, problem):
     assert solver.net.layers["data"].cursor == straight.net.layers["data"].cursor
 
 
+def test_a_net_in_the_solver_loses_the_same_ranks(run, problem):
+    problem.edit(
+        "solver.prototxt", 'net: "net.prototxt"', f"net_param {{ {(problem.folder / 'net.prototxt').read_text()} }}"
+    )
+    again = cc.prune_ranks("solver.prototxt", keep=0.7)
+    np.testing.assert_array_equal(again.ranks, run.ranks)
+    assert again.iterations == run.iterations == (10, 20)
+
+
 def test_after_pruning_iter_ranks_stay(problem):
     made = cc.prune_ranks("solver.prototxt", keep=0.5, pruning_iter=0)
     assert made.ranks.tolist() == [[6, 5], [6, 5]]
@@ -124,7 +133,7 @@ def test_memory_that_is_no_sum_of_gradients_starts_anew_and_says_so(problem, cap
     "old, new, message",
     [
         ("test_interval: 10", "", "test_interval is missing"),
-        ('net: "net.prototxt"', 'train_net: "net.prototxt"', "names no net"),
+        ('net: "net.prototxt"', "", "one net to train is wanted"),
     ],
 )
 def test_a_solver_that_cannot_be_pruned_is_one_line(problem, old, new, message):

@@ -96,9 +96,11 @@ def test_a_run_that_was_stopped_goes_on_from_its_snapshot_to_the_same_weights(pr
 
 
 def test_another_rank_keeps_the_training_once_the_later_steps_are_removed(shrunk, problem):
-    with pytest.raises(cc.SolverError, match=r"keep 0.8, now keep is 0.7; .*remove decomposed\*, finetuned\*, timed\*"):
+    with pytest.raises(
+        cc.SolverError, match=r"keep 0.8, now keep is 0.7; .*remove decomposed\*, finetuned\*, timed\*, deployed\*"
+    ):
         cc.shrink("solver.prototxt", out="out", force="l1", keep=0.7, fine_tune_iter=9)
-    for step in ("decomposed", "finetuned", "timed"):
+    for step in ("decomposed", "finetuned", "timed", "deployed"):
         for path in (problem.folder / "out").glob(f"{step}*"):
             path.unlink()
     made = cc.shrink("solver.prototxt", out="out", force="l1", keep=0.7, fine_tune_iter=9)
@@ -141,7 +143,48 @@ def test_what_cannot_be_done_is_one_line(problem, options, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_solver_with_other_nets_for_tests_is_refused(problem):
-    problem.edit("solver.prototxt", 'net: "net.prototxt"', 'train_net: "net.prototxt" test_net: "net.prototxt"')
-    with pytest.raises(cc.SolverError, match="one net for training and tests is wanted; found test_net and train_net"):
+def test_what_is_deployed_computes_what_the_last_stage_does(shrunk, problem):
+    names = [path.name for path in shrunk.deployed]
+    assert names[:2] == ["deploy.prototxt", "deploy.caffemodel"]
+    images = np.random.default_rng(0).standard_normal((10, 1, 8, 8)).astype(np.float32)
+    small = shrunk.model()
+    scores = cc.Net(small).blobs(data=images, label=np.zeros(10, np.float32))["ip1"].detach().numpy()
+    deployed = cc.Net(cc.read_model(*shrunk.deployed[:2]), input_shapes={"data": (10, 1, 8, 8)})
+    found = deployed(data=images)["prob"].detach().numpy()
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(found, powers / powers.sum(axis=1, keepdims=True), rtol=1e-5, atol=1e-7)
+    if len(names) == 3:
+        assert max(cc.check_onnx(shrunk.deployed[2], cc.read_model(*shrunk.deployed[:2])).values()) < 1e-5
+
+
+def scores(made):
+    return made.stages[-1].scores
+
+
+def test_nets_given_in_the_solver_or_apart_for_tests_shrink_as_one_net_does(shrunk, problem):
+    net = (problem.folder / "net.prototxt").read_text()
+    apart = 'train_net: "train.prototxt" test_net: "test.prototxt"'
+    rule = " include { phase: TEST }"
+    layers = [line for line in net.replace(rule, "").splitlines() if "Accuracy" not in line]
+    problem.write("train.prototxt", "\n".join(layers))
+    problem.write("test.prototxt", net.replace(rule, "").replace('weight_filler { type: "xavier" }', ""))
+    for folder, fields in (("apart", apart), ("inside", f"net_param {{ {net} }}")):
+        problem.write("other.prototxt", (problem.folder / "solver.prototxt").read_text().replace(
+            'net: "net.prototxt"', fields))  # fmt: skip
+        made = cc.shrink("other.prototxt", out=folder, force="l1", keep=0.8, fine_tune_iter=9)
+        assert made.model().net == shrunk.model().net
+        assert scores(made) == scores(shrunk)
+
+
+@pytest.mark.parametrize(
+    "fields, found",
+    [
+        ("", "found none"),
+        ('train_net: "net.prototxt"' + 2 * ' test_net: "net.prototxt"', "found 1 train_net and 2 test_net"),
+        ('net: "net.prototxt" test_net: "net.prototxt"', "net and test_net: give train_net and test_net"),
+    ],
+)  # fmt: skip
+def test_a_solver_with_no_net_or_with_several_is_refused(problem, fields, found):
+    problem.edit("solver.prototxt", 'net: "net.prototxt"', fields)
+    with pytest.raises(cc.SolverError, match=found):
         cc.shrink("solver.prototxt", out="out", force="l1")
