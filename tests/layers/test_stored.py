@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import lmdb
 import numpy as np
+import plyvel
 import pytest
 import torch
 
@@ -74,6 +75,27 @@ def test_a_leveldb_whose_records_are_all_in_the_log_is_read(in_formats):
     expected = np.load("data/data_raw_leveldb.npz")["batches_data"][0]
     layer = layer_of(data_layer("db/raw_fresh_leveldb", batch=16, backend="LEVELDB"))
     np.testing.assert_array_equal(layer.next_batch()[0].numpy(), expected)
+
+
+def test_a_leveldb_that_another_program_has_open_is_read(tmp_path, in_formats):
+    expected = np.load("data/data_raw_leveldb.npz")["batches_data"][0]
+    shutil.copytree("db/raw_leveldb", tmp_path / "db")
+    locked = plyvel.DB(str(tmp_path / "db"))
+    layer = layer_of(data_layer(tmp_path / "db", batch=16, backend="LEVELDB"))
+    np.testing.assert_array_equal(layer.next_batch()[0].numpy(), expected)
+    layer.close()
+    locked.close()
+
+
+def test_the_depth_of_the_prefetch_queue_is_logged(tmp_path, caplog):
+    made_set(tmp_path / "db")
+    caplog.set_level("INFO")
+    for depth, fields in ((4, ""), (7, "prefetch: 7")):  # 4 is Caffe's default
+        caplog.clear()
+        layer = layer_of(data_layer(tmp_path / "db").replace("batch_size", f"{fields} batch_size"))
+        layer.next_batch()
+        layer.close()
+        assert f"layer 'd': up to {depth} batches are made ahead" in caplog.text
 
 
 def data_layer(source, batch=4, backend="LMDB", transform=""):
