@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reproductions.comparison import Group, Line, Ours, error
 from reproductions.report.facts import Facts
@@ -13,53 +13,68 @@ from reproductions.runs import Run
 
 WORST = 45.0  # percent of error above which a net is not drawn to scale
 ZEROS = ("zeros", "zero filters", "zero columns")
+Bars = tuple[float | None, float | None, float | None]
 # Bars of one layer: what is shown, its series, its style.
 BARS = (("paper, CPU", 0, "hollow"), ("by multiply-adds", 3, ""), ("ours, CPU", 1, ""))
 
 
 def speedups(facts: Facts) -> Figure | None:
-    """Tables 4 and 6: how much faster convolutions are at given ranks."""
+    """Tables 4 and 6, and VGG16: how much faster convolutions are at given ranks."""
     tables = facts.tables()
     lines = [line for source in ("Table 4", "Table 6") for line in tables.get(source, []) if answered(line)]
-    if not lines:
+    found = {f"{line.cells[0].published.source}, {line.row}": paper_bars(line) for line in lines}
+    for group in facts.finished("vgg16", "speed"):
+        found[f"VGG16, {group.first.method}"] = our_bars(group)
+    if not found:
         return None
-    pictures, rows = [], []
-    for line in lines:
-        source = line.cells[0].published.source
-        cells = [cell for cell in line.cells if cell.published.metric == "CPU speedup"]
-        names = [cell.published.layer.replace("all convolutions", "all") for cell in cells]
-        bars = [bar_values(line, cell.published.layer) for cell in cells]
-        highest = max(value for values in bars for value in values if value)
-        title = f"{source}, {line.row}: speedups on a CPU"
-        axes = Axis("", -0.6, len(names) - 0.4, names=names), Axis("times", 0, 1.1 * highest)
-        plot = Plot(
-            title, "Paper, theory and ours, layer by layer.", *axes, height=240, heading=f"{source}, {line.row}"
-        )
-        for place, values in enumerate(bars):
-            for number, (value, (name, series, style)) in enumerate(zip(values, BARS, strict=True)):
-                if value is not None:
-                    plot.bar(place + 0.26 * (number - 1), 0.24, value, series, f"{name}: {value:.2f} times", style)
-            rows.append((f"{source}, {line.row}", names[place], *(f"{value:.2f}" if value else "" for value in values)))
-        pictures.append(plot.svg())
-    caption = (
-        "Dense time over decomposed time of the convolutions alone. What ranks were taken stands below each table."
+    rows = tuple(
+        (name, layer, *(f"{value:.2f}" if value else "" for value in values))
+        for name, bars in found.items()
+        for layer, values in bars.items()
     )
+    caption = "Dense time over decomposed time of the convolutions alone. What ranks were taken stands with the runs."
     head = ("row", "layer", *(name for name, _, _ in BARS))
-    entries = tuple((swatch_bar(series, style), name) for name, series, style in BARS)
-    return Figure(
-        "speedups", "AlexNet: speedups at published ranks", caption, tuple(pictures), entries, head, tuple(rows)
-    )
+    keys = tuple((swatch_bar(series, style), name) for name, series, style in BARS)
+    pictures = tuple(bar_plot(name, bars).svg() for name, bars in found.items())
+    return Figure("speedups", "Speedups at published ranks", caption, pictures, keys, head, rows)
+
+
+def bar_plot(heading: str, bars: Mapping[str, Bars]) -> Plot:
+    """The bars of every layer beside one another."""
+    names = [layer.replace("all convolutions", "all").removeprefix("conv") for layer in bars]
+    highest = max(value for values in bars.values() for value in values if value)
+    axes = Axis("convolution", -0.6, len(names) - 0.4, names=names), Axis("times", 0, 1.1 * highest)
+    words = "Paper, theory and ours, layer by layer."
+    plot = Plot(f"{heading}: speedups on a CPU", words, *axes, height=240, heading=heading)
+    for place, values in enumerate(bars.values()):
+        for number, (value, (name, series, style)) in enumerate(zip(values, BARS, strict=True)):
+            if value is not None:
+                plot.bar(place + 0.26 * (number - 1), 0.24, value, series, f"{name}: {value:.2f} times", style)
+    return plot
 
 
 def answered(line: Line) -> bool:
     return any(cell.ours for cell in line.cells if cell.published.metric == "CPU speedup")
 
 
-def bar_values(line: Line, layer: str) -> list[float | None]:
-    """The paper's speedup of a layer, that by multiply-adds, and ours."""
-    cell = next(c for c in line.cells if (c.published.metric, c.published.layer) == ("CPU speedup", layer))
-    theory = measure(cell.group, "theoretical speedup", layer) if cell.group else None
-    return [cell.published.value, theory.value if theory else None, cell.ours.value if cell.ours else None]
+def paper_bars(line: Line) -> dict[str, Bars]:
+    """{layer: the paper's speedup, that by multiply-adds, and ours}."""
+    found: dict[str, Bars] = {}
+    for cell in (cell for cell in line.cells if cell.published.metric == "CPU speedup"):
+        layer = cell.published.layer
+        theory = measure(cell.group, "theoretical speedup", layer) if cell.group else None
+        found[layer] = cell.published.value, theory.value if theory else None, cell.ours.value if cell.ours else None
+    return found
+
+
+def our_bars(group: Group) -> dict[str, Bars]:
+    """As `paper_bars`, of a run that the paper has no counterpart of."""
+    found: dict[str, Bars] = {}
+    for metric, layer in group.first.measures:
+        if metric == "CPU speedup":
+            theory, ours = measure(group, "theoretical speedup", layer), measure(group, metric, layer)
+            found[layer] = None, theory.value if theory else None, ours.value if ours else None
+    return found
 
 
 def energies(facts: Facts) -> Figure | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from reproductions.comparison import Cell, Group, Line, Ours
 from reproductions.runs import Run
 
-WIDEST = 9  # columns; a table with more is turned, one line a number
+WIDEST = 6  # columns; a table with more is turned, one line a number
+MOST = 9  # numbers that are listed in one cell
 DOUBT = {"restored": "†", "digitised": "‡", "derived": ""}  # how a number of the paper was read, where not from print
 STRUCTURE = "full rank"  # shown as the denominator of the rank
 
@@ -155,9 +156,9 @@ def run_row(run: Run) -> tuple[str, ...]:
         optional(run.error),
         optional(run.top5_error),
         optional(run.average_rank_ratio),
-        " ".join(ranks) if len(ranks) <= WIDEST else f"{len(ranks)} layers",
+        " ".join(ranks) if len(ranks) <= MOST else f"{len(ranks)} layers",
         f"{run.multiply_adds:,}" if run.multiply_adds else "",
-        "; ".join(measures) if len(measures) <= WIDEST else f"{len(measures)} numbers",
+        "; ".join(measures) if len(measures) <= MOST else f"{len(measures)} numbers",
         f"{run.seconds:,.0f}" if run.seconds and run.seconds >= 1 else "",
         run.commit,
         run.log,
