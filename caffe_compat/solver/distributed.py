@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import torch.distributed as dist
 
 from caffe_compat.errors import CaffeCompatError, SolverError
 from caffe_compat.layers.stored import StoredLayer
+from caffe_compat.solver.sidecar import Sidecar, generators, set_generators
 from caffe_compat.solver.snapshots import snapshot_paths
 from caffe_compat.solver.solver import Solver
 
@@ -30,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = timedelta(days=1)  # how long ranks wait for the root's tests; a rank that ends is noticed at once
 ACTIONS = ("stop", "snapshot")
+ROOT_ENDS = 2.0  # seconds in which the lock of a dead root is surely gone
 
 
 def process_count() -> int:
@@ -70,8 +73,11 @@ class DistributedSolver(Solver):
 
     Its options are the Solver's. The data layers that read stored records share them out; others give every rank the
     same. Requests of any rank hold for all, after the same iteration. With random_seed, rank r draws from
-    random_seed + r, as in Caffe; a resumed run draws dropout masks anew on all ranks but the root. A snapshot may be
-    resumed by another number of ranks: the side-car counts the batches of all ranks together.
+    random_seed + r, as in Caffe. A snapshot may be resumed by another number of ranks: the side-car counts the batches
+    of all ranks together; the random numbers of all but the root start anew then.
+
+    When a rank dies, the root writes a snapshot of the state before that iteration; where the root itself died, the
+    first other rank that finds the prefix free does. The ranks differ in BatchNorm's statistics alone.
     """
 
     _reads_each_loss = True  # for with it the gradients are averaged
@@ -80,6 +86,7 @@ class DistributedSolver(Solver):
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
         super().__init__(solver, *args, **{**options, "graph": False})  # gradients are averaged between the passes
         self._asked = set()  # until all ranks agree
+        self._rank_generators: list[dict[str, str]] = []  # of a snapshot being written
         self._share_data()
         for layer in self.net.layers.values():
             for blob in layer.blobs:
@@ -93,13 +100,31 @@ class DistributedSolver(Solver):
         return [] if self.rank else super().test()
 
     def snapshot(self, name: str | None = None) -> Path:
-        """Written by the root alone; the path on the other ranks too."""
-        name = name or f"iter_{self.iteration}"
-        return snapshot_paths(self.config, name)[1] if self.rank else super().snapshot(name)
+        """Written by the root alone; the path on the other ranks too.
 
-    def restore(self, path: str | os.PathLike[str]) -> None:
-        super().restore(path)
-        self._part_random_numbers(self.iteration)
+        Without a name, all ranks take part at once, and their random numbers are kept.
+        """
+        states: list[Any] = [None] * self.ranks
+        if name is None:
+            with suppress(RuntimeError):  # a rank has ended: the next iteration will tell
+                dist.all_gather_object(states, generators())
+                self._rank_generators = states[1:]
+        try:
+            name = name or f"iter_{self.iteration}"
+            return snapshot_paths(self.config, name)[1] if self.rank else super().snapshot(name)
+        finally:
+            self._rank_generators = []
+
+    def _extras(self) -> dict[str, Any]:
+        return {**super()._extras(), "rank_generators": self._rank_generators}
+
+    def _restore_extras(self, extras: Sidecar) -> None:
+        super()._restore_extras(extras)
+        kept = extras.rank_generators
+        if self.rank and len(kept) == self.ranks - 1:
+            set_generators(kept[self.rank - 1])
+        else:
+            self._part_random_numbers(self.iteration)
 
     def _combined(self, loss: float) -> float:
         """Average loss and gradients over the ranks, and agree on what was asked for."""
@@ -131,14 +156,25 @@ class DistributedSolver(Solver):
             tensor.grad = gradient.copy_(part.view(gradient.shape))
 
     def _deserted(self) -> str:
-        """What to say when another rank is gone, after keeping the state before this iteration."""
+        """What to say when another rank is gone, after one of those left has kept the state before this iteration."""
         message = f"iteration {self.iteration}: one of the {self.ranks} processes has ended, so the others stop"
-        if self.rank:
-            return message
-        for layer in self.net.layers.values():
-            if isinstance(layer, StoredLayer):
-                layer.seek(layer.cursor - self.config.iter_size)  # these batches were not learnt from
-        return f"{message}; resume from {super().snapshot()}, with any number of processes"
+        path = self._snapshot_alone() if self.rank == 0 or self._root_is_gone() else None
+        return f"{message}; resume from {path}, with any number of processes" if path else message
+
+    def _snapshot_alone(self) -> Path:
+        self._unread()
+        return super().snapshot(f"iter_{self.iteration}")
+
+    def _root_is_gone(self) -> bool:
+        """Whether the root died: its lock of the prefix went with it. False where another rank is first."""
+        state = snapshot_paths(self.config, f"iter_{self.iteration}")[1]
+        for _ in range(int(ROOT_ENDS / 0.1)):
+            try:
+                with super()._reserved():
+                    return not state.exists()
+            except SolverError:
+                time.sleep(0.1)
+        return False
 
     def _reserved(self) -> AbstractContextManager[None]:
         return nullcontext() if self.rank else super()._reserved()

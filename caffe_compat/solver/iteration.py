@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from caffe_compat.errors import SolverError
+from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam
 from caffe_compat.solver.config import SolverConfig
@@ -155,8 +156,15 @@ class Iterations:
         """What to say of a loss that is no number, after keeping the weights it came from if they still are numbers."""
         message = f"iteration {iteration}: the loss is {number(self._losses.last)}; lower base_lr, or look at the data"
         if all(bool(param.tensor.isfinite().all()) for param in self._params):
-            return f"{message}; the weights before it are in {self.snapshot()}"
+            self._unread()
+            return f"{message}; the weights before it are in {self.snapshot()}, from where its batch comes again"
         return f"{message}; the weights are no longer finite, go back to an earlier snapshot"
+
+    def _unread(self) -> None:
+        """Let the batches of this iteration come again: they were not learnt from."""
+        for layer in self.net.layers.values():
+            if isinstance(layer, SourceLayer) and not layer.fed:
+                layer.seek(max(0, layer.cursor - self.config.iter_size))
 
     def _combined(self, loss: float) -> float:
         """The mean loss of all processes that train together, their gradients averaged too; here there is one."""

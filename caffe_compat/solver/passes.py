@@ -20,7 +20,7 @@ class Passes:
     def __init__(self, net: Net, params: Sequence[LearnableParam], iter_size: int, precision: str = "fp32") -> None:
         self.net, self.params, self.iter_size = net, params, iter_size
         self._precise = choose_precision(net, precision)
-        self._scale = LossScale(precision)
+        self.scale = LossScale(precision)
         self._joined = JoinedLayers(net)
 
     def run(
@@ -38,7 +38,7 @@ class Passes:
                 with self._precise():
                     outputs, loss = self.net.forward_with_loss(**batch)
                 if loss.requires_grad:
-                    scaled = loss if self._scale.value == 1 else loss * self._scale.value
+                    scaled = loss if self.scale.value == 1 else loss * self.scale.value
                     scaled.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return outputs, losses[0] if self.iter_size == 1 else torch.stack(losses).mean()
@@ -50,4 +50,4 @@ class Passes:
         """
         tensors = [param.tensor for param in self.params]
         gradients = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in tensors]
-        return gradients if self._scale.remove(gradients) else None
+        return gradients if self.scale.remove(gradients) else None

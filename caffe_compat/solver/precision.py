@@ -27,7 +27,7 @@ HALF = {
 class LossScale:
     """The factor on an fp16 loss: halved where a gradient overflows, doubled after 2000 iterations without.
 
-    It starts at 65536 in every run, a resumed one too. A factor of 1 and no check for other precisions.
+    It starts at 65536; a resumed run goes on with the side-car's. A factor of 1 and no check for other precisions.
     """
 
     INTERVAL = 2000
@@ -36,6 +36,16 @@ class LossScale:
         self.checks = precision == "fp16"
         self.value = 65536.0 if self.checks else 1.0
         self._good = 0
+
+    @property
+    def kept(self) -> tuple[float, int] | None:
+        """What a side-car keeps: the factor, and for how many iterations it has held; None where there is no factor."""
+        return (self.value, self._good) if self.checks else None
+
+    def restore(self, kept: tuple[float, int] | None) -> None:
+        """Go on with what `kept` was."""
+        if self.checks and kept is not None:
+            self.value, self._good = kept
 
     def remove(self, gradients: list[Tensor]) -> bool:
         """Divide the gradients by the factor, in place; False where one is not finite: no update should follow."""

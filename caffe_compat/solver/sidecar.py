@@ -12,7 +12,7 @@ import json
 import logging
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ class Sidecar:
     """type: of the solver. checksum: of the solverstate it belongs to.
 
     sources: net -> data layer -> (cursor, seed); the cursor counts the batches of all processes that train together.
-    generators: device -> state of torch's generator, base64 of zlib.
-    losses, smoothed_loss, losses_added: see SmoothedLoss.
+    generators: device -> state of torch's generator, base64 of zlib. rank_generators: the same of rank 1, 2, ...
+    losses, smoothed_loss, losses_added: see SmoothedLoss. loss_scale: of fp16 and how long it has held, see LossScale.
     """
 
     type: str
@@ -47,6 +47,8 @@ class Sidecar:
     losses: list[float]
     smoothed_loss: float
     losses_added: int
+    rank_generators: list[dict[str, str]] = field(default_factory=list)
+    loss_scale: tuple[float, int] | None = None
     version: int = VERSION
 
 
@@ -69,7 +71,7 @@ def gather(solver_type: str, nets: Mapping[str, Net], smoothed: SmoothedLoss, st
         type=solver_type,
         checksum=checksum(stored),
         sources={name: _places(net) for name, net in nets.items()},
-        generators={name: _pack(state) for name, state in _generators().items()},
+        generators=generators(),
         losses=smoothed.losses,
         smoothed_loss=smoothed.value,
         losses_added=smoothed.added,
@@ -119,12 +121,28 @@ def apply(sidecar: Sidecar, nets: Mapping[str, Net], window: int) -> SmoothedLos
                 if hasattr(layer, "seed"):
                     layer.seed = seed
                 layer.seek(-(-cursor // getattr(layer, "ranks", 1)))  # of another number of ranks: none is read twice
-    for name, state in sidecar.generators.items():
-        _set_generator(name, _unpack(state))
+    set_generators(sidecar.generators)
     smoothed = SmoothedLoss(window)
     if len(sidecar.losses) <= window:
         smoothed.losses, smoothed.value, smoothed.added = sidecar.losses, sidecar.smoothed_loss, sidecar.losses_added
     return smoothed
+
+
+def generators() -> dict[str, str]:
+    """The state of torch's random generators of now, by device."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return {name: _pack(state) for name, state in states.items()}
+
+
+def set_generators(states: Mapping[str, str]) -> None:
+    """Go on with the random numbers that `generators` gave the state of."""
+    for name, state in states.items():
+        if name == "cpu":
+            torch.set_rng_state(_unpack(state))
+        elif torch.cuda.is_available():
+            torch.cuda.set_rng_state(_unpack(state))
 
 
 def _places(net: Net) -> dict[str, tuple[int, int]]:
@@ -135,20 +153,6 @@ def _places(net: Net) -> dict[str, tuple[int, int]]:
 
 def _sources(net: Net) -> list[Any]:
     return [layer for layer in net.layers.values() if isinstance(layer, SourceLayer) and not layer.fed]
-
-
-def _generators() -> dict[str, torch.Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states
-
-
-def _set_generator(name: str, state: torch.Tensor) -> None:
-    if name == "cpu":
-        torch.set_rng_state(state)
-    elif torch.cuda.is_available():
-        torch.cuda.set_rng_state(state)
 
 
 def _pack(state: torch.Tensor) -> str:

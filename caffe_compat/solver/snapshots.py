@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +73,32 @@ def prefix_reserved(config: SolverConfig) -> Iterator[None]:
                 f"another run is writing snapshots to '{prefix}' ({path} is locked); give this one another prefix"
             ) from None
         try:
+            _remove_parts(prefix)
             yield
         finally:
             path.unlink(missing_ok=True)
 
 
+def _remove_parts(prefix: Path) -> None:
+    """Remove what a killed run of this prefix was about to write."""
+    form = re.compile(rf"\.{re.escape(prefix.name)}_(iter_\d+|best_\w+)\.(caffemodel|solverstate|json).*\.part")
+    for file in prefix.parent.iterdir():
+        if form.fullmatch(file.name):
+            file.unlink(missing_ok=True)
+
+
 def write_snapshot(
-    config: SolverConfig, nets: Mapping[str, Net], state: SolverState, smoothed: SmoothedLoss, name: str
+    config: SolverConfig,
+    nets: Mapping[str, Net],
+    state: SolverState,
+    smoothed: SmoothedLoss,
+    name: str,
+    **extras: Any,
 ) -> Path:
     """Write weights, side-car and state; the path of the state. A file that stood there stays unless its heir is whole.
 
-    The state comes last: once it is there, so is all that it needs. SolverError where the disk does not take it.
+    extras: further fields of the side-car. The state comes last: once it is there, so is all that it needs. SolverError
+    where the disk does not take it.
     """
     if not config.snapshot_prefix:
         raise SolverError("snapshot_prefix is missing; give the path that snapshots start with")
@@ -96,7 +113,8 @@ def write_snapshot(
         else:
             binary.write_net(weights_path, model.net, model.weights)
         logger.info("Snapshotting solver state to %s file %s", kind, state_path)
-        sidecar.write(sidecar.sidecar_path(state_path), sidecar.gather(config.type, nets, smoothed, stored))
+        gathered = sidecar.gather(config.type, nets, smoothed, stored)
+        sidecar.write(sidecar.sidecar_path(state_path), replace(gathered, **extras))
         write_state(state_path, stored)
     except OSError as error:
         raise SolverError(
@@ -108,7 +126,7 @@ def write_snapshot(
 
 def read_snapshot(
     path: str | os.PathLike[str], config: SolverConfig, nets: Mapping[str, Net], state: SolverState
-) -> SmoothedLoss:
+) -> tuple[SmoothedLoss, sidecar.Sidecar | None]:
     """Resume from the state at `path`, the weights it names and its side-car; the smoothed loss to go on with.
 
     Nothing changes where weights or state do not fit.
@@ -123,7 +141,7 @@ def read_snapshot(
         net.load_weights(read_weights(weights_path, net.param))
     logger.info("SGDSolver: restoring history")
     load(state, stored)
-    return sidecar.apply(extras, nets, config.average_loss) if extras else SmoothedLoss(config.average_loss)
+    return (sidecar.apply(extras, nets, config.average_loss) if extras else SmoothedLoss(config.average_loss)), extras
 
 
 def load_weights(net: Net, weights: Any) -> None:

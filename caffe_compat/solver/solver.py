@@ -27,6 +27,7 @@ from caffe_compat.solver.iteration import Iterations
 from caffe_compat.solver.log import number
 from caffe_compat.solver.nets import test_nets, training_net
 from caffe_compat.solver.passes import Passes
+from caffe_compat.solver.sidecar import Sidecar
 from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.testing import run_test
 
@@ -178,7 +179,7 @@ class Solver(Iterations):
         """Write weights and state of now as PREFIX_name ("iter_N" by default); the solverstate, for `restore`."""
         name = name or f"iter_{self.iteration}"
         smoothed = self._read_losses().smoothed
-        path = snapshots.write_snapshot(self.config, self._nets(), self.state, smoothed, name)
+        path = snapshots.write_snapshot(self.config, self._nets(), self.state, smoothed, name, **self._extras())
         self._call("after_snapshot", path)
         return path
 
@@ -188,7 +189,16 @@ class Solver(Iterations):
         With our own side-car beside it, data and random numbers go on too: an interrupted run equals a straight one.
         """
         logger.info("Resuming from %s", path)
-        self._carried = snapshots.read_snapshot(path, self.config, self._nets(), self.state)
+        self._carried, extras = snapshots.read_snapshot(path, self.config, self._nets(), self.state)
+        if extras is not None:
+            self._restore_extras(extras)
+
+    def _extras(self) -> dict[str, Any]:
+        """What else the side-car of a snapshot keeps."""
+        return {"loss_scale": self._passes.scale.kept}
+
+    def _restore_extras(self, extras: Sidecar) -> None:
+        self._passes.scale.restore(extras.loss_scale)
 
     def model(self) -> Model:
         """The net as it was given, for all phases, with the weights of now."""

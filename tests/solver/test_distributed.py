@@ -121,6 +121,43 @@ def test_a_rank_that_dies_stops_the_run_with_a_word_and_a_snapshot_that_resumes(
     solver.step(1)
 
 
+def test_where_the_root_dies_another_rank_leaves_the_snapshot(tmp_path, monkeypatch):
+    problem = Problem(tmp_path)
+    problem.edit("solver.prototxt", "max_iter: 20", "max_iter: 100000000")
+    problem.edit("solver.prototxt", "snapshot: 10", "snapshot: 0")
+    root, other = started(tmp_path)
+    for line in root.stderr:
+        if "Iteration 10, loss" in line:
+            break
+    root.kill()
+    root.communicate()
+    last = other.communicate(timeout=100)[1].splitlines()[-1]
+    assert other.returncode == 2
+    said = re.search(r"rank 1: iteration (\d+): one of the 2 processes has ended.* resume from (\S+),", last)
+    assert said, last
+    monkeypatch.chdir(tmp_path)
+    solver = cc.Solver("solver.prototxt")
+    solver.restore(said[2])
+    assert solver.iteration == int(said[1]) > 10
+    assert solver.net.layers["data"].cursor == 2 * solver.iteration
+    solver.step(1)
+
+
+def test_a_resumed_run_of_two_ranks_equals_a_straight_one_dropout_included(tmp_path):
+    problem = Problem(tmp_path)
+    dropout = 'layer { name: "drop" type: "Dropout" bottom: "conv2" top: "conv2" }'
+    problem.edit("net.prototxt", 'layer { name: "ip1"', f'{dropout}\nlayer {{ name: "ip1"')
+    ends = []
+    for words in ((), ("--snapshot", "small_iter_10.solverstate")):
+        for run in started(tmp_path, *words):
+            log = run.communicate(timeout=100)[1]
+            assert run.returncode == 0, log
+        ends.append(cc.read_weights(tmp_path / "small_iter_20.caffemodel"))
+    for layer, blobs in ends[0].items():
+        for straight, resumed in zip(blobs, ends[1][layer], strict=True):
+            np.testing.assert_array_equal(resumed, straight, err_msg=layer)
+
+
 def test_a_request_of_one_rank_stops_all_after_the_same_iteration(tmp_path):
     problem = Problem(tmp_path)
     problem.edit("solver.prototxt", "max_iter: 20", "max_iter: 100000000")

@@ -57,7 +57,7 @@ def test_clipping_sees_gradients_without_the_scale(problem):
 
 def test_an_overflow_makes_no_update_and_halves_the_scale(problem, caplog):
     solver = cc.Solver("solver.prototxt", precision="fp16")
-    solver._passes._scale.value = 2.0**40
+    solver._passes.scale.value = 2.0**40
     before = solver.net.weights()
     with caplog.at_level(logging.INFO):
         solver.step(1)
@@ -66,7 +66,20 @@ def test_an_overflow_makes_no_update_and_halves_the_scale(problem, caplog):
     assert all(
         np.array_equal(a, b) for name in before for a, b in zip(before[name], solver.net.weights()[name], strict=True)
     )
-    assert solver._passes._scale.value == 2.0**39
+    assert solver._passes.scale.value == 2.0**39
+
+
+def test_a_resumed_run_goes_on_with_the_scale(problem):
+    solver = cc.Solver("solver.prototxt", precision="fp16")
+    solver.step(1)
+    solver._passes.scale.value = 2.0**13
+    path = solver.snapshot()
+    resumed = cc.Solver("solver.prototxt", precision="fp16")
+    resumed.restore(path)
+    assert resumed._passes.scale.kept == (2.0**13, 1)
+    exact = cc.Solver("solver.prototxt")
+    exact.restore(path)
+    assert exact._passes.scale.kept is None
 
 
 def test_the_scale_grows_after_its_interval():

@@ -15,6 +15,7 @@ from caffe_compat.errors import CaffeCompatError, SolverError
 from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.model import read_weights
 from caffe_compat.solver.solver import Solver
+from tests.commands.conftest import Problem
 from tests.conftest import golden
 
 CASES = ["adadelta", "adam", "adam_force_iter20", "sgd_multistep_force", "sgd_step_shared"]
@@ -285,3 +286,15 @@ def test_a_second_run_into_the_same_prefix_is_refused(tmp_path, monkeypatch):
             Solver("solver.prototxt", compat="wen2017", max_iter=1).solve()
         other.communicate()
     Solver("solver.prototxt", compat="wen2017", max_iter=1).solve()
+
+
+def test_what_a_killed_run_was_writing_goes_when_the_next_one_starts(tmp_path, monkeypatch):
+    problem = Problem(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    gone = [".small_iter_7.caffemodel.k3j_2abc.part", ".small_best_accuracy.json.abcdefgh.part"]
+    kept = [".smaller_iter_7.caffemodel.k3j_2abc.part", ".notes.abcdefgh.part"]
+    for name in gone + kept:
+        problem.write(name, "half")
+    Solver("solver.prototxt", max_iter=1).solve()
+    assert not any((tmp_path / name).exists() for name in gone)
+    assert all((tmp_path / name).exists() for name in kept)

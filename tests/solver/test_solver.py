@@ -329,6 +329,9 @@ def test_loss_that_is_no_number_stops_with_the_iteration_and_a_snapshot():
         given.step(5)
     assert given.iteration == 2 and not math.isfinite(given.loss)
     assert os.path.exists("snap_iter_2.caffemodel")
+    resumed = solver()
+    resumed.restore("snap_iter_2.solverstate")
+    assert resumed.net.layers["data"].cursor == 2  # the batch of that loss comes again
 
 
 def test_weights_that_are_no_numbers_are_not_kept():
