@@ -120,12 +120,12 @@ class Plot:
         shape = f'x="{number(left)}" y="{number(top)}" width="{number(right - left)}" height="{number(bottom - top)}"'
         self.body.append(f'<rect class="{f"bar s{series} {style}".strip()}" {shape}>{tip(text)}</rect>')
 
-    def rule(self, text: str, x: float | None = None, y: float | None = None) -> None:
-        """A dashed line across at one value, with its text."""
+    def rule(self, text: str, x: float | None = None, y: float | None = None, at: float = 0.0) -> None:
+        """A dashed line across at one value, with its text below a level one; at: where, 0 on the left and 1 right."""
         if y is not None:
             (left, level), (right, _) = self.place(self.x.low, y), self.place(self.x.high, y)
             self.body.append(f'<path class="rule" d="M{number(left)} {number(level)}H{number(right)}"/>')
-            self.write(text, left + 4, level + 12, "note")
+            self.write(text, left + 4 + at * (right - left), level + 12, "note")
         if x is not None:
             (across, bottom), (_, top) = self.place(x, self.y.low), self.place(x, self.y.high)
             self.body.append(f'<path class="rule" d="M{number(across)} {number(bottom)}V{number(top)}"/>')
