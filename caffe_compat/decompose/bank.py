@@ -50,7 +50,7 @@ def read_bank(model: Model, layer: Any) -> FilterBank:
     if layer.type not in KINDS:
         raise RankError(f"layer '{layer.name}' is a {layer.type}; only {' and '.join(KINDS)} layers can be decomposed")
     fields = layer_fields(layer)
-    blobs = _blobs(model, layer)
+    blobs = stored_blobs(model, layer)
     wanted = 2 if fields.bias_term else 1
     if len(blobs) < wanted:
         raise WeightsError(
@@ -75,7 +75,7 @@ def read_bank(model: Model, layer: Any) -> FilterBank:
     return FilterBank(layer.name, weight, bias, group)
 
 
-def _blobs(model: Model, layer: Any) -> tuple[np.ndarray, ...]:
+def stored_blobs(model: Model, layer: Any) -> tuple[np.ndarray, ...]:
     """The blobs stored for `layer`; those it shares by name are taken from their owner when only the owner has them."""
     stored = model.weights.get(layer.name, ())
     if stored:

@@ -66,8 +66,9 @@ def ranks_by_budget(
     costs = layer_costs(model, input_shapes)
     total = float(sum(getattr(cost, unit) for cost in costs.values()))
     table = analytic_table(model, unit, methods, multiple, inner_product, input_shapes)
-    fixed = total - sum(choices[0].cost for choices in table.values())
-    return solve(table, share, fixed)
+    once = unit == "parameters"
+    fixed = total - sum(choices[0].cost for choices in tied(model, table, once).values())
+    return solve_tied(model, table, share, fixed, once)
 
 
 def analytic_table(
@@ -112,6 +113,44 @@ def kept_energy(bank: FilterBank, method: str) -> dict[int, float]:
         spectra.append(np.cumsum(energies(part)))
     kept = np.sum(spectra, axis=0)
     return {bank.group * (index + 1): float(value / max(kept[-1], 1e-300)) for index, value in enumerate(kept)}
+
+
+def solve_tied(model: Model, table: Table, share: float, fixed: float = 0.0, once: bool = False) -> Plan:
+    """`solve`, with one choice for all layers that share a weight; once: what they share costs once."""
+    plan = solve(tied(model, table, once), share, fixed)
+    owner = owners(model)
+    names = [name for name in table if owner.get(name, name) in plan.ranks]
+    ranks = {name: plan.ranks[owner.get(name, name)] for name in names}
+    return Plan(ranks, {name: plan.methods[owner.get(name, name)] for name in names}, plan.before, plan.after)
+
+
+def owners(model: Model) -> dict[str, str]:
+    """{layer: the first layer that has its weight} of layers whose weight has a name."""
+    first: dict[str, str] = {}
+    named = [(layer.name, layer.param[0].name) for layer in model.net.layer if layer.param and layer.param[0].name]
+    return {name: first.setdefault(weight, name) for name, weight in named}
+
+
+def tied(model: Model, table: Table, once: bool) -> Table:
+    """`table` with one entry, that of the owner, for all layers that share a weight.
+
+    Of their choices those that all of them have; costs (but once where they are parameters) and losses add up.
+    """
+    owner = owners(model)
+    together: dict[str, list[list[Choice]]] = {}
+    for name, choices in table.items():
+        together.setdefault(owner.get(name, name), []).append(choices)
+    made: Table = {}
+    for name, entries in together.items():
+        found = [{(choice.method, choice.rank): choice for choice in choices} for choices in entries]
+        common = [key for key in found[0] if all(key in other for other in found)]
+        made[name] = [
+            Choice(
+                *key, sum(each[key].cost for each in (found[:1] if once else found)), found[0][key].kept ** len(found)
+            )
+            for key in common
+        ]
+    return made
 
 
 def solve(table: Table, share: float, fixed: float = 0.0) -> Plan:

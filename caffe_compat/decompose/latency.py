@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from caffe_compat.decompose.bank import FilterBank, banks, find_layer
-from caffe_compat.decompose.budget import DENSE, Choice, Plan, Table, kept_energy, solve
+from caffe_compat.decompose.bank import FilterBank, banks, find_layer, stored_blobs
+from caffe_compat.decompose.budget import DENSE, Choice, Plan, Table, kept_energy, solve_tied
 from caffe_compat.decompose.cost import layers_with_shapes
 from caffe_compat.decompose.latency_table import LatencyTable
 from caffe_compat.decompose.rewrite import decompose
@@ -46,7 +46,7 @@ def ranks_by_latency(
     bottoms = _bottoms(model, input_shapes)
     confirmed: set[tuple[str, str, int]] = set()
     while True:
-        plan = solve(table, share)
+        plan = solve_tied(model, table, share)
         unsure = [(name, plan.methods[name], rank) for name, rank in plan.ranks.items()]
         unsure = [each for each in unsure if each not in confirmed]
         if not unsure:
@@ -139,4 +139,4 @@ def _alone(model: Model, name: str, bottom: Shape) -> Model:
     del only.bottom[:], only.top[:], only.include[:], only.exclude[:], only.param[:]
     only.bottom.append("data")
     only.top.append("out")
-    return Model(net, {name: model.weights[name]})
+    return Model(net, {name: stored_blobs(model, layer)})

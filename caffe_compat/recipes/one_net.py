@@ -32,7 +32,7 @@ def take_net(param: Any, path: Path | None, compat: str = "bvlc") -> Any:
     Nets for training and for tests become one, with rules for what only one of them has; two layers that differ only
     in fillers and multipliers count as one, that of training. Raises SolverError for no net, or for several to test.
     """
-    given = [name for name in FORMS if len(param.ListFields()) and _values(param, name)]
+    given = [name for name in FORMS if _values(param, name)]
     values = [(name, value) for name in given for value in _values(param, name)]
     if len([name for name, _ in values if not name.startswith("test")]) != 1 or len(values) > 2:
         found = " and ".join(f"{len(_values(param, name))} {name}" for name in given) or "none"
@@ -82,8 +82,8 @@ def _merge(train: Any, test: Any) -> Any:
     merged = NetParameter()
     merged.CopyFrom(train)
     del merged.layer[:]
-    pairs = [[_essence(layer) for layer in net.layer] for net in (train, test)]
-    for kind, first, last, start, end in SequenceMatcher(None, *pairs, autojunk=False).get_opcodes():
+    first_net, second_net = ([_essence(layer) for layer in net.layer] for net in (train, test))
+    for kind, first, last, start, end in SequenceMatcher(None, first_net, second_net, autojunk=False).get_opcodes():
         if kind == "equal":
             merged.layer.extend(train.layer[first:last])
             continue

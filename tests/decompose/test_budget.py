@@ -139,3 +139,27 @@ def test_impossible_budgets_are_said(model, share, unit, methods, said):
     with pytest.raises(RankError) as caught:
         ranks_by_budget(model, share, unit, methods)
     assert said in str(caught.value)
+
+
+TWINS = """
+layer { name: "data" type: "Input" top: "data" top: "other"
+  input_param { shape { dim: 1 dim: 6 dim: 9 dim: 8 } shape { dim: 1 dim: 6 dim: 5 dim: 7 } } }
+layer { name: "a" type: "Convolution" bottom: "data" top: "a" param { name: "w" } param { name: "b" }
+  convolution_param { num_output: 16 kernel_size: 3 } }
+layer { name: "twin" type: "Convolution" bottom: "other" top: "twin" param { name: "w" } param { name: "b" }
+  convolution_param { num_output: 16 kernel_size: 3 } }
+layer { name: "c" type: "Convolution" bottom: "a" top: "c" convolution_param { num_output: 12 kernel_size: 3 } }
+"""
+
+
+@pytest.mark.parametrize("stored", [("a", "twin", "c"), ("a", "c")])
+@pytest.mark.parametrize("unit", ["multiply_adds", "parameters"])
+def test_layers_that_share_a_weight_get_one_rank_and_the_cost_is_that_of_the_net(unit, stored):
+    weights = draw_weights({"a": [[16, 6, 3, 3], [16]], "c": [[12, 16, 3, 3], [12]]})
+    weights["twin"] = weights["a"]
+    twins = Model(parse_text(TWINS, NetParameter), {name: weights[name] for name in stored})
+    plan = ranks_by_budget(twins, 0.5, unit, ("pca", "separable"))
+    assert plan.ranks["a"] == plan.ranks["twin"] and plan.methods["a"] == plan.methods["twin"]
+    small = decompose(twins, plan.ranks, plan.methods)
+    assert getattr(cost(twins), unit) == plan.before
+    assert getattr(cost(small), unit) == plan.after <= 0.5 * plan.before
