@@ -32,7 +32,7 @@ def forced(force: str, decay: str, seed: int = 1, suffix: str = "", settings: st
     """A shortened run with force."""
     name = f"{force}-{decay}{suffix}" + (f"-seed{seed}" if seed > 1 else "")
     settings = f'force_type: "{FORCES[force]}" force_decay: {decay} {settings}'.strip()
-    more = {"experiment": "sweep", "method": force, "paper": (f"Table 2: ConvNet {force}",), **more}
+    more = {"experiment": "sweep", "method": force, **more}
     return short(name, settings=settings, seed=seed, **more)
 
 
@@ -46,7 +46,7 @@ def six(method: str, decay: str, step: int) -> Step:
 def trunk(method: str, decay: str, length: int = 12000, seed: int = 1, **more: Any) -> Step:
     """A long run at the first learning rate, whose snapshots are where `branch` begins."""
     settings = f"max_iter: {length}"
-    name = "-".join(["trunk", method, decay][: 3 if decay else 2]) + (f"-seed{seed}" if seed > 1 else "")
+    name = "-".join(filter(None, ["trunk", method, decay])) + (f"-seed{seed}" if seed > 1 else "")
     if decay:
         settings += f' force_type: "{FORCES[method]}" force_decay: {decay}'
     more = {"note": "at the first learning rate only, from the public model; precision bf16", **more}
@@ -61,8 +61,9 @@ def branch(of: Step, at: int, force: str = "", **more: Any) -> Step:
     """
     name = f"{of.name.removeprefix('trunk-')}-from{at}" + ("-forced" if force else "")
     settings = f'force_type: "{FORCES[of.method]}" force_decay: {force}' if force else ""
-    what = "with" if force else "without"
-    note = f"{at:,} iterations with force, then 4,000 {what} it as the learning rate falls; precision bf16"
+    first, then = "without" if of.method == "none" else "with", "with" if force else "without"
+    note = f"{at:,} iterations {first} force, then 4,000 {then} it as the learning rate falls; "
+    note += "from the public model; precision bf16"
     method = f"{of.method} to {at:,}" + (", force on" if force else "")
     more = {"note": note, "options": BF16, "paper": (f"Table 2: ConvNet {of.method}",), **more}
     start = f"{of.name}@{at}"
@@ -104,10 +105,9 @@ SWEEP = (
     six("l2", "1e-3", 5200),
     six("l1", "6e-4", 5500),
     six("l1", "1.2e-3", 5200),
-    short("none", "sweep", "none", paper=("Table 2: ConvNet none",)),
+    short("none", "sweep", "none"),
     short("none-fp32", "sweep", "none, fp32", note="shortened: 3,000 iterations from the public model", options=()),
-    *(forced(method, "2e-3", seed) for seed in SEEDS for method in FORCES),
-    *(forced(method, "2.5e-3") for method in FORCES),
+    *(forced(method, decay) for method, decay in (("l2", "2e-3"), ("l1", "2e-3"), ("l1", "2.5e-3"))),
 )
 SCALER = (
     forced(
@@ -130,14 +130,20 @@ RIVALS = (
         "rank_pruning_interval: 250 rank_pruning_keep: 0.98",
     ),
 )
-TRUNKS = (trunk("l2", "6.5e-4", 11000), trunk("l1", "8e-4", 8500), trunk("l2", "4.5e-4", 30000))
+TRUNKS = {
+    **{("l2", seed): trunk("l2", "6.5e-4", 11000, seed) for seed in SEEDS},
+    **{("l1", seed): trunk("l1", "8e-4", 8500, seed) for seed in SEEDS},
+    ("none", 1): trunk("none", "", 11000),
+    ("slow l2", 1): trunk("l2", "4.5e-4", 30000),
+}
 BRANCHES = (
-    branch(TRUNKS[1], 8500),
-    branch(TRUNKS[1], 8250, "8e-4"),
-    branch(TRUNKS[0], 11000),
-    branch(TRUNKS[0], 10750, "6.5e-4"),
+    *(branch(TRUNKS["l2", seed], 11000) for seed in SEEDS),
+    *(branch(TRUNKS["l1", seed], 8500) for seed in SEEDS),
+    branch(TRUNKS["l2", 1], 10750, "6.5e-4"),
+    branch(TRUNKS["l1", 1], 8250, "8e-4"),
+    branch(TRUNKS["none", 1], 11000, paper=()),
 )
-CHOSEN = BRANCHES[2].name  # the net with force that is decomposed, and whose ranks all decompositions share
+CHOSEN = BRANCHES[0].name  # the net with force that is decomposed, and whose ranks all decompositions share
 
 
 def decomposed(start: str, method: str, seed: int = 1, paper: tuple[str, ...] = ()) -> Step:
@@ -216,7 +222,7 @@ SPARSE = (
 
 NETWORK = Network(
     "convnet",
-    (*BASELINES, *SWEEP, *SCALER, *RIVALS, *TRUNKS, *BRANCHES, *DECOMPOSED, *SPARSE),
+    (*BASELINES, *SWEEP, *SCALER, *RIVALS, *TRUNKS.values(), *BRANCHES, *DECOMPOSED, *SPARSE),
     published_cifar10,
     made_up_cifar10,
     "accuracy",
