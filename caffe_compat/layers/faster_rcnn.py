@@ -125,14 +125,17 @@ class AnchorTargetLayer(_Sampler):
 
 @stands_in("rpn.proposal_target_layer", "ProposalTargetLayer")
 class ProposalTargetLayer(_Sampler):
-    """Sampled regions (1, 5), their classes (1, 1), and box targets and two weights (1, 4 * num_classes)."""
+    """Sampled regions (1, 5), their classes (1, 1, 1, 1), and box targets and two weights (1, 4 * num_classes, 1, 1).
+
+    The axes of size 1 are py-R-FCN's; py-faster-rcnn's own layer has none of them.
+    """
 
     bottoms = exactly(2)
     tops = exactly(5)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         width = 4 * int(settings(self).get("num_classes", 1))
-        return [(1, 5), (1, 1), (1, width), (1, width), (1, width)]
+        return [(1, 5), (1, 1, 1, 1), *[(1, width, 1, 1)] * 3]
 
 
 @stands_in("roi_data_layer.layer", "RoIDataLayer")

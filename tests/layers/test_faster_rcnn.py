@@ -67,7 +67,7 @@ def test_training_layers_are_built_for_their_shapes() -> None:
     assert layer.top_shapes([(1, 12, 4, 5)]) == [(1, 1, 24, 5), *[(1, 24, 4, 5)] * 3]
     text = TEXT.format("rpn.proposal_target_layer", "ProposalTargetLayer", "'num_classes': 21")
     layer = build(text, (1, 5), (1, 4), tops=5)
-    assert layer.top_shapes([]) == [(1, 5), (1, 1), (1, 84), (1, 84), (1, 84)]
+    assert layer.top_shapes([]) == [(1, 5), (1, 1, 1, 1), *[(1, 84, 1, 1)] * 3]
     with pytest.raises(UnsupportedLayerError, match=r"layer 'lay': .*put py-faster-rcnn's folder beside the net"):
         layer(torch.zeros(1, 5), torch.zeros(1, 4))
 
