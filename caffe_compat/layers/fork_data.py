@@ -87,8 +87,11 @@ class AnnotatedData(ForkData):
     """SSD's images with boxes: labels (1, 1, boxes, 8).
 
     A row is (item, class, instance, xmin, ymin, xmax, ymax, difficult); the number of rows differs from batch to batch.
-    MobileNet-YOLO has (batch, 1, 300, 5) for yolo_data_type 1, and a plane of segment labels as third top.
+    MobileNet-YOLO has (batch, 1, 300, 5) for yolo_data_type 1. Its third top, segment labels, has as many channels as
+    the file of label names tells, which is not read: the user gives its shape.
     """
+
+    segments = 0
 
     def labels(self, images: Shape) -> list[Shape]:
         field = self.param.annotated_data_param
@@ -96,12 +99,19 @@ class AnnotatedData(ForkData):
         if field.seg_resize_height and field.seg_resize_width:
             planes = [field.seg_resize_height, field.seg_resize_width]
         boxes = (images[0], 1, 300, 5) if field.yolo_data_type == 1 else (1, 1, images[0], 8)
-        return [boxes, (images[0], 1, *planes)]
+        if len(self.param.top) > 2 and not self.segments:
+            raise DataError(
+                f"layer '{self.name}': how many classes of segments '{self.param.top[2]}' has is not known; give its "
+                f"shape: {', '.join(f'--input {top}=SHAPE' for top in self.param.top)}"
+            )
+        return [boxes, (images[0], self.segments, *planes)]
 
 
 @register("LaneData")
 class LaneData(AnnotatedData):
     """MobileNet-YOLO's images with lanes: up to 5 lanes of 64 nodes (x, y, class) an item, and segment labels."""
+
+    segments = 1
 
     def labels(self, images: Shape) -> list[Shape]:
         return [(images[0], 5, 64, 3), super().labels(images)[1]]

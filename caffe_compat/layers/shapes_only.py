@@ -33,7 +33,7 @@ class AssistedExcitation(ShapesOnly):
     reason = "it depends on how far the solver has come"
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        if bottom_shapes[0][2:] != bottom_shapes[2][2:]:
+        if bottom_shapes[0][2:] != bottom_shapes[2][-2:]:
             raise ShapeError(f"layer '{self.name}': bottoms {bottom_shapes} differ in height and width")
         return [bottom_shapes[0]]
 

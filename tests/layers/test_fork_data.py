@@ -16,8 +16,8 @@ LEVELS = "downsample_rate: 8 downsample_rate: 16"
     ("text", "tops", "shapes"),
     [
         (f'type: "AnnotatedData" {RESIZED}', 2, [(4, 3, 300, 200), (1, 1, 4, 8)]),
-        (f'type: "AnnotatedData" {RESIZED} annotated_data_param {{ seg_scales: 4 }}', 3,
-         [(4, 3, 300, 200), (1, 1, 4, 8), (4, 1, 75, 50)]),
+        (f'type: "AnnotatedData" {RESIZED} annotated_data_param {{ yolo_data_type: 1 }}', 2,
+         [(4, 3, 300, 200), (4, 1, 300, 5)]),
         (f'type: "LaneData" {RESIZED} annotated_data_param {{ seg_resize_height: 9 seg_resize_width: 8 }}', 3,
          [(4, 3, 300, 200), (4, 5, 64, 3), (4, 1, 9, 8)]),
         ('type: "DenseImageData" dense_image_data_param { batch_size: 2 new_height: 36 new_width: 48 }', 2,
@@ -48,6 +48,12 @@ def test_what_the_prototxt_does_not_tell_is_asked_for() -> None:
     layer = layer_of(f'name: "lay" type: "ImageLabelmapData" {tops} image_data_param {{ batch_size: 1 }}')
     wanted = "layer 'lay': a layer of type ImageLabelmapData .*--input data=SHAPE, --input label=SHAPE"
     with pytest.raises(DataError, match=wanted):
+        layer.top_shapes([])
+
+
+def test_segments_of_unknown_classes_are_asked_for() -> None:
+    layer = layer_of(f'name: "lay" type: "AnnotatedData" {RESIZED} top: "data" top: "label" top: "seg"')
+    with pytest.raises(DataError, match="layer 'lay': how many classes of segments 'seg' has is not known"):
         layer.top_shapes([])
 
 

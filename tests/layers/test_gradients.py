@@ -80,6 +80,13 @@ CASES = {
     "Convolution": Case(f"convolution_param {{ {SMALL} }}"),
     "ConvolutionDepthwise": Case(f"convolution_param {{ {SMALL.replace('3', '4')} }}"),
     "Crop": Case("crop_param { offset: 1 }", (PLANES, torch.zeros(2, 4, 3, 3, dtype=torch.float64))),
+    "ChannelNorm": Case(""),
+    "Correlation": Case(
+        "correlation_param { kernel_size: 3 max_displacement: 2 pad: 3 stride_1: 2 }", (PLANES, PLANES)
+    ),
+    "Correlation1D": Case(
+        "correlation_param { max_displacement: 2 pad: 2 correlation_type: SUBTRACT }", (PLANES, PLANES)
+    ),
     "CropCenter": Case("crop_center_param { crop_size: 0 crop_size: 1 crop_size: 2 }"),
     "Deconvolution": Case(f"convolution_param {{ {SMALL} stride: 2 }}"),
     "DepthwiseConvolution": Case(f"convolution_param {{ {SMALL.replace('3', '4')} }}"),
@@ -101,7 +108,9 @@ CASES = {
     "EuclideanLoss": Case("", (PLANES, PLANES)),
     "Exp": Case("exp_param { base: 2 scale: 0.5 shift: 1 }"),
     "Filter": Case("", (PLANES, torch.tensor([0.0, 1.0], dtype=torch.float64))),
+    "Downsample": Case("downsample_param { top_height: 5 top_width: 6 }"),
     "Flatten": Case(""),
+    "FlowWarp": Case("", (PLANES, (2, 2, 5, 6))),
     "Gather": Case("", (PLANES, PLANES), tops=2),
     "HingeLoss": Case("hinge_loss_param { norm: L2 }", ((4, 3), labels(4, 3))),
     "Im2col": Case("convolution_param { kernel_size: 2 }"),
@@ -119,11 +128,13 @@ CASES = {
     ),
     "Log": Case("log_param { shift: 9 }"),
     "Lstm": Case(f"lstm_param {{ num_output: 3 weight_filler {FILLER} }}", ((3, 2, 4), CONT)),
+    "Mean": Case("mean_param { value: 1 value: 2 input_scale: 3 operation: ADD }"),
     "MultiBoxLoss": Case(
         "multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE neg_pos_ratio: 1 }",
         ((2, 16), (2, 12), PRIOR_TOP, BOXES),
     ),
     "MultinomialLogisticLoss": Case("", (probabilities(4, 3).requires_grad_(), labels(4, 3))),
+    "NegReLU": Case("relu_param { negative_slope: 0.2 }"),
     "Normalize": Case("norm_param { across_spatial: false channel_shared: false }"),
     "PReLU": Case(""),
     "PSROIPooling": Case(
@@ -139,6 +150,7 @@ CASES = {
     "ReLU6": Case(""),
     "Reduction": Case("reduction_param { operation: SUMSQ axis: 1 }"),
     "Reorg": Case("reorg_param { stride: 2 }", ((2, 4, 4, 6),)),
+    "Resample": Case("", (PLANES, torch.zeros(PLANES))),
     "Reshape": Case("reshape_param { shape { dim: 0 dim: -1 } }"),
     "Reverse": Case("reverse_param { axis: 1 }"),
     "ReverseTime": Case("", ((4, 2, 3), torch.tensor([3.0, 2.0], dtype=torch.float64))),
