@@ -119,6 +119,23 @@ def _as_given(layer: SigmoidCrossEntropyLoss) -> str:
     return normalization(layer.param.loss_param, "BATCH_SIZE")
 
 
+class _SigmoidCrossEntropy(torch.autograd.Function):
+    """-t log(s) - (1 - t) log(1 - s) with s = sigmoid(x), in Caffe's terms; the gradient is s - t.
+
+    log(1 + exp(-|x|)) is rounded as Caffe rounds it, not log1p: a loss of right answers is made of such terms alone.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, target: Tensor) -> Tensor:
+        ctx.save_for_backward(x, target)
+        return (1 + (-x.abs()).exp()).log() - x * (target - (x >= 0).to(x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        x, target = ctx.saved_tensors
+        return (x.sigmoid() - target) * gradients[0], None
+
+
 SIGMOID_NORMALIZATION = {"bvlc": _as_given, "wen2017": _whole_batch}
 
 
@@ -144,7 +161,7 @@ class SigmoidCrossEntropyLoss(LossLayer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         x = bottoms[0]
         target = bottoms[1].detach().reshape(x.shape)
-        losses = functional.binary_cross_entropy_with_logits(x, target, reduction="none")
+        losses: Tensor = _SigmoidCrossEntropy.apply(x, target)  # type: ignore[no-untyped-call]
         counts = None
         if self.ignore_label is not None:
             counts = target.trunc() != self.ignore_label

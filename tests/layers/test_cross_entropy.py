@@ -165,3 +165,12 @@ def test_multinomial_loss_is_the_mean_log_with_a_gradient_below_the_clamp() -> N
     assert probability.grad is not None
     wanted = np.array([[-2, 0], [0, -1 / 0.75], [-1e20, 0]]) / 3
     np.testing.assert_allclose(probability.grad.numpy(), wanted, rtol=1e-6)
+
+
+def test_a_small_sigmoid_loss_is_rounded_as_caffe_rounds_it() -> None:
+    """From a CPU build of Caffe 1.0, whose loss lies 3.4e-5 of itself above the exact one, 0.000372248761."""
+    x = torch.tensor([[9.0, -10.0, 8.5]], requires_grad=True)
+    loss = build('type: "SigmoidCrossEntropyLoss"', (1, 3), (1, 3))(x, torch.tensor([[1.0, 0.0, 1.0]]))
+    loss.backward()
+    assert loss.item() == pytest.approx(0.00037226127, rel=1e-6)
+    assert x.grad.tolist() == [pytest.approx([-0.00012338161, 4.5397868e-05, -0.00020343065], rel=1e-6)]
