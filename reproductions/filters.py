@@ -96,6 +96,7 @@ def main() -> None:
     model = cc.read_model(arguments.prototxt, arguments.weights)
     facts = {
         "title": arguments.title or arguments.name,
+        "command": f"python -m reproductions.filters {arguments.name} PROTOTXT WEIGHTS",
         "commit": commit(),
         "layers": describe(model, arguments.layers, arguments.basis),
     }

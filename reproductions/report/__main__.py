@@ -22,6 +22,7 @@ from reproductions.runs import HERE
 FIGURES: tuple[Callable[[Facts], Figure | None], ...] = (
     plots.error_against_ratio,
     costs.rivals,
+    plots.falling_ranks,
     plots.training_curves,
     plots.from_scratch,
     plots.fine_tuning,

@@ -31,15 +31,26 @@ class Facts:
         runs = [run for run in self.runs if run.network == network and run.status == "finished"]
         return grouped(run for run in runs if not experiments or run.experiment in experiments)
 
-    def tests(self, run: Run, output: str = "accuracy") -> list[Point]:
-        """(iteration, error in percent) of every test in the log of a run; none where it has no JSON log."""
+    def events(self, run: Run, kind: str) -> list[dict[str, Any]]:
+        """The events of a kind in the log of a run; none where it has no JSON log."""
         if ".jsonl" not in run.log or not (self.root / run.log).exists():
             return []
+        found = (json.loads(text) for text in read_log(run.log, self.root).splitlines())
+        return [event for event in found if event.get("event") == kind]
+
+    def tests(self, run: Run, output: str = "accuracy") -> list[Point]:
+        """(iteration, error in percent) of every test of a run; an iteration that was tested again counts once."""
+        tests = [event for event in self.events(run, "test") if output in event["outputs"]]
+        return sorted({event["iteration"]: 100 * (1 - float(event["outputs"][output])) for event in tests}.items())
+
+    def ratios(self, run: Run) -> list[Point]:
+        """(iteration, average rank ratio in percent) at every test of a run with force."""
+        full = {layer: filters for layer, (_, filters) in run.ranks.items()}
         found: dict[float, float] = {}
-        for text in read_log(run.log, self.root).splitlines():
-            event = json.loads(text)
-            if event.get("event") == "test" and output in event["outputs"]:
-                found[event["iteration"]] = 100 * (1 - float(event["outputs"][output]))
+        for event in self.events(run, "ranks"):
+            shares = [rank / full[layer] for layer, rank in event["ranks"].items() if layer in full]
+            if shares:
+                found[event["iteration"]] = 100 * sum(shares) / len(shares)
         return sorted(found.items())
 
 

@@ -56,9 +56,14 @@ def method_legend(methods: Iterable[str]) -> tuple[tuple[str, str], ...]:
 
 
 def curves(
-    name: str, title: str, caption: str, lines: Sequence[tuple[str, int, str, Sequence[Point]]], label: str
+    name: str,
+    title: str,
+    caption: str,
+    lines: Sequence[tuple[str, int, str, Sequence[Point]]],
+    label: str,
+    ends: Sequence[str] = (),
 ) -> Figure | None:
-    """Error against iterations; lines: (text, series, style, points)."""
+    """Error against iterations; lines: (text, series, style, points). ends: what stands at the end of each line."""
     lines = [line for line in lines if len(line[3]) > 1]
     if not lines:
         return None
@@ -66,10 +71,14 @@ def curves(
     # The first tests of a run from the fillers are near chance; they would press all others together.
     top = min(errors[-1], errors[0] + 3 * (errors[len(errors) // 2] - errors[0]) + 1)
     x = Axis("iterations", 0, max(points[-1][0] for *_, points in lines))
-    y = Axis(label, errors[0] - 0.05 * (top - errors[0]), top)
+    room = top - errors[0] or 1.0
+    y = Axis(label, errors[0] - 0.05 * room, errors[0] + room)
     plot = Plot(title, caption, x, y)
     for _, series, style, points in lines:
         plot.line([(at, min(error, top)) for at, error in points], series, style)
+    for text, (*_, points) in zip(ends, lines, strict=False):
+        across, down = plot.place(points[-1][0], min(points[-1][1], top))
+        plot.write(text, across - 2, down - 5, "note end")
     keys = dict.fromkeys((swatch_line(series, style), text) for text, series, style, _ in lines)
     rows = tuple(
         (text, f"{points[-1][0]:,.0f}", f"{points[-1][1]:.2f}", f"{min(error for _, error in points):.2f}")

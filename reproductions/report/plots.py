@@ -83,6 +83,17 @@ def training_curves(facts: Facts) -> Figure | None:
     return curves("training", "ConvNet: test error from the public model on", caption, lines, "error, %")
 
 
+def falling_ranks(facts: Facts) -> Figure | None:
+    """How ranks fall while the force acts."""
+    runs = [group.finished[0] for group in facts.finished("convnet", "trunk", "sweep", "slow")]
+    drawn = [run for run in runs if len(facts.ratios(run)) > 1]
+    lines = [(run.method, series_of(run.method), "", facts.ratios(run)) for run in drawn]
+    caption = "From the public model on; each line ends with the strength of its force."
+    title = "ConvNet: average rank ratio while the force acts"
+    ends = [f"{run.force_decay:g}" for run in drawn]
+    return curves("ratios", title, caption, lines, "average rank ratio, %", ends)
+
+
 def from_scratch(facts: Facts) -> Figure | None:
     """Test error of nets that begin with their fillers."""
     lines = [

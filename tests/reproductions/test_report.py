@@ -16,6 +16,7 @@ from reproductions.runs import HERE, Run, format_runs
 
 VOID = ("meta", "br", "img", "link")
 COMMAND = "python -m reproductions.convnet.run --data DATA --only l2"
+RANKS = {"event": "ranks", "ranks": {"conv1": 16, "conv3": 32}}
 LINES = [{"event": "test", "iteration": 1000 * i, "outputs": {"accuracy": 0.70 + 0.02 * i}} for i in range(5)]
 
 
@@ -24,7 +25,8 @@ def folder(tmp_path):
     """A folder as reproductions/, with made-up runs of every kind."""
     shutil.copy(HERE / "paper.csv", tmp_path)
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "l2.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    lines = [*LINES, *({**RANKS, "iteration": iteration} for iteration in (0, 1000))]
+    (tmp_path / "logs" / "l2.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     facts = {"seconds": 100.0, "device": "a device", "threads": 2, "commit": "abc", "command": COMMAND}
     ranks = {"conv1": (15, 32), "conv2": (22, 32), "conv3": (30, 64)}
     run = Run(
@@ -144,7 +146,11 @@ def test_every_picture_has_a_title_and_a_description(folder):
 def test_every_figure_has_its_numbers_as_a_table(folder):
     figures = re.findall(r"<figure.*?</figure>", page(folder), re.DOTALL)
     names = [re.search(r'id="([\w-]+)"', text).group(1) for text in figures]
-    wanted = "fig6 rivals training scratch fig7 table3 fig5-resnet-20 fig5-googlenet sparse speedups spectra fig1 fig2"
+    curves, others = (
+        "fig7 ratios scratch training",
+        "fig1 fig2 fig5-googlenet fig5-resnet-20 fig6 rivals sparse spectra",
+    )
+    wanted = f"{curves} {others} speedups table3"
     assert sorted(names) == sorted(wanted.split())
     assert all("<table>" in text for text in figures)
 
