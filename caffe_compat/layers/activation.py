@@ -31,10 +31,10 @@ class ReLU(Elementwise):
     """max(x, 0) + negative_slope * min(x, 0); the gradient at 0 is negative_slope.
 
     `inplace` True lets `forward` write on its bottom where no gradient is wanted; whoever sets it knows that nobody
-    else reads that tensor.
+    else reads that tensor. `overwrites` the same with gradients, which must not need the bottom either.
     """
 
-    inplace = False
+    inplace = overwrites = False
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
@@ -42,7 +42,7 @@ class ReLU(Elementwise):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         if self.negative_slope == 0:
-            return functional.relu(bottoms[0], inplace=self.inplace and not torch.is_grad_enabled())
+            return functional.relu(bottoms[0], self.overwrites or (self.inplace and not torch.is_grad_enabled()))
         return functional.leaky_relu(bottoms[0], self.negative_slope)
 
 

@@ -15,7 +15,7 @@ from caffe_compat.layers.normalization import BatchNorm, Scale
 from caffe_compat.net.net import Net
 
 # types whose gradient does not need their top, which the next layer may therefore overwrite
-_FORGETFUL = {"BatchNorm", "Convolution", "Deconvolution", "Eltwise", "InnerProduct", "Scale"}
+_FORGETFUL = {"BatchNorm", "Convolution", "Deconvolution", "Eltwise", "InnerProduct", "Pooling", "Scale"}
 
 
 class JoinedLayers:
@@ -34,13 +34,13 @@ class JoinedLayers:
         for batch_norm, scale in self._pairs:
             batch_norm.scales, scale.is_done = (scale,), True
         for relu in self._rectifiers:
-            relu.inplace = True
+            relu.overwrites = True
 
     def __exit__(self, *error: Any) -> None:
         for batch_norm, scale in self._pairs:
             batch_norm.scales, scale.is_done = (), False
         for relu in self._rectifiers:
-            relu.inplace = False
+            relu.overwrites = False
 
     def _join(self, maker: Node, below: Layer, node: Node, layer: Layer) -> None:
         if any(maker.param.loss_weight):

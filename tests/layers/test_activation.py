@@ -69,8 +69,12 @@ def test_relu_in_place_writes_on_its_bottom() -> None:
     layer = build('type: "ReLU"', (4,))
     layer.inplace = True
     x = torch.tensor([-1.0, 0.0, 2.0, -3.0])
-    assert layer(x).data_ptr() == x.data_ptr()
+    assert layer(x).data_ptr() != x.data_ptr()  # with gradients only as `overwrites`
+    with torch.no_grad():
+        assert layer(x).data_ptr() == x.data_ptr()
     assert x.tolist() == [0, 0, 2, 0]
+    layer.overwrites = True
+    assert layer(x).data_ptr() == x.data_ptr()
 
 
 def test_clip_gradient_passes_at_both_ends() -> None:

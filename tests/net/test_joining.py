@@ -51,8 +51,8 @@ def test_only_tensors_that_nobody_needs_are_overwritten():
     """Not what Sigmoid made, whose gradient reads it, nor where the net keeps the bottom under a name of its own."""
     net = cc.Net(parse_text(NET.replace("BIAS", "true"), NetParameter), phase="TRAIN")
     with JoinedLayers(net):
-        assert [net.layers[name].inplace for name in ("relu", "copy", "relu2")] == [True, False, False]
-    assert not any(net.layers[name].inplace for name in ("relu", "copy", "relu2"))
+        assert [net.layers[name].overwrites for name in ("relu", "copy", "relu2")] == [True, False, False]
+    assert not any(net.layers[name].overwrites for name in ("relu", "copy", "relu2"))
 
 
 def test_behind_the_context_every_blob_is_caffes_again():
