@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from reproductions.report.svg import Axis, Plot, Point, picture, swatch, swatch_line
+from reproductions.report.svg import WIDTH, Axis, Plot, Point, picture, swatch, swatch_line
 
 # Colour and mark of a method, by the first of these words that it begins with.
 SERIES = (
@@ -76,9 +76,11 @@ def curves(
     plot = Plot(title, caption, x, y)
     for _, series, style, points in lines:
         plot.line([(at, min(error, top)) for at, error in points], series, style)
-    for text, (*_, points) in zip(ends, lines, strict=False):
+    for text, (_, series, _, points) in zip(ends, lines, strict=False):
         across, down = plot.place(points[-1][0], min(points[-1][1], top))
-        plot.write(text, across - 2, down - 5, "note end")
+        down += 10 if series % 2 else -2  # lines of two series often end at one point
+        style, aside = ("note", 3) if across < WIDTH - 60 else ("note end", -6)
+        plot.write(text, across + aside, down, style)
     keys = dict.fromkeys((swatch_line(series, style), text) for text, series, style, _ in lines)
     rows = tuple(
         (text, f"{points[-1][0]:,.0f}", f"{points[-1][1]:.2f}", f"{min(error for _, error in points):.2f}")
