@@ -115,6 +115,7 @@ if TYPE_CHECKING:
     from caffe_compat.solver.solver import Solver
     from caffe_compat.solver.state import SolverState
     from caffe_compat.solver.structure import zero_shares
+    from caffe_compat.solver.updates import momentum_step
 
 __version__ = "0.1.0"
 
@@ -193,6 +194,7 @@ _HOMES = {
     "make_imageset": "data.imageset",
     "make_mnist": "data.datasets",
     "merge_groups": "decompose.groups",
+    "momentum_step": "solver.updates",
     "output_weights": "solver.nets",
     "own_batches": "net.own_data",
     "own_preprocessing": "net.classifier",
@@ -329,6 +331,7 @@ __all__ = [
     "make_imageset",
     "make_mnist",
     "merge_groups",
+    "momentum_step",
     "output_weights",
     "own_batches",
     "own_preprocessing",

@@ -3,14 +3,16 @@
 caffe-compat time NET
 caffe-compat time --compare NET NET.lowrank.prototxt
 
-Every layer runs on its own piece of the autograd graph, so that its backward pass is timed alone. Times are means over
-the iterations, in milliseconds; passes before the first iteration warm the caches.
+Every layer runs on its own piece of the autograd graph, so that its backward pass is timed alone. The log has Caffe's
+lines: means over the iterations, in milliseconds; passes before the first iteration warm the caches. A table of the
+medians follows on stdout, with the update of each layer's weights by SGD with momentum.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -81,6 +83,12 @@ def measure(net: cc.Net, iterations: int, warm_up: int) -> None:
         log.info("Iteration: %d forward-backward time: %g ms.", iteration + 1, 1e3 * seconds)
     report(timer, iterations, time.perf_counter() - started)
     log.info("*** Benchmark ends ***")
+    for _ in range(warm_up):
+        timer.update()
+    timer.seconds["update"].clear()
+    for _ in range(iterations):
+        timer.update()
+    print(medians(timer))
 
 
 def report(timer: LayerTimer, iterations: int, total: float) -> None:
@@ -96,14 +104,30 @@ def report(timer: LayerTimer, iterations: int, total: float) -> None:
     log.info("Total Time: %g ms.", 1e3 * total)
 
 
+def medians(timer: LayerTimer) -> str:
+    """A table of milliseconds: each layer's median forward, backward and update; a dash where it has none."""
+    rows = [("layer", *timer.seconds)]
+    for name in timer.net.layers:
+        rounds = [timer.seconds[word][name] for word in timer.seconds]
+        rows.append((name, *(f"{1e3 * statistics.median(times):.3f}" if times else "-" for times in rounds)))
+    totals = [sum(statistics.median(times) for times in each.values() if times) for each in timer.seconds.values()]
+    rows.append(("median ms in all", *(f"{1e3 * total:.3f}" for total in totals)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
+
+
 class LayerTimer(fx.Interpreter):
-    """Runs the program of a net layer by layer, each on its own piece of the autograd graph, and sums its seconds."""
+    """Runs the program of a net layer by layer, each on its own piece of the autograd graph, and sums its seconds.
+
+    seconds: "forward", "backward" or "update" -> layer -> seconds of each round.
+    """
 
     def __init__(self, net: cc.Net) -> None:
         super().__init__(net.graph_module, garbage_collect_values=False)
         self.net = net
         self.steps: list[tuple[fx.Node, dict[fx.Node, Any], Any]] = []
         self.loss: Any = 0.0
+        self._history: dict[str, list[Tensor]] = {}
         self.synchronize: Callable[[], None] = lambda: None
         if any(parameter.is_cuda for parameter in net.parameters()):
             self.synchronize = torch.cuda.synchronize
@@ -113,13 +137,32 @@ class LayerTimer(fx.Interpreter):
         """Forget the seconds summed so far."""
         self.forward_seconds: dict[str, float] = defaultdict(float)
         self.backward_seconds: dict[str, float] = defaultdict(float)
+        words = ("forward", "backward", "update")
+        self.seconds: dict[str, dict[str, list[float]]] = {word: defaultdict(list) for word in words}
 
     def pass_through(self) -> float:
         """One forward and one backward pass; the seconds they took together."""
+        before = [dict(sums) for sums in (self.forward_seconds, self.backward_seconds)]
         started = time.perf_counter()
         self.forward()
         self.backward()
-        return time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        for word, old, new in zip(self.seconds, before, (self.forward_seconds, self.backward_seconds), strict=False):
+            for name, total in new.items():
+                self.seconds[word][name].append(total - old.get(name, 0.0))
+        return seconds
+
+    def update(self) -> None:
+        """One step of SGD with momentum for each layer that has gradients; so small that its weights stay."""
+        for name, layer in self.net.layers.items():
+            weights = [blob.detach() for blob in layer.blobs if blob.grad is not None]
+            gradients = [blob.grad for blob in layer.blobs if blob.grad is not None]
+            if weights:
+                history = self._history.setdefault(name, [torch.zeros_like(weight) for weight in weights])
+                sums: dict[str, float] = defaultdict(float)
+                with self._timed(sums, name):
+                    cc.momentum_step(weights, gradients, history, rate=1e-20, momentum=0.9)
+                self.seconds["update"][name].append(sums[name])
 
     def forward(self) -> float:
         """Run all layers on the next batch; the loss."""

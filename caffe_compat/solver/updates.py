@@ -44,7 +44,16 @@ class Rates:
 
 def sgd(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig) -> None:
     """h = momentum h + r g;  w -= h."""
-    torch._foreach_mul_(history, config.momentum)
+    _fall(weights, gradients, history, rates, config.momentum)
+
+
+def momentum_step(weights: Tensors, gradients: Tensors, history: Tensors, rate: float, momentum: float) -> None:
+    """SGD's step alone, in place: h = momentum h + rate g;  w -= h. Three lists of tensors of the same shapes."""
+    _fall(weights, gradients, history, Rates(rate, [1.0] * len(weights)), momentum)
+
+
+def _fall(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, momentum: float) -> None:
+    torch._foreach_mul_(history, momentum)
     rates.add(history, gradients)
     torch._foreach_sub_(weights, history)
 

@@ -4,6 +4,7 @@ import re
 import shutil
 
 import numpy as np
+import pytest
 import torch
 
 import caffe_compat as cc
@@ -56,3 +57,35 @@ def test_a_deploy_net_is_timed_on_zeros(problem, capsys):
     )
     assert main(["time", "deploy.prototxt", "-iterations", "1", "-phase", "TEST"]) == 0
     assert "relu\tforward: " in capsys.readouterr().err
+
+
+def test_a_table_has_the_medians_of_passes_and_updates(problem, capsys):
+    assert main(["time", "net.prototxt", "-iterations", "3"]) == 0
+    rows = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["layer", "forward", "backward", "update"]
+    told = {row[0]: [cell != "-" for cell in row[1:]] for row in rows[1:-1]}
+    assert told == {
+        "data": [True, False, False],
+        "conv1": [True, True, True],
+        "relu1": [True, True, False],
+        "conv2": [True, True, True],
+        "ip1": [True, True, True],
+        "loss": [True, True, False],
+    }
+    assert rows[-1][0] == "median ms in all"
+    assert all(float(cell) > 0 for cell in rows[-1][1:])
+
+
+def test_each_round_has_its_seconds_and_the_weights_stay(problem):
+    net = cc.Net(cc.read_model("net.prototxt"), phase="TRAIN")
+    before = net.weights()
+    timer = LayerTimer(net)
+    for _ in range(4):
+        timer.pass_through()
+        timer.update()
+    for word in ("forward", "backward", "update"):
+        assert len(timer.seconds[word]["conv1"]) == 4
+    assert sum(timer.seconds["forward"]["conv1"]) == pytest.approx(timer.forward_seconds["conv1"])
+    for layer, blobs in before.items():
+        for blob, after in zip(blobs, net.weights()[layer], strict=True):
+            np.testing.assert_allclose(after, blob, rtol=0, atol=1e-15)
