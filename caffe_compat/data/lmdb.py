@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from caffe_compat.data.lmdb_pages import Pages
 from caffe_compat.data.writing import new_database
 from caffe_compat.errors import DataError
 
@@ -31,21 +32,21 @@ class LMDB:
         _check_header(path)
         key = str(path.resolve())  # now, for the working directory may be another one when it is given back
         environment = _acquire(key, path)
-        self._transaction = environment.begin(buffers=True)
-        self._release = weakref.finalize(self, _release, os.getpid(), key, self._transaction)
-        self.count: int | None = environment.stat()["entries"]
+        transaction = environment.begin()  # keeps a writer from using the pages anew
+        self._release = weakref.finalize(self, _release, os.getpid(), key, transaction)
+        self._pages = Pages(path / "data.mdb" if path.is_dir() else path, transaction.id())
+        self.count: int | None = self._pages.count
 
     def records(self, start: int = 0) -> Iterator[memoryview]:
-        """The values in key order from record `start` on, as views that hold until `close`."""
-        keyless = self._transaction.cursor().iternext(keys=False)
-        return itertools.islice(keyless, start, None)
+        """The values in key order from record `start` on, as views of the file."""
+        return (value for _, value in self._pages.records(start))
 
     def key_order(self) -> Iterator[bytes]:
         """The keys in order."""
-        return map(bytes, self._transaction.cursor().iternext(values=False))
+        return (bytes(key) for key, _ in self._pages.records())
 
     def close(self) -> None:
-        """Give the environment back; views of records end here."""
+        """Give the environment back."""
         self._release()
 
 

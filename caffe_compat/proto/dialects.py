@@ -41,7 +41,10 @@ _SSL = {
     "ConvolutionParameter": {"conv_mode": 21},
 }
 # Layer types whose settings have another name than theirs
-_TYPES = {"norm": "normalize", "st": "spatialtransformer", "smoothl1": "smoothl1loss", "recurrent": "lstm"}
+_TYPES = {
+    "norm": "normalize", "st": "spatialtransformer", "smoothl1": "smoothl1loss", "recurrent": "lstm",
+    "optransform": "opdata",
+}  # fmt: skip
 _WIRE = {
     FieldDescriptor.CPPTYPE_MESSAGE: BYTES, FieldDescriptor.CPPTYPE_STRING: BYTES, FieldDescriptor.CPPTYPE_BOOL: VARINT,
     FieldDescriptor.CPPTYPE_ENUM: VARINT, FieldDescriptor.CPPTYPE_INT32: VARINT, FieldDescriptor.CPPTYPE_UINT32: VARINT,

@@ -214,7 +214,7 @@ class _Layers:
             child = _child(group, key, self.path)
             if isinstance(child, h5py.Group):
                 self.visit(child, f"{name}/{key}" if name else key, depth + 1)
-            elif key.isdigit() and name:
+            elif key.isdigit() and name and child is not None:
                 self.blobs.setdefault(name, {})[int(key)] = _array(child, self.path, self._allowance)
             else:
                 raise ParseError(f"{self.path}: {group.name}/{key} is not a blob: blobs are named 0, 1, ... in a layer")

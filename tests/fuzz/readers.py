@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import h5py
+import numpy as np
 
 from caffe_compat.data.datum import parse_alike, parse_datum
 from caffe_compat.errors import CaffeCompatError
@@ -93,6 +96,20 @@ def seeds(reader: str) -> list[bytes]:
             bytes.fromhex("08011001180135000080403001 3a04 00008040".replace(" ", "")),
             bytes.fromhex("2204ffd8ffe0280138 01".replace(" ", "")),
         ]
+    if reader == "hdf5_weights":
+        return [*_small_weights(), *(path.read_bytes() for place in places[reader] for path in place)]
     found = sorted(path for place in places[reader] for path in place)
     prefix = b"n" if reader == "text" else b""
     return [(b"s" if "solver" in path.name else prefix) * bool(prefix) + path.read_bytes() for path in found]
+
+
+def _small_weights() -> Iterator[bytes]:
+    """Weights files of few bytes: of the oldest and the newest layout, in one piece and deflated in chunks."""
+    for layout in ("earliest", "latest"):
+        for options in ({}, {"compression": "gzip", "chunks": (4,)}):
+            path = _file(b"")
+            with h5py.File(path, "w", libver=layout) as file:
+                group = file.create_group("data/ip")
+                group.create_dataset("0", data=np.arange(6, dtype=np.float32), **options)
+                group.create_dataset("1", data=np.arange(2, dtype=np.float64))
+            yield path.read_bytes()

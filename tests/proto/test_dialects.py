@@ -126,3 +126,59 @@ def test_real_model_is_of_its_fork_and_is_written_back_byte_for_byte(model, dial
 def test_unknown_fields_of_a_real_model_are_listed():
     net, _ = read_net(shared("models", "mtcnn", "det2.caffemodel"))
     assert unknown_fields(net) == ["layer 'loss3': field loss_param.4", "layer 'loss2': field loss_param.4"]
+
+
+def conv(*fields):
+    """A Convolution with weights (1, 1, 1, 2), as any fork writes it, and `fields` of its own."""
+    blob = delimited(5, struct.pack("<2f", 1, 2)) + delimited(7, delimited(1, b"\1\1\1\2"))
+    settings = delimited(106, number(1, 1) + number(4, 1))
+    return layer("Convolution", delimited(7, blob), settings, *fields)
+
+
+# A net as the fork writes it -> how it is told, what its fields are taken for, and what nobody knows
+NETS = {
+    "bvlc": (conv() + layer("Swish", delimited(147, single(1, 2))), ()),
+    "wen2017": (
+        conv(delimited(6, single(3, 1) + single(6, 0.5))) + layer("Sparsify", delimited(147, single(1, 0.5))),
+        ("layer 'a': param.force_mult", "layer 'a': sparsify_param"),
+    ),
+    "ssl": (
+        conv(delimited(6, single(5, 2) + single(6, 3)), number(12, 2)),
+        ("layer 'a': param.breadth_decay_mult", "layer 'a': param.kernel_shape_decay_mult",
+         "layer 'a': connectivity_mode"),
+    ),
+    "nvidia": (
+        number(11, 2) + number(13, 1) + conv(number(145, 2), number(149, 1)),
+        ("default_forward_type", "default_forward_math", "layer 'a': debug", "layer 'a': forward_type"),
+    ),
+    "intel": (
+        conv() + layer("SpatialDropout", delimited(155, single(1, 0.5)))
+        + layer("Pooling", delimited(121, number(13, 1))),
+        ("layer 'a': spatial_dropout_param", "layer 'a': pooling_param.avg_include_pad"),
+    ),
+    "ssd": (
+        conv() + layer("Permute", delimited(202, number(1, 0) + number(1, 2)))
+        + layer("PriorBox", delimited(203, single(1, 30))) + layer("DetectionOutput", delimited(204, number(1, 21))),
+        ("layer 'a': permute_param", "layer 'a': prior_box_param", "layer 'a': detection_output_param"),
+    ),
+    "openpose": (
+        conv() + layer("OPData", delimited(149, number(12, 368) + delimited(22, b"COCO_25_17"))),
+        ("layer 'a': op_transform_param",),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", NETS)
+def test_net_of_a_fork_is_told_and_written_back_with_its_weights_and_what_nobody_knows(dialect, tmp_path):
+    data, evidence = NETS[dialect]
+    unknown = layer("Mystery", number(4000, 7), single(4001, 0.5), delimited(4002, b"\xff\xfe"))
+    (tmp_path / "in.caffemodel").write_bytes(data + unknown)
+    net, weights = read_net(tmp_path / "in.caffemodel")
+    assert detect(net) == Dialect(dialect, evidence)
+    assert unknown_fields(net) == [f"layer 'a': field {field}" for field in (4000, 4001, 4002)]
+    net.layer[0].name = "c"  # else all are called a, and the weights would go into each
+    write_net(tmp_path / "out.caffemodel", net, {"c": weights["a"]})
+    renamed = (data + unknown).replace(b"\x0a\x01a", b"\x0a\x01c", 1)
+    assert sorted((tmp_path / "out.caffemodel").read_bytes()) == sorted(renamed)
+    again, found = read_net(tmp_path / "out.caffemodel")
+    assert again == net and found["c"][0].tolist() == [[[[1, 2]]]]
