@@ -14,6 +14,7 @@ from caffe_compat.layers import dropout as dropout
 from caffe_compat.layers import faster_rcnn as faster_rcnn
 from caffe_compat.layers import flow as flow
 from caffe_compat.layers import fork_data as fork_data
+from caffe_compat.layers import fused as fused
 from caffe_compat.layers import hdf5_output as hdf5_output
 from caffe_compat.layers import infogain as infogain
 from caffe_compat.layers import inner_product as inner_product

@@ -120,6 +120,8 @@ class _FilterBank(Layer):
 class Convolution(_FilterBank):
     """Correlates each bottom with num_output kernels; weight (num_output, channels / group, *kernel)."""
 
+    fork_fields = frozenset({"convolution_param.dilation_h", "convolution_param.dilation_w"})
+
     def matrix_size(self) -> tuple[int, int]:
         return self.outputs, self.channels
 

@@ -29,6 +29,11 @@ class BatchNorm(Layer):
 
     scales: tuple[Scale, ...] = ()
 
+    @property
+    def terms(self) -> tuple[Tensor | None, Tensor | None]:
+        """What the normalised values are scaled by and shifted by, one a channel."""
+        return self.scales[0].terms if self.scales else (None, None)
+
     def setup(self, bottom_shapes: list[Shape]) -> None:
         param = self.param.batch_norm_param
         self.eps: float = param.eps
@@ -55,7 +60,7 @@ class BatchNorm(Layer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         (bottom,) = bottoms
         stored_mean, stored_var, factor = (self.blob(index).detach() for index in range(3))
-        scale, shift = self.scales[0].terms if self.scales else (None, None)
+        scale, shift = self.terms
         if self.use_global_stats:
             unit = torch.where(factor == 0, factor, 1 / factor)
             mean, var = stored_mean * unit, stored_var * unit

@@ -96,23 +96,27 @@ def _max_of_numbers(bottom: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     return top, row * plan.size[1] + column
 
 
-def average_pool(bottom: Tensor, plan: Plan) -> Tensor:
-    """The sum of every window divided by its area, the right and lower pad included, what lies beyond that not."""
+def average_pool(bottom: Tensor, plan: Plan, include_pad: bool = True) -> Tensor:
+    """The sum of every window divided by its area, the right and lower pad included, what lies beyond that not.
+
+    Without include_pad only the part of its area that lies in the image counts.
+    """
     windows = plan.windows
     if plan.ceil_mode is not None:
-        return F.avg_pool2d(bottom, windows.kernel, windows.stride, windows.pad, plan.ceil_mode, True)
+        return F.avg_pool2d(bottom, windows.kernel, windows.stride, windows.pad, plan.ceil_mode, include_pad)
     padded = _surrounded(bottom, plan, 0)
     sums = F.avg_pool2d(padded, windows.kernel, windows.stride, divisor_override=1)
-    rows, columns = (_lengths(plan, axis) for axis in (0, 1))
+    rows, columns = (_lengths(plan, axis, include_pad) for axis in (0, 1))
     return sums / torch.outer(rows, columns).to(bottom)
 
 
-def _lengths(plan: Plan, axis: int) -> Tensor:
-    """Length of each window along `axis`, cut off at size + pad."""
+def _lengths(plan: Plan, axis: int, include_pad: bool) -> Tensor:
+    """Length of each window along `axis`, cut off at size + pad, or where the image ends."""
     n, out = plan.size[axis], plan.output[axis]
     windows = plan.windows
     start = torch.arange(out) * windows.stride[axis] - windows.pad[axis]
-    return (start + windows.kernel[axis]).clamp(max=n + windows.pad[axis]) - start
+    end = start + windows.kernel[axis]
+    return end.clamp(max=n + windows.pad[axis]) - start if include_pad else end.clamp(max=n) - start.clamp(min=0)
 
 
 def _surrounded(bottom: Tensor, plan: Plan, value: float) -> Tensor:
@@ -143,11 +147,12 @@ def stochastic_pool(bottom: Tensor, plan: Plan, training: bool) -> Tensor:
 class Pooling(Layer):
     """(batch, channels, height, width) to the same with every plane pooled; a second top of MAX holds the indices.
 
-    ceil_mode of DSOD's and R-FCN's forks says with a truth value what Caffe 1.0 says with round_mode.
+    ceil_mode of DSOD's and R-FCN's forks says with a truth value what Caffe 1.0 says with round_mode. Where Intel's
+    avg_include_pad is false, AVE divides by what a window has of the image.
     """
 
     tops = Count(1, 2)
-    fork_fields = frozenset({"pooling_param.ceil_mode"})
+    fork_fields = frozenset({"pooling_param.ceil_mode", "pooling_param.avg_include_pad"})
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         param = self.param.pooling_param
@@ -189,7 +194,7 @@ class Pooling(Layer):
             top, index = max_pool(bottom, plan)
             return (top, index.to(top.dtype)) if self.mask else top
         if self.pool == "AVE":
-            return average_pool(bottom, plan)
+            return average_pool(bottom, plan, self.param.pooling_param.avg_include_pad)
         return stochastic_pool(bottom, plan, self.context.phase == "TRAIN")
 
 

@@ -26,6 +26,19 @@ def register(type_name: str) -> Callable[[LayerClass], LayerClass]:
     return add
 
 
+_variants: dict[str, Callable[[Any], type[Layer] | None]] = {}
+
+
+def variant(type_name: str) -> Callable[[Callable[[Any], type[Layer] | None]], Callable[[Any], type[Layer] | None]]:
+    """Decorator of a function that gives, for a LayerParameter of that type, a fork's class, or None for Caffe's."""
+
+    def add(choose: Callable[[Any], type[Layer] | None]) -> Callable[[Any], type[Layer] | None]:
+        _variants[type_name] = choose
+        return choose
+
+    return add
+
+
 def known_types() -> list[str]:
     """Every registered Caffe type name, sorted."""
     return sorted(_classes)
@@ -48,7 +61,8 @@ def layer_class(param: Any) -> type[Layer]:
         raise UnsupportedLayerError(
             f"layer '{param.name}' has type '{param.type}', which is not known; {hint}known: {', '.join(known_types())}"
         )
-    return found
+    chosen = _variants[param.type](param) if param.type in _variants else None
+    return chosen or found
 
 
 def create_layer(param: Any, context: Context) -> Layer:

@@ -72,7 +72,7 @@ def convolution_windows(layer: str, param: Any, axes: int) -> Windows:
         kernel=_per_axis(layer, param, "kernel_size", "kernel", axes, default=None),
         stride=_per_axis(layer, param, "stride", "stride", axes, default=1),
         pad=_per_axis(layer, param, "pad", "pad", axes, default=0),
-        dilation=_per_axis(layer, param, "dilation", None, axes, default=1),
+        dilation=_per_axis(layer, param, "dilation", "dilation", axes, default=1),
     )
     for field, sizes in (("kernel_size", windows.kernel), ("stride", windows.stride), ("dilation", windows.dilation)):
         if not all(sizes):
@@ -80,10 +80,10 @@ def convolution_windows(layer: str, param: Any, axes: int) -> Windows:
     return windows
 
 
-def _per_axis(layer: str, param: Any, field: str, stem: str | None, axes: int, default: int | None) -> Sizes:
+def _per_axis(layer: str, param: Any, field: str, stem: str, axes: int, default: int | None) -> Sizes:
     """`field` given once for all axes or once an axis, or as `stem`_h and `stem`_w over two axes."""
     given: Sequence[int] = tuple(getattr(param, field))
-    if stem is not None and (param.HasField(f"{stem}_h") or param.HasField(f"{stem}_w")):
+    if param.HasField(f"{stem}_h") or param.HasField(f"{stem}_w"):
         if given:
             raise UnsupportedParameterError(
                 f"layer '{layer}': both {field} and {stem}_h/{stem}_w are given; keep one of the two forms"

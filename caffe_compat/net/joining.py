@@ -45,7 +45,7 @@ class JoinedLayers:
     def _join(self, maker: Node, below: Layer, node: Node, layer: Layer) -> None:
         if any(maker.param.loss_weight):
             return
-        if isinstance(below, BatchNorm) and isinstance(layer, Scale) and layer.is_for_channels:
+        if type(below) is BatchNorm and isinstance(layer, Scale) and layer.is_for_channels:
             self._pairs.append((below, layer))
         elif isinstance(layer, ReLU) and node.bottoms[0].name == node.tops[0].name and below.param.type in _FORGETFUL:
             self._rectifiers.append(layer)

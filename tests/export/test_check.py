@@ -34,7 +34,7 @@ def test_every_fault_is_found_in_one_run():
         + layer("unwired", "Convolution", "dta", CONV)
         + layer("large", "Convolution", more="convolution_param { num_output: 4 kernel_size: 11 }")
         + layer("outside", "Pooling", more="pooling_param { kernel_size: 1 stride: 9 }")
-        + layer("forked", "Pooling", more="pooling_param { kernel_size: 2 avg_include_pad: false }")
+        + layer("forked", "Pooling", more="pooling_param { kernel_size: 2 torch_pooling: true }")
         + layer("owner", "Convolution", more=f'param {{ name: "w" }} {CONV}')
         + layer("sharer", "Convolution", more='param { name: "w" } convolution_param { num_output: 5 kernel_size: 3 }')
         + layer("twice", "ReLU", more="include { phase: TEST } exclude { phase: TRAIN }")
