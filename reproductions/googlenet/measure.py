@@ -90,6 +90,8 @@ def rows(weights: cc.Weights, images: Path, rounds: int) -> list[Run]:
         measures = errors(model, count)
         measures["layers decomposed", ""] = len(chosen)
         measures["CPU speedup", "whole net"] = statistics.median(times[0]) / statistics.median(seconds)
+        ratios = statistics.quantiles([before / after for before, after in zip(times[0], seconds, strict=True)], n=4)
+        measures["interquartile range", "whole net"] = ratios[2] - ratios[0]
         cost = cc.layer_costs(model, shapes()).values()
         named = {f"{name} {layer}".strip(): value for (name, layer), value in measures.items()}
         logged.append({"keep": keep, "ranks": chosen, "seconds": seconds, **named})

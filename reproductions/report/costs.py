@@ -105,14 +105,23 @@ def energies(facts: Facts) -> Figure | None:
             plot.label(run.method.removeprefix("pca at ").removesuffix(" energy"), x, y)
             last = x
     rows = tuple(energy_row(run, names) for run in runs)
-    head = ("net", "layers decomposed", "multiply-adds", "parameters", "top-1 wrong %", "top-5 wrong %", "CPU speedup")
+    head = (
+        "net",
+        "layers decomposed",
+        "multiply-adds",
+        "parameters",
+        "top-1 wrong %",
+        "top-5 wrong %",
+        "speedup ± quartiles",
+    )
     entries = legend([(1, "", "top-1"), (2, "", "top-5")])
     return Figure("energies", title, caption, (plot.svg(),), entries, head, rows)
 
 
 def energy_row(run: Run, names: Sequence[str]) -> tuple[str, ...]:
     wrong = [f"{run.measures[name, '']:g}" for name in names]
-    speed = f"{run.measures['CPU speedup', 'whole net']:.2f}"
+    times = [run.measures.get((name, "whole net")) for name in ("CPU speedup", "interquartile range")]
+    speed = " ± ".join(f"{value:.2f}" for value in times if value is not None)
     return run.method, str(len(run.ranks)), f"{run.multiply_adds:,}", f"{run.parameters:,}", *wrong, speed
 
 

@@ -32,6 +32,14 @@ def test_only_better_and_new_numbers_replace_what_was_landed():
     assert updated([ERROR, SPEED], [worse, better]) == [ERROR, better]
 
 
+def test_a_row_may_trade_one_number_for_another():
+    ratio = Best("Table 2", "ConvNet l2", "average rank ratio", "", 70.0, 0.2)
+    traded = [replace(ERROR, value=18.5), replace(ratio, value=54.0)]
+    assert worsened([ERROR, ratio], traded) == [] and updated([ERROR, ratio], traded) == traded
+    only_worse = [replace(ERROR, value=18.5), ratio]
+    assert len(worsened([ERROR, ratio], only_worse)) == 1 and updated([ERROR, ratio], only_worse) == [ERROR, ratio]
+
+
 def test_the_tolerance_is_twice_the_spread_of_seeds_and_at_least_a_fifth_of_a_point():
     runs = [
         Run("convnet", "final", "l2", seed=seed, error=error, paper=("Table 2: ConvNet l2",))
