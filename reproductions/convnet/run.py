@@ -133,15 +133,16 @@ RIVALS = (
 TRUNKS = {
     **{("l2", seed): trunk("l2", "6.5e-4", 11000, seed) for seed in SEEDS},
     **{("l1", seed): trunk("l1", "8e-4", 8500, seed) for seed in SEEDS},
-    ("none", 1): trunk("none", "", 11000),
-    ("slow l2", 1): trunk("l2", "4.5e-4", 30000),
+    ("none", 1): trunk("none", "", 8500),
+    ("slow l2", 1): trunk("l2", "4.5e-4", 21500),
 }
 BRANCHES = (
     *(branch(TRUNKS["l2", seed], 11000) for seed in SEEDS),
     *(branch(TRUNKS["l1", seed], 8500) for seed in SEEDS),
     branch(TRUNKS["l2", 1], 10750, "6.5e-4"),
     branch(TRUNKS["l1", 1], 8250, "8e-4"),
-    branch(TRUNKS["none", 1], 11000, paper=()),
+    branch(TRUNKS["slow l2", 1], 21500),
+    branch(TRUNKS["none", 1], 8500, paper=()),
 )
 CHOSEN = BRANCHES[0].name  # the net with force that is decomposed, and whose ranks all decompositions share
 
