@@ -7,6 +7,7 @@ import zipfile
 import pytest
 
 from caffe_compat.errors import ParseError
+from caffe_compat.layers.registry import known_types
 from caffe_compat.proto import schema
 from caffe_compat.proto.dialects import detect
 from caffe_compat.proto.text import format_text, parse_text
@@ -58,3 +59,15 @@ def test_only_files_that_caffe_cannot_read_are_taken_for_a_forks(files):
     for entry, text in files:
         if entry["kind"] == "net" and "BVLC_caffe" in entry["parses_with"] and entry["local"] not in NEVER_RUN:
             assert detect(read(entry, text)).name == "bvlc", entry["local"]
+
+
+@pytest.mark.slow
+def test_every_layer_type_of_these_files_is_known(files):
+    types = set()
+    for entry, text in files:
+        if entry["kind"] == "net" and "base_lr" not in text:
+            try:
+                types.update(layer.type for layer in read(entry, text).layer)
+            except ParseError:
+                continue
+    assert not types - set(known_types())
