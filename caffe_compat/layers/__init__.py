@@ -13,6 +13,7 @@ from caffe_compat.layers import detection_evaluate as detection_evaluate
 from caffe_compat.layers import dropout as dropout
 from caffe_compat.layers import faster_rcnn as faster_rcnn
 from caffe_compat.layers import flow as flow
+from caffe_compat.layers import focal_loss as focal_loss
 from caffe_compat.layers import fork_data as fork_data
 from caffe_compat.layers import fused as fused
 from caffe_compat.layers import hdf5_output as hdf5_output

@@ -248,3 +248,20 @@ class Clip(Elementwise):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         return bottoms[0].clamp(self.min, self.max)
+
+
+@register("Mish")
+class Mish(Elementwise):
+    """x * tanh(log(1 + exp(x))) (Misra 2019; in forks with YOLO version 4)."""
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        return functional.mish(bottoms[0])
+
+
+@register("HardSwish")
+@register("HSwish")
+class HardSwish(Elementwise):
+    """x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, MobileNet version 3, in its forks)."""
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        return functional.hardswish(bottoms[0])
