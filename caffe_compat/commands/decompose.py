@@ -160,7 +160,7 @@ def choose_ranks(model: cc.Model, arguments: argparse.Namespace) -> tuple[dict[s
     else:
         ranks = without_unasked(model, cc.read_ranks(arguments.rank_config), fc, excepted)
     ranks = cc.round_ranks(model, ranks, arguments.multiple) if arguments.multiple != 1 else ranks
-    return ranks, {name: by_layer.get(name, method) for name in ranks}
+    return ranks, {**dict.fromkeys(ranks, method), **by_layer}
 
 
 def parse_methods(words: tuple[str, ...]) -> tuple[str, dict[str, str]]:

@@ -158,6 +158,7 @@ def test_a_certificate_is_written_and_verify_finds_the_same(folder, tmp_path, ca
         (["--ranks=4,x,8"], "--ranks: rank is 'x'; a whole number is wanted"),
         (["--ranks=c9=4"], "layer 'c9', which is not in the net; did you mean"),
         (["--ranks=relu_c1=4"], "layer 'relu_c1' is a ReLU; only Convolution and InnerProduct layers"),
+        (["--ranks=c1=4", "--method=c9=svd"], "layer 'c9', which is not in the net; did you mean"),
         (["--keep=95"], "keep is 95.0; it must be above 0 and at most 1"),
         (
             ["--rankratio=.9", "--lra_type=kmeans"],
