@@ -9,7 +9,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import atheris
+try:
+    import atheris
+except ImportError:
+    sys.exit("fuzzing needs the package atheris: pip install atheris")
 
 with atheris.instrument_imports(include=["caffe_compat"]):
     from tests.fuzz.readers import READERS, allowed, seeds

@@ -80,3 +80,25 @@ def test_a_trained_net_gives_the_same_in_opencv(keep, tmp_path):
         model = cc.decompose(model, cc.ranks_by_energy(model, keep))
     images = np.random.default_rng(0).uniform(-128, 128, cc.Net(model).shapes["data"]).astype(np.float32)
     assert_same_in_opencv(model, {"data": images}, tmp_path)
+
+
+# Old binaries keep their four old dimensions when written, half precision stays half
+REAL = [
+    ("cifar10_full_v1", "cifar10_full.prototxt", "cifar10_full_iter_70000.caffemodel"),
+    ("cifar10_quick_v1", "cifar10_quick.prototxt", "cifar10_quick_iter_5000.caffemodel"),
+    ("mtcnn", "det1.prototxt", "det1.caffemodel"),
+    ("mtcnn", "det3.prototxt", "det3.caffemodel"),
+    ("hyperlpr_fp16", "HorizonalFinemapping.prototxt", "HorizonalFinemapping.caffemodel"),
+]
+
+
+@pytest.mark.parametrize(("folder", "prototxt", "weights"), REAL, ids=lambda part: part)
+def test_a_real_model_written_again_gives_the_same_in_opencv(folder, prototxt, weights, tmp_path):
+    model = cc.read_model(shared("models", folder, prototxt), shared("models", folder, weights))
+    drawn = np.random.default_rng(1)
+    inputs = {
+        name: drawn.uniform(-1, 1, shape).astype(np.float32)
+        for name, shape in cc.Net(model).shapes.items()
+        if name in cc.Net(model).input_names
+    }
+    assert_same_in_opencv(model, inputs, tmp_path)
