@@ -97,9 +97,10 @@ class Runner:
         return [each for each in (self.before(step), self.network.step(owner) if owner else None) if each]
 
     def do(self, step: Step) -> None:
-        """Finish the step, and first those that it needs."""
+        """Finish the step, and first those that it needs; of one whose snapshot it starts from, that is enough."""
         for needed in self.needs(step):
-            self.do(needed)
+            if not ("@" in step.start and needed == self.before(step) and self.start_weights(step).exists()):
+                self.do(needed)
         if not self.is_done(step):
             self.prepare(step)
             self.train(step)
