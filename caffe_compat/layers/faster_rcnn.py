@@ -21,6 +21,7 @@ from caffe_compat.layers.proposals import moved_anchors
 from caffe_compat.layers.python_modules import AbsentData, stands_in
 from caffe_compat.layers.shapes_only import ShapesOnly
 
+_TARGETS = ("bbox_targets", "bbox_inside_weights", "bbox_outside_weights", "bbox_loss_weights")
 _BASE, _RATIOS, _SCALES = 16, (0.5, 1.0, 2.0), (8, 16, 32)
 _MIN_SIZE, _OVERLAP = 16, 0.7
 _BEFORE, _AFTER = {"TRAIN": 12000, "TEST": 6000}, {"TRAIN": 2000, "TEST": 300}  # boxes before and after suppression
@@ -152,7 +153,7 @@ class RoIDataLayer(AbsentData):
         images = 1 if "gt_boxes" in self.param.top else 2
         shapes: dict[str, Shape] = {
             "data": (images, 3, 600, 1000), "im_info": (1, 3), "gt_boxes": (1, 4), "rois": (1, 5), "labels": (1,),
-            **dict.fromkeys(("bbox_targets", "bbox_inside_weights", "bbox_outside_weights"), (1, width)),
+            **dict.fromkeys(_TARGETS, (1, width)),
         }  # fmt: skip
         if not set(self.param.top) <= set(shapes):
             return super().top_shapes(bottom_shapes)
