@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 import caffe_compat as cc
-from reproductions.record import LOGS, keep_log, processor, record_run
+from reproductions.record import LOGS, forget_runs, keep_log, processor, record_run
 from reproductions.runner import KEEP, PREFIX, Runner, cheaper_ranks, newest_state
 from reproductions.runs import HERE, RESULTS, Run
 from reproductions.steps import Step, StepError
@@ -36,7 +36,7 @@ def record(runner: Runner, steps: Iterable[Step], root: Path = HERE) -> None:
     """
     steps = list(steps)
     if len(steps) == len(runner.network.steps):
-        (root / RESULTS.name / f"{runner.network.name}.csv").unlink(missing_ok=True)
+        forget_runs(runner.network.name, f"python -m reproductions.{runner.network.name}.run ", root / RESULTS.name)
     for step in steps:
         done = runner.is_done(step)
         run = finished_run(runner, step, root / LOGS.name) if done else unfinished_run(runner, step)
@@ -88,7 +88,7 @@ def finished_run(runner: Runner, step: Step, logs: Path) -> Run:
 def command(runner: Runner, step: Step) -> str:
     """The command that finishes the step, or repeats it."""
     models = " --models MODELS" if runner.is_public(step) else ""
-    return f"python -m reproductions.{runner.network.name}.run --data DATA{models} --only {step.name}"
+    return f"python -m reproductions.{runner.network.name}.run {runner.network.source}{models} --only {step.name}"
 
 
 def circumstances(runner: Runner, step: Step) -> dict[str, Any]:

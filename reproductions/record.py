@@ -44,8 +44,23 @@ def record_run(run: Run, device: str = "cpu", folder: Path = RESULTS) -> Run:
     return run
 
 
+def forget_runs(network: str, command: str, folder: Path = RESULTS) -> None:
+    """Remove the rows of folder/NETWORK.csv whose command begins with `command`."""
+    path = folder / f"{network}.csv"
+    if path.exists():
+        with locked(path):
+            rows = [run for run in read_file(path) if not run.command.startswith(command)]
+            with cc.write_atomically(path) as part:
+                part.write_text(format_runs(rows), encoding="utf-8")
+
+
 def filled_in(run: Run, device: str = "cpu") -> Run:
-    """`run` with the facts of this process, and the average of its ranks, where it leaves them empty."""
+    """`run` with the facts of this process, and the average of its ranks, where it leaves them empty.
+
+    An unfinished run was computed nowhere yet, and stays as it is.
+    """
+    if run.status == "unfinished":
+        return run
     shares = [rank / full for rank, full in run.ranks.values()]
     facts: dict[str, Any] = {
         "average_rank_ratio": round(100 * sum(shares) / len(shares), 2) if shares else None,

@@ -64,7 +64,8 @@ class Network:
     make_data(source, folder, seed): writes the databases and mean images whose names `databases` lists.
     make_smoke(folder): the same, made up. accuracy, top5: outputs of the TEST net, the latter if it has one. suffix:
     what snapshots' names end in: nothing for a net whose layers' names have "/", which HDF5 files cannot hold. narrow:
-    what the widths of the net's layers are divided by with --smoke, so that a large net takes seconds.
+    what the widths of the net's layers are divided by with --smoke, so that a large net takes seconds. source: words
+    of the command, those that give the data set.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Network:
     top5: str = ""
     suffix: str = ".h5"
     narrow: int = 1
+    source: str = "--data DATA"
 
     @property
     def folder(self) -> Path:

@@ -78,6 +78,7 @@ NETWORK = Network(
     top5="accuracy_top5",
     suffix="",
     narrow=8,
+    source="--imagenet DIR",
 )
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ NETWORK = Network(
     top5="loss3/top-5",
     suffix="",
     narrow=8,
+    source="--imagenet DIR",
 )
 
 if __name__ == "__main__":

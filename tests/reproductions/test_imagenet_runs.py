@@ -26,7 +26,7 @@ def smoke(name, folder, *words):
 
 def test_smoke_goes_from_the_baseline_through_the_force_to_the_decomposed_net(tmp_path):
     (run,) = smoke("alexnet", tmp_path, "--only", "fine-tune-l2-pca").values()
-    assert (run.status, run.iterations, run.error is None, run.top5_error is None) == ("finished", 2, False, False)
+    assert (run.status, run.iterations, run.error is None, run.top5_error is None) == ("finished", 6, False, False)
     assert {layer: rank for layer, (rank, _) in run.ranks.items()} == {"conv3": 15, "conv4": 12, "conv5": 16}
     assert {"baseline", "force-l2", "fine-tune-l2-pca"} <= {path.name for path in tmp_path.iterdir()}
     log = (tmp_path / run.log).with_suffix(".log").read_text()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import caffe_compat as cc
-from reproductions.record import LARGE, keep_log, record_run
+from reproductions.record import LARGE, forget_runs, keep_log, record_run
 from reproductions.runs import COLUMNS, Run, read_log, read_runs
 from tests.conftest import ROOT
 
@@ -44,6 +44,11 @@ def test_facts_of_the_process_are_filled_in(tmp_path):
     assert all((recorded.commit, recorded.python, recorded.torch, recorded.device))
 
 
+def test_an_unfinished_run_was_computed_nowhere(tmp_path):
+    unfinished = replace(RUN, status="unfinished", finish="command")
+    assert record_run(unfinished, folder=tmp_path) == unfinished
+
+
 def test_a_run_recorded_again_takes_its_own_place(tmp_path):
     first, second = RUN, replace(RUN, seed=2)
     for run in (first, second, replace(first, error=17.9)):
@@ -66,6 +71,15 @@ def test_each_network_has_its_file_with_the_same_columns(tmp_path):
     heads = {path.read_text().splitlines()[0] for path in tmp_path.glob("*.csv")}
     assert heads == {",".join(COLUMNS)}
     assert [run.network for run in read_runs(folder=tmp_path)] == ["convnet", "lenet"]
+
+
+def test_rows_of_one_command_are_forgotten_and_no_others(tmp_path):
+    measured = replace(RUN, experiment="speed", command="python -m reproductions.speed --record")
+    for run in (RUN, measured):
+        record_run(run, folder=tmp_path)
+    forget_runs("convnet", "python -m reproductions.convnet.run ", tmp_path)
+    forget_runs("lenet", "python", tmp_path)  # there is no such file
+    assert [run.experiment for run in read_runs(folder=tmp_path)] == ["speed"]
 
 
 def test_processes_that_record_at_once_lose_no_row(tmp_path):
