@@ -70,9 +70,9 @@ class BatchNorm(Layer):
         top = torch.batch_norm(bottom, scale, shift, mean, var, True, 1.0, self.eps, False)
         if bottom.numel() == self.channels:  # one value a channel: Caffe's m / (m - 1) is 1 there, torch's infinite
             var = torch.zeros_like(var)  # not zero_(): the backward pass reads the other one
-        stored_mean.mul_(self.fraction).add_(mean)
-        stored_var.mul_(self.fraction).add_(var)
-        factor.mul_(self.fraction).add_(1)
+        torch._foreach_mul_([stored_mean, stored_var, factor], self.fraction)
+        torch._foreach_add_([stored_mean, stored_var], [mean, var])
+        factor.add_(1)
         return top
 
 

@@ -31,16 +31,16 @@ class JoinedLayers:
             makers.update({top: (node, layer) for top in node.tops})
 
     def __enter__(self) -> None:
-        for batch_norm, scale in self._pairs:
-            batch_norm.scales, scale.is_done = (scale,), True
+        for batch_norm, scale in self._pairs:  # by vars(), for to set a Module's attribute takes 20 times as long
+            vars(batch_norm)["scales"], vars(scale)["is_done"] = (scale,), True
         for relu in self._rectifiers:
-            relu.overwrites = True
+            vars(relu)["overwrites"] = True
 
     def __exit__(self, *error: Any) -> None:
         for batch_norm, scale in self._pairs:
-            batch_norm.scales, scale.is_done = (), False
+            vars(batch_norm)["scales"], vars(scale)["is_done"] = (), False
         for relu in self._rectifiers:
-            relu.overwrites = False
+            vars(relu)["overwrites"] = False
 
     def _join(self, maker: Node, below: Layer, node: Node, layer: Layer) -> None:
         if any(maker.param.loss_weight):

@@ -62,10 +62,29 @@ class Iterations:
         settings = {"force_type": force.force_type, "direction": force.direction, "decay_type": force.decay_type}
         self._force = partial(regularizer("force"), **settings, groups=groups, scaler=force.scaler)
         self._structure = Structure(config.structure, self.net)
-        self._rate_multipliers = [param.lr_mult for param in self._params]
         self._decay_strengths = [config.weight_decay * param.decay_mult for param in self._params]
         self._force_strengths = [force.decay * multiplier for multiplier in force_multipliers]
+        self._all_move = groups is not None or self._structure.active  # both count every parameter
+        self._choose_moving()
         self._output_weights = output_weights(self.net)
+
+    def _choose_moving(self) -> None:
+        """Which parameters updates can change: all but those without gradient, decay, force and history."""
+        count = len(self._params)
+        divides = self.config.type not in ("SGD", "Nesterov") and self.config.delta == 0  # 0 by 0, for those too
+        strengths = zip(self._decay_strengths, self._force_strengths, strict=True)
+        moving = [
+            divides or self._all_move or param.tensor.requires_grad or any(pair)
+            for param, pair in zip(self._params, strengths, strict=True)
+        ]
+        for index, blob in enumerate(self.state.history):
+            moving[index % count] = moving[index % count] or bool(blob.any())
+        self._moving = [index for index in range(count) if moving[index]]
+
+    def _of_moving(self, values: Sequence[Any]) -> list[Any]:
+        """What `values` has for the parameters that move; as many rounds of it as there are in `values`."""
+        count = len(self._params)
+        return [values[first + index] for first in range(0, len(values), count or 1) for index in self._moving]
 
     @property
     def iteration(self) -> int:
@@ -93,19 +112,20 @@ class Iterations:
         rate: what the rates of all parameters have in common, a scalar tensor in a CUDA graph; by default that of now.
         """
         rate = self._common_rate() if rate is None else rate
-        weights = [param.tensor.detach() for param in self._params]
-        gradients = self._passes.take_gradients()
+        params = self._of_moving(self._params)
+        weights = [param.tensor.detach() for param in params]
+        gradients = self._passes.take_gradients(self._moving)
         if gradients is None:
             logger.info("Iteration %d: a gradient overflowed in fp16, no update", self.iteration)
             return
         clip(gradients, self.config.clip_gradients)
         normalize(gradients, self.config.iter_size)
-        self._decay(weights, gradients, self._decay_strengths)
+        self._decay(weights, gradients, self._of_moving(self._decay_strengths))
         if self.has_force:
-            self._force(weights, gradients, self._force_strengths)
+            self._force(weights, gradients, self._of_moving(self._force_strengths))
         self._structure.regularize(weights, gradients)
-        rates = Rates(rate, self._rate_multipliers)
-        UPDATES[self.config.type].apply(weights, gradients, self.state.history, rates, self.config)
+        rates, history = Rates(rate, [param.lr_mult for param in params]), self._of_moving(self.state.history)
+        UPDATES[self.config.type].apply(weights, gradients, history, rates, self.config)
         self._structure.prune(weights, self.iteration + 1)
 
     @property

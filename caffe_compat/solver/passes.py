@@ -43,11 +43,11 @@ class Passes:
             losses.append(loss.detach())
         return outputs, losses[0] if self.iter_size == 1 else torch.stack(losses).mean()
 
-    def take_gradients(self) -> list[Tensor] | None:
-        """The summed gradient of every parameter; zeros where none arrived, as frozen parameters have in Caffe.
+    def take_gradients(self, chosen: Sequence[int]) -> list[Tensor] | None:
+        """The summed gradients of the parameters `chosen` by number; zeros where none arrived, as in Caffe.
 
         None where one overflowed, which only fp16 does: its loss is then scaled less from the next iteration on.
         """
-        tensors = [param.tensor for param in self.params]
+        tensors = [self.params[index].tensor for index in chosen]
         gradients = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in tensors]
         return gradients if self.scale.remove(gradients) else None

@@ -190,6 +190,7 @@ class Solver(Iterations):
         """
         logger.info("Resuming from %s", path)
         self._carried, extras = snapshots.read_snapshot(path, self.config, self._nets(), self.state)
+        self._choose_moving()
         if extras is not None:
             self._restore_extras(extras)
 
