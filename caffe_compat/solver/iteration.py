@@ -71,10 +71,11 @@ class Iterations:
     def _choose_moving(self) -> None:
         """Which parameters updates can change: all but those without gradient, decay, force and history."""
         count = len(self._params)
-        divides = self.config.type not in ("SGD", "Nesterov") and self.config.delta == 0  # 0 by 0, for those too
+        adaptive = self.config.type not in ("SGD", "Nesterov")  # whose history grows where lr_mult is 0 too
+        divides = adaptive and self.config.delta == 0  # 0 by 0, for those too
         strengths = zip(self._decay_strengths, self._force_strengths, strict=True)
         moving = [
-            divides or self._all_move or param.tensor.requires_grad or any(pair)
+            divides or self._all_move or param.tensor.requires_grad or (any(pair) and (adaptive or param.lr_mult != 0))
             for param, pair in zip(self._params, strengths, strict=True)
         ]
         for index, blob in enumerate(self.state.history):
