@@ -30,7 +30,7 @@ FIRST = {  # of the same file: bottom, window, filters, and the rank of the sepa
     "conv1": ((3, 227, 227), "num_output: 96 kernel_size: 11 stride: 4", (96, 3, 11, 11), 8),
     "conv2": ((96, 27, 27), "num_output: 256 kernel_size: 5 pad: 2 group: 2", (256, 48, 5, 5), 40),
 }
-ROUNDS = 15
+ROUNDS = 31
 
 
 def alone(name: str) -> tuple[Model, torch.Tensor]:
