@@ -31,7 +31,7 @@ def force(decay: str) -> str:
 STEPS = (
     short("none", "none"),
     short("l2-2e-3", "l2", force("2e-3"), ("Figure 5: ResNet-20 l2",)),
-    short("discrimination-1e-4", "l2 discrimination", force("-1e-4"), ("Table 7: ResNet-20 l2",)),
+    short("discrimination-1e-4", "l2 discrimination", force("-1e-4"), ("Table 7: ResNet-20 l2 discrimination",)),
     Step(
         "baseline-short",
         "shortened",
