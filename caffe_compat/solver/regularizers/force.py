@@ -123,14 +123,15 @@ def _pull_far_ones(filters: Tensor, length: Tensor, inverse: Tensor, power: int,
 
     a_ij = (d_ij^2)^(-power / 2), straight from the Gram matrix in float32.
     """
-    unit = filters * inverse.float()[:, None]
+    inverse = inverse.float()
+    unit = filters * inverse[:, None]
     squared = torch.addmm(_TWO, unit, unit.T, alpha=-2).fill_diagonal_(4)
-    if squared.min() <= FAR**2 or inverse.min() == 0:
+    if squared.min().item() <= FAR**2 or not inverse.all():
         return False
     attraction = squared.pow(-power / 2).fill_diagonal_(0)
     near = attraction.sum(1, dtype=torch.float64)
     cosine_sum = near - squared.mul_(attraction).sum(1, dtype=torch.float64) / 2
-    combination = attraction.mul_(inverse.float()).mul_(-length.float()[:, None])
+    combination = attraction.mul_(inverse).mul_(-length.float()[:, None])
     combination.diagonal().copy_(cosine_sum)
     torch.mm(combination, filters, out=force)
     return True
