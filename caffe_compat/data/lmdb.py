@@ -39,11 +39,11 @@ class LMDB:
 
     def records(self, start: int = 0) -> Iterator[memoryview]:
         """The values in key order from record `start` on, as views of the file."""
-        return (value for _, value in self._pages.records(start))
+        return self._pages.values(start)
 
     def key_order(self) -> Iterator[bytes]:
         """The keys in order."""
-        return (bytes(key) for key, _ in self._pages.records())
+        return map(bytes, self._pages.keys())
 
     def close(self) -> None:
         """Give the environment back."""

@@ -43,21 +43,32 @@ class Pages:
         if self.count > len(self._bytes) // _NODE.size:
             raise self._damaged(f"{self.count} records in {len(self._bytes)} bytes")
 
-    def records(self, start: int = 0) -> Iterator[tuple[memoryview, memoryview]]:
-        """Key and value from record `start` on. Raises DataError where a page is damaged."""
+    def values(self, start: int = 0) -> Iterator[memoryview]:
+        """The values from record `start` on. Raises DataError where a page is damaged."""
+        for page, offsets in self._nodes(start):
+            _, begins, ends = self._spans(page, offsets)
+            yield from [self._bytes[begin:end] for begin, end in zip(begins, ends, strict=True)]
+
+    def keys(self) -> Iterator[memoryview]:
+        """The keys in order. Raises DataError where a page is damaged."""
+        for page, offsets in self._nodes(0):
+            ends, _, _ = self._spans(page, offsets)
+            yield from [
+                self._bytes[at + _NODE.size : end] for at, end in zip((page + offsets).tolist(), ends, strict=True)
+            ]
+
+    def _nodes(self, start: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Leaf by leaf from record `start` on: where the page begins in the file, and where in it its nodes do."""
         if self._root == _EMPTY:
             return
         visits = iter(range(len(self._bytes) // self._size))  # no page twice
-        for page, count in self._leaves(self._root, 0, visits):
-            if start >= count:
-                start -= count
-                continue
-            for offset in self._offsets(page, count)[start:]:
-                yield self._record(page, offset)
-            start = 0
+        for page, offsets in self._leaves(self._root, 0, visits):
+            if start < len(offsets):
+                yield page, offsets[start:]
+            start = max(start - len(offsets), 0)
 
-    def _leaves(self, number: int, depth: int, visits: Iterator[int]) -> Iterator[tuple[memoryview, int]]:
-        """The leaves below page `number` and how many records each has."""
+    def _leaves(self, number: int, depth: int, visits: Iterator[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """The leaves below page `number`: where each begins in the file, and the offsets of its records."""
         if depth > _DEEPEST or next(visits, None) is None:
             raise self._damaged("pages in a circle")
         page = self._page(number)
@@ -65,37 +76,40 @@ class Pages:
         count = (lower - _PAGE_HEADER.size) // 2
         if not 0 < count <= (self._size - _PAGE_HEADER.size) // 2 or flags & (_BRANCH | _LEAF) not in (_BRANCH, _LEAF):
             raise self._damaged(f"page {number}")
+        offsets = np.frombuffer(page, "<u2", count, _PAGE_HEADER.size).astype(np.int64)
+        if int(offsets.max()) > self._size - _NODE.size:
+            raise self._damaged("a node outside its page")
         if flags & _LEAF:
-            yield page, count
+            yield number * self._size, offsets
             return
-        for offset in self._offsets(page, count):
+        for offset in offsets.tolist():
             low, high, top, _ = _NODE.unpack_from(page, offset)
             yield from self._leaves(low | high << 16 | top << 32, depth + 1, visits)
 
-    def _offsets(self, page: memoryview, count: int) -> list[int]:
-        """Where the nodes of a page begin."""
-        offsets = np.frombuffer(page, "<u2", count, _PAGE_HEADER.size)
-        if int(offsets.max()) > self._size - _NODE.size:
-            raise self._damaged("a node outside its page")
-        found: list[int] = offsets.tolist()
-        return found
-
-    def _record(self, page: memoryview, offset: int) -> tuple[memoryview, memoryview]:
-        low, high, flags, key_size = _NODE.unpack_from(page, offset)
-        size, key_at = low | high << 16, offset + _NODE.size
-        data_at = key_at + key_size
-        if flags & _NESTED:
+    def _spans(self, page: int, offsets: np.ndarray) -> tuple[list[int], list[int], list[int]]:
+        """Of the records at `offsets` of the leaf at `page`: where keys end, and values begin and end, in the file."""
+        low, high, flags, key_size = self._numbers(page + offsets, "<u2", 4).astype(np.int64).T
+        size, key_end = low | high << 16, page + offsets + _NODE.size + key_size
+        if (flags & _NESTED).any():
             raise self._damaged("a database inside the database, which Caffe never writes")
-        if flags & _BIG:
-            if data_at + 8 > self._size:
-                raise self._damaged("a record outside its page")
-            first = struct.unpack_from("<Q", page, data_at)[0] * self._size + _PAGE_HEADER.size
-            if first + size > len(self._bytes):
-                raise self._damaged(f"a record of {size} bytes outside the file")
-            return page[key_at:data_at], self._bytes[first : first + size]
-        if data_at + size > self._size:
+        big = (flags & _BIG).astype(bool)
+        if (key_end + np.where(big, 8, size) > page + self._size).any():
             raise self._damaged("a record outside its page")
-        return page[key_at:data_at], page[data_at : data_at + size]
+        begin = key_end.copy()
+        if big.any():
+            first = self._numbers(key_end[big], "<u8", 1)[:, 0]
+            if (first > len(self._bytes) // self._size).any():
+                raise self._damaged(f"a record on page {first.max()}")
+            begin[big] = first.astype(np.int64) * self._size + _PAGE_HEADER.size
+        end = begin + size
+        if (end > len(self._bytes)).any():
+            raise self._damaged(f"a record of {size[end.argmax()]} bytes outside the file")
+        return key_end.tolist(), begin.tolist(), end.tolist()
+
+    def _numbers(self, places: np.ndarray, kind: str, count: int) -> np.ndarray:
+        """`count` numbers of `kind` from each of `places` in the file on: (places, count)."""
+        length = np.dtype(kind).itemsize * count
+        return np.frombuffer(self._bytes, np.uint8)[places[:, None] + np.arange(length)].view(kind)
 
     def _page(self, number: int) -> memoryview:
         start = number * self._size
