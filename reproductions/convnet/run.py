@@ -101,13 +101,13 @@ BASELINES = (
 )
 SEEDS = (1, 2, 3)
 EARLY = Step(
-    "baseline-seed1-from54000",
+    "baseline-seed1-from53000",
     "baseline",
-    "baseline to 54,000",
+    "baseline to 53,000",
     "solver_branch.prototxt",
-    start="baseline-seed1@54000",
+    start="baseline-seed1@53000",
     options=BF16,
-    note="shortened: from scratch 54,000 iterations, then 4,000 as the learning rate falls; from 20,000 on in bf16",
+    note="shortened: from scratch 53,000 iterations, then 4,000 as the learning rate falls; from 20,000 on in bf16",
     paper=("Table 2: ConvNet none",),
 )
 SWEEP = (
