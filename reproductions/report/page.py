@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from reproductions.comparison import Line
+from reproductions.report.causes import CAUSES
 from reproductions.report.figures import Figure
 from reproductions.report.first import FIRST, find_cell
 from reproductions.report.sheets import Note, Sheet, signed, value_text
@@ -48,6 +49,8 @@ def page(
     wide = "".join(figure_text(figure) for figure in figures if len(figure.pictures) > 1)
     parts.append(f'<h2>Figures</h2>\n<div class="figures">\n{narrow}</div>\n{wide}')
     parts.append("<h2>Tables of the paper</h2>\n" + READING + "".join(map(sheet_text, paper)))
+    causes = "".join(f"<li>{escape(cause)}</li>\n" for cause in CAUSES)
+    parts.append(f'<h2>What was missed, and why, as far as we know</h2>\n<ul class="causes">\n{causes}</ul>\n')
     parts.append("<h2>Every run</h2>\n" + "".join(map(folded, runs)))
     if unfinished.rows:
         parts.append("<h2>Unfinished</h2>\n" + table_text(unfinished))

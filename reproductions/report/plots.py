@@ -116,9 +116,8 @@ def fine_tuning(facts: Facts) -> Figure | None:
         for run in group.finished
         if group.first.method.endswith("pca")
     ]
-    caption = (
-        "Decomposed by PCA at the same ranks, then trained without force; one line a seed. The paper's force is lower."
-    )
+    caption = "Decomposed by PCA at the same ranks, then trained without force; one line a seed. "
+    caption += "In the paper the net with force ends lower."
     return curves("fig7", "ConvNet: fine-tuning after decomposing (Fig. 7)", caption, lines, "error, %")
 
 

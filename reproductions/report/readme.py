@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reproductions.report.causes import CAUSES
 from reproductions.report.sheets import Note, Sheet
 
 FIRST_LINE = (
@@ -51,6 +52,7 @@ def readme(paper: Sequence[Sheet], runs: Sequence[Sheet], unfinished: Sheet) -> 
     """The whole file."""
     parts = [FIRST_LINE, INTRODUCTION.strip()]
     parts += [sheet_text(sheet) for sheet in paper]
+    parts.append("## What was missed, and why, as far as we know\n\n" + "\n".join(f"- {cause}" for cause in CAUSES))
     parts.append(RUNS.strip())
     parts += [sheet_text(sheet) for sheet in runs]
     if unfinished.rows:

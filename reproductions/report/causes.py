@@ -1,0 +1,21 @@
+"""Why numbers were missed, as far as we know; words alone, for numbers are computed."""
+
+CAUSES = (
+    "ConvNet, Tables 1 and 2: the ranks are reached, the error is not. The authors train their whole schedule under a "
+    "weak force. These runs begin at a trained net and have a small part of the iterations, so the force must be "
+    "stronger and the loss has little time to answer it; short and strong costs the most error. The runs of the "
+    "published schedule are listed as unfinished.",
+    "ConvNet without force loses some accuracy on the same short schedule too: compare with it as well as with the "
+    "public model.",
+    "Table 3 and Figure 7 on ConvNet: the net with force loses less when it is decomposed, but its own error is higher, "
+    "and after the short fine-tuning it stays behind, except with k-means.",
+    "The force beside its rivals: at as few iterations the nuclear norm, the Hoyer measure and trained rank pruning all "
+    "reach lower ranks at no more error. They act on the singular values themselves; the force turns filters a little "
+    "in each step, and needs many.",
+    "Tables 4 to 6, conv3 to conv5: a chain of two convolutions moves more memory for each multiply-add than the dense "
+    "layer, so the measured speedup stays below the theoretical one, the more the lower the rank.",
+    "Table 6, conv1 and conv2: filters one row high or one column wide reach less of the processor's peak here than "
+    "square ones do.",
+    "GoogLeNet without fine-tuning: most of its layers are small or of one pixel, where two layers take about the time "
+    "of one; fewer multiply-adds hardly show before the energy kept is low.",
+)
