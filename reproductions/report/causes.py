@@ -7,11 +7,11 @@ CAUSES = (
     "published schedule are listed as unfinished.",
     "ConvNet without force loses some accuracy on the same short schedule too: compare with it as well as with the "
     "public model.",
-    "Table 3 and Figure 7 on ConvNet: the net with force loses less when it is decomposed, but its own error is higher, "
-    "and after the short fine-tuning it stays behind, except with k-means.",
-    "The force beside its rivals: at as few iterations the nuclear norm, the Hoyer measure and trained rank pruning all "
-    "reach lower ranks at no more error. They act on the singular values themselves; the force turns filters a little "
-    "in each step, and needs many.",
+    "Table 3 and Figure 7 on ConvNet: the net with force loses less when it is decomposed, but its own error is "
+    "higher, and after the short fine-tuning it stays behind, except with k-means.",
+    "The force beside its rivals: at as few iterations the nuclear norm, the Hoyer measure and trained rank pruning "
+    "all reach lower ranks at no more error. They act on the singular values themselves; the force turns filters a "
+    "little in each step, and needs many.",
     "Tables 4 to 6, conv3 to conv5: a chain of two convolutions moves more memory for each multiply-add than the dense "
     "layer, so the measured speedup stays below the theoretical one, the more the lower the rank.",
     "Table 6, conv1 and conv2: filters one row high or one column wide reach less of the processor's peak here than "
