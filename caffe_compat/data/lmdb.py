@@ -135,22 +135,33 @@ def _check_header(path: Path) -> None:
         raise DataError(
             f"{file}: has LMDB format {version}, this reads format {_VERSION}; copy it with an older mdb_copy"
         )
+    if len(head) < 44:
+        raise _cut_short(file)
     (page,) = struct.unpack_from("<I", head, 40)
-    ends = [_last_page(file, page, index) for index in (0, 1)]
-    wanted = (max(ends)[1] + 1) * page
+    metas = [_meta(file, page, index) for index in (0, 1)]
+    if {size for _, _, size in metas} != {page}:  # the library would look for the second header by the newer one's
+        sizes = " and ".join(str(size) for _, _, size in metas)
+        raise DataError(
+            f"{file}: is damaged: its two headers say pages of {sizes} bytes; copy it again, or make it anew"
+        )
+    wanted = (max(metas)[1] + 1) * page
     if size < wanted:
         raise DataError(f"{file}: is cut short: {size} bytes, its header says {wanted}; copy it again")
 
 
-def _last_page(file: Path, page: int, index: int) -> tuple[int, int]:
-    """(transaction, last page) of meta page `index`: the newer one is in force."""
+def _meta(file: Path, page: int, index: int) -> tuple[int, int, int]:
+    """(transaction, last page, size of a page) of meta page `index`: the newer one is in force."""
     with file.open("rb") as handle:
-        handle.seek(page * index + 16 + 120)
-        found = handle.read(16)
-    if len(found) < 16:
-        raise DataError(f"{file}: is cut short within its header; copy it again")
-    last, transaction = struct.unpack("<QQ", found)
-    return transaction, last
+        handle.seek(page * index + 16)
+        found = handle.read(136)
+    if len(found) < 136:
+        raise _cut_short(file)
+    last, transaction = struct.unpack_from("<QQ", found, 120)
+    return transaction, last, struct.unpack_from("<I", found, 24)[0]
+
+
+def _cut_short(file: Path) -> DataError:
+    return DataError(f"{file}: is cut short within its header; copy it again")
 
 
 def _module() -> ModuleType:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from caffe_compat.data.databases import open_database, write_database
 from caffe_compat.data.lmdb import LMDB
@@ -77,3 +79,63 @@ def test_flipped_bytes_never_lead_outside_the_file(tmp_path: Path) -> None:
         finally:
             database.close()
     assert refused > 20
+
+
+def test_file_cut_within_its_header_is_refused(tmp_path: Path) -> None:
+    write_database(tmp_path / "db", records(2))
+    file = tmp_path / "db" / "data.mdb"
+    head = file.read_bytes()[:200]
+    for size in range(1, len(head)):
+        file.write_bytes(head[:size])
+        with pytest.raises(DataError, match=r"data\.mdb: (is|was)"):
+            open_database(tmp_path / "db")
+
+
+def test_headers_of_two_page_sizes_are_refused(tmp_path: Path) -> None:
+    """The library seeks the second header by the newer one's page size, and dies where the file ends before."""
+    write_database(tmp_path / "db", records(2))
+    file = tmp_path / "db" / "data.mdb"
+    content = bytearray(file.read_bytes())
+    content[4096 + 40 : 4096 + 44] = (32768).to_bytes(4, "little")
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="two headers say pages of 4096 and 32768 bytes"):
+        open_database(tmp_path / "db")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A database without records, one of small records on several leaves, one of records on pages of their own."""
+    folder, source = tmp_path_factory.mktemp("small"), random.Random(1)
+    files = {}
+    for name, count, length in (("empty", 0, 0), ("leaves", 200, 60), ("big", 5, 6000)):
+        write_database(folder / name, ((b"%08d" % i, source.randbytes(length)) for i in range(count)))
+        files[name] = (folder / name / "data.mdb").read_bytes()
+    return files
+
+
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 20), st.one_of(st.integers(0, 200), st.integers(0, 4095)), st.integers(1, 255)), max_size=6
+)
+
+
+@settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(["empty", "leaves", "big"]), changes=CHANGES, end=st.none() | st.integers(1, 1 << 15))
+def test_changed_bits_and_missing_ends_give_records_or_a_data_error(
+    small: dict[str, bytes], tmp_path: Path, name: str, changes: list[tuple[int, int, int]], end: int | None
+) -> None:
+    content = bytearray(small[name][:end])
+    for page, place, bits in changes:
+        content[(page * 4096 + place) % len(content)] ^= bits
+    file = tmp_path / f"{len(list(tmp_path.iterdir()))}.mdb"  # a new one: the library may have the last one mapped
+    file.write_bytes(content)
+    try:
+        database = LMDB(file)
+    except DataError:
+        return
+    try:
+        total = sum(map(len, database.records())) + sum(map(len, database.key_order()))
+        assert changes or end is not None or total == {"empty": 0, "leaves": 200 * 68, "big": 5 * 6008}[name]
+    except DataError:
+        assert changes or end is not None
+    finally:
+        database.close()
