@@ -6,6 +6,7 @@ from caffe_compat.layers import bn as bn
 from caffe_compat.layers import convolution as convolution
 from caffe_compat.layers import cross_entropy as cross_entropy
 from caffe_compat.layers import ctc as ctc
+from caffe_compat.layers import deformable as deformable
 from caffe_compat.layers import dense_block as dense_block
 from caffe_compat.layers import depthwise as depthwise
 from caffe_compat.layers import detection as detection
@@ -20,7 +21,10 @@ from caffe_compat.layers import hdf5_output as hdf5_output
 from caffe_compat.layers import infogain as infogain
 from caffe_compat.layers import inner_product as inner_product
 from caffe_compat.layers import l2_normalize as l2_normalize
+from caffe_compat.layers import label_specific as label_specific
+from caffe_compat.layers import local as local
 from caffe_compat.layers import loss as loss
+from caffe_compat.layers import lpq_loss as lpq_loss
 from caffe_compat.layers import lrn as lrn
 from caffe_compat.layers import margins as margins
 from caffe_compat.layers import metric as metric
@@ -45,6 +49,7 @@ from caffe_compat.layers import shapes_only as shapes_only
 from caffe_compat.layers import soft_threshold as soft_threshold
 from caffe_compat.layers import softmax as softmax
 from caffe_compat.layers import source as source
+from caffe_compat.layers import spatial_transformer as spatial_transformer
 from caffe_compat.layers import stored as stored
 from caffe_compat.layers import yolo as yolo
 from caffe_compat.layers import yolo_loss as yolo_loss

@@ -83,7 +83,8 @@ def convolution_windows(layer: str, param: Any, axes: int) -> Windows:
 def _per_axis(layer: str, param: Any, field: str, stem: str, axes: int, default: int | None) -> Sizes:
     """`field` given once for all axes or once an axis, or as `stem`_h and `stem`_w over two axes."""
     given: Sequence[int] = tuple(getattr(param, field))
-    if param.HasField(f"{stem}_h") or param.HasField(f"{stem}_w"):
+    sides = [name for name in (f"{stem}_h", f"{stem}_w") if name in param.DESCRIPTOR.fields_by_name]
+    if any(param.HasField(name) for name in sides):
         if given:
             raise UnsupportedParameterError(
                 f"layer '{layer}': both {field} and {stem}_h/{stem}_w are given; keep one of the two forms"

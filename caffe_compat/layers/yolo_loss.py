@@ -145,9 +145,7 @@ class RegionLoss(DetectionHeadLoss):
             deltas[n, :2, row, column] = -scale * (wanted - at) * at * (1 - at)
             deltas[n, 2:4, row, column] = -scale * (logs - raw[2:4])
             aim = share if field.rescore else 1
-            deltas[n, 4, row, column] = (
-                -field.object_scale * (aim - objectness[n, row, column]) * slope[n, row, column]
-            )
+            deltas[n, 4, row, column] = -field.object_scale * (aim - objectness[n, row, column]) * slope[n, row, column]
             scores = np.exp(raw[5:] - raw[5:].max())
             hot = np.arange(field.num_class) == int(label)
             deltas[n, 5:, row, column] = -field.class_scale * (hot - scores / scores.sum())

@@ -90,6 +90,16 @@ CASES = {
     "CropCenter": Case("crop_center_param { crop_size: 0 crop_size: 1 crop_size: 2 }"),
     "Deconvolution": Case(f"convolution_param {{ {SMALL} stride: 2 }}"),
     "DepthwiseConvolution": Case(f"convolution_param {{ {SMALL.replace('3', '4')} }}"),
+    "DeformableConvolution": Case(
+        f"deformable_convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 group: 2 deformable_group: 2 "
+        f"weight_filler {FILLER} }}",
+        (PLANES, (2, 36, 5, 6)),
+    ),
+    "DeformablePSROIPooling": Case(
+        "deformable_psroi_pooling_param { output_dim: 1 group_size: 2 part_size: 2 sample_per_part: 2 trans_std: 0.1 "
+        "spatial_scale: 0.7 }",
+        (PLANES, ROIS, (3, 2, 2, 2)),
+    ),
     "DenseBlock": Case(
         f"denseblock_param {{ numTransition: 2 growthRate: 2 use_BC: true Filter_Filler {FILLER} "
         f"BN_Scaler_Filler {FILLER} }}",
@@ -124,12 +134,16 @@ CASES = {
     "LRN": Case("lrn_param { local_size: 3 alpha: 0.5 }"),
     "LSTM": Case(CELLS, ((3, 2, 4), CONT)),
     "LSTMUnit": Case("", ((1, 2, 3), (1, 2, 12), torch.tensor([[0.0, 1.0]], dtype=torch.float64)), tops=2),
+    "LabelSpecificAdd": Case("label_specific_add_param { bias: -0.35 }", ((4, 3), labels(4, 3))),
     "LargeMarginInnerProduct": Case(
         f"largemargin_inner_product_param {{ num_output: 3 type: TRIPLE base: 2 gamma: 0 weight_filler {FILLER} }}",
         ((5, 4), labels(5, 3)),
         tops=2,
     ),
+    "LocLoss": Case("loc_loss_param { threshold: 0.3 }", ((6, 1),)),
+    "Local": Case(f"local_param {{ num_output: 3 kernel_size: 2 stride: 2 weight_filler {FILLER} }}"),
     "Log": Case("log_param { shift: 9 }"),
+    "LpqLoss": Case("lpq_loss_param { p: 2 q: 0.4 p_epsilon: 0.1 }", (PLANES, PLANES)),
     "Lstm": Case(f"lstm_param {{ num_output: 3 weight_filler {FILLER} }}", ((3, 2, 4), CONT)),
     "Mean": Case("mean_param { value: 1 value: 2 input_scale: 3 operation: ADD }"),
     "Mish": Case(""),
@@ -141,9 +155,7 @@ CASES = {
     "NegReLU": Case("relu_param { negative_slope: 0.2 }"),
     "Normalize": Case("norm_param { across_spatial: false channel_shared: false }"),
     "PReLU": Case(""),
-    "PSROIPooling": Case(
-        "psroi_pooling_param { output_dim: 1 group_size: 2 spatial_scale: 1 }", (PLANES, ROIS)
-    ),
+    "PSROIPooling": Case("psroi_pooling_param { output_dim: 1 group_size: 2 spatial_scale: 1 }", (PLANES, ROIS)),
     "Permute": Case("permute_param { order: 0 order: 2 order: 3 order: 1 }"),
     "Pooling": Case("pooling_param { kernel_size: 2 stride: 2 }"),
     "Power": Case("power_param { power: 2 scale: 0.5 shift: 1 }"),
@@ -159,6 +171,7 @@ CASES = {
     "Reverse": Case("reverse_param { axis: 1 }"),
     "ReverseTime": Case("", ((4, 2, 3), torch.tensor([3.0, 2.0], dtype=torch.float64))),
     "SPP": Case("spp_param { pyramid_height: 2 }"),
+    "STLoss": Case("st_loss_param { output_H: 3 output_W: 4 }", ((2, 6),)),
     "Scale": Case(f"scale_param {{ filler {FILLER} bias_term: true }}"),
     "Scatter": Case("", (PLANES,)),
     "ShuffleChannel": Case("shuffle_channel_param { group: 2 }"),
@@ -170,12 +183,14 @@ CASES = {
     "Softmax": Case(""),
     "SoftmaxWithLoss": Case("", ((4, 3), labels(4, 3))),
     "SoftmaxWithLossOHEM": Case("", ((4, 3), labels(4, 3)), tops=3),
+    "SpatialTransformer": Case("st_param { theta_1_1: 0.7 output_H: 3 output_W: 4 }", (PLANES, (2, 5))),
     "Split": Case("", (PLANES,), tops=2),
     "Swish": Case("swish_param { beta: 2 }"),
     "SyncBN": Case("bn_param { bn_mode: LEARN }", ((3, 4, 2, 3),)),
     "TanH": Case(""),
     "Tile": Case("tile_param { tiles: 2 }"),
     "Transpose": Case("transpose_param { dim: 3 dim: 0 dim: 2 dim: 1 }"),
+    "TripletLoss": Case("triplet_loss_param { margin: 3 }", ((4, 3), (4, 3), (4, 3))),
     "Upsample": Case("upsample_param { scale: 2 }"),
     "WarpCTCLoss": Case(  # of one stream: the gradient of several is that of their sum
         "", ((5, 1, 4), torch.tensor([[1.0, 3.0, 3.0]], dtype=torch.float64))

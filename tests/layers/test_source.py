@@ -12,8 +12,6 @@ from tests.layers.sources import golden_layer, layer_of
 FORMATS = golden("formats")
 
 
-
-
 @pytest.mark.parametrize("name", ["dummydata", "dummydata_legacy", "dummydata_default"])
 def test_dummy_data_equals_caffe(name):
     expected = np.load(golden("layers", f"{name}.npz"))
