@@ -151,7 +151,7 @@ RIVALS = (
 TRUNKS = {
     **{("l2", seed): trunk("l2", "6.5e-4", 11000, seed) for seed in SEEDS},
     **{("l1", seed): trunk("l1", "8e-4", 8500, seed) for seed in SEEDS},
-    ("none", 1): trunk("none", "", 8500),
+    ("none", 1): trunk("none", "", 4000),
     ("slow l2", 1): trunk("l2", "4.5e-4", 21500),
 }
 BRANCHES = (
@@ -160,7 +160,7 @@ BRANCHES = (
     branch(TRUNKS["l2", 1], 10750, "6.5e-4"),
     branch(TRUNKS["l1", 1], 8250, "8e-4"),
     branch(TRUNKS["slow l2", 1], 21500),
-    branch(TRUNKS["none", 1], 8500, paper=()),
+    branch(TRUNKS["none", 1], 4000, paper=()),
 )
 CHOSEN = BRANCHES[0].name  # the net with force that is decomposed, and whose ranks all decompositions share
 
@@ -220,24 +220,22 @@ def frozen(mode: str) -> Callable[[Any], None]:
 
 
 SPARSER = "base_lr: 1e-3 lr_policy: 'fixed' stepvalue: 999 max_iter: 1000 prune_threshold: 1e-4"
-SPARSE = (
-    sparse(
-        "groups",
-        "group lasso",
-        "force-pca",
-        f"{SPARSER} weight_decay: 0 breadth_decay: 0.01 kernel_shape_decay: 0.01",
-        grouped,
-    ),
-    sparse("groups-tuned", "group lasso, fine-tuned", "groups", "", frozen("GRPWISE")),
-    sparse(
-        "connections",
-        "connection pruning",
-        "force-pca",
-        f'{SPARSER} regularization_type: "L1" weight_decay: 2e-3',
-        even_decay,
-    ),
-    sparse("connections-tuned", "connection pruning, fine-tuned", "connections", "", frozen("ELTWISE")),
-)
+
+
+def sparse_pairs(suffix: str, group_decay: str, l1_decay: str) -> tuple[Step, ...]:
+    """Group lasso and connection pruning (L1 and a threshold), each followed by fine-tuning with frozen zeros."""
+    groups = f"{SPARSER} weight_decay: 0 breadth_decay: {group_decay} kernel_shape_decay: {group_decay}"
+    connections = f'{SPARSER} regularization_type: "L1" weight_decay: {l1_decay}'
+    lasso, pruning = f"group lasso {float(group_decay):g}", f"connection pruning {float(l1_decay):g}"
+    return (
+        sparse(f"groups{suffix}", lasso, "force-pca", groups, grouped),
+        sparse(f"groups{suffix}-tuned", f"{lasso}, fine-tuned", f"groups{suffix}", "", frozen("GRPWISE")),
+        sparse(f"connections{suffix}", pruning, "force-pca", connections, even_decay),
+        sparse(f"connections{suffix}-tuned", f"{pruning}, fine-tuned", f"connections{suffix}", "", frozen("ELTWISE")),
+    )
+
+
+SPARSE = (*sparse_pairs("", "0.01", "2e-3"), *sparse_pairs("-strong", "0.03", "6e-3"))
 
 NETWORK = Network(
     "convnet",
