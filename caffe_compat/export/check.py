@@ -62,7 +62,7 @@ def check(
     chosen = tuple(phases) or _phases(net, level, tuple(stages))
     walks = []
     for phase in chosen:
-        context = Context(phase=phase, compat=compat, folder=folder)
+        context = Context(phase=phase, compat=compat, folder=folder, fork=dialects.disputed(net))
         walks.append(_Walk(Model(net, model.weights), context, dict(input_shapes or {}), findings))
         walks[-1].run(level, tuple(stages))
     _check_files(model, walks, findings)

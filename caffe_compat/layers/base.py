@@ -43,6 +43,7 @@ class Context:
 
     phase: "TRAIN" or "TEST". compat: "bvlc" (Caffe 1.0) or "wen2017" (the paper's fork).
     folder: where the net's own file lies; files that it names and the working directory lacks are sought there.
+    fork: "faceboxes", "intel" or "nvidia" where the net tells (dialects.disputed) what a layer does not show itself.
     fills: False where given weights will replace every blob at once, which are then left as the memory was.
     """
 
@@ -50,6 +51,7 @@ class Context:
     compat: str = "bvlc"
     folder: Path | None = None
     fills: bool = True
+    fork: str = ""
 
 
 class Layer(nn.Module):

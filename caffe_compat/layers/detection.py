@@ -18,6 +18,7 @@ from caffe_compat.layers.base import Context, Layer, Shape, exactly
 from caffe_compat.layers.boxes import DECODE, suppressed
 from caffe_compat.layers.fields import enum_name, given, refuse_other_fields
 from caffe_compat.layers.registry import register
+from caffe_compat.proto.dialects import FACEBOXES_SIZES
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ class PriorBox(Layer):
     ratio.
 
     min_size 32, 64 and 128 and nothing else: FaceBoxes' dense boxes (prior_box_layer.cpp of sfzhang15/FaceBoxes), 16 of
-    32, 4 of 64 and one of 128 around each place, each a pixel smaller.
+    32, 4 of 64 and one of 128 around each place, each a pixel smaller. In a net that has such a layer every square of a
+    min_size is a pixel smaller.
     """
 
     bottoms = exactly(2)
@@ -47,7 +49,8 @@ class PriorBox(Layer):
         self.step = _pair(field, "step_h", "step_w", "step")
         self._check()
         ratios = _aspect_ratios(field)
-        is_dense = self.min_sizes == _DENSE_SIZES and not self.max_sizes and not ratios
+        self.short = 1 if context.fork == "faceboxes" else 0
+        is_dense = self.min_sizes == FACEBOXES_SIZES and not self.max_sizes and not ratios
         self.sizes = _dense_sizes() if is_dense else self._sizes(ratios)
         self.shifts = _dense_shifts() if is_dense else np.zeros_like(self.sizes)
         self._made: tuple[Any, Tensor] | None = None
@@ -69,7 +72,7 @@ class PriorBox(Layer):
         """Width and height of every prior of one place, in pixels, float32 (priors, 2)."""
         sizes: list[tuple[float, float]] = []
         for index, min_size in enumerate(map(int, self.min_sizes)):
-            sizes.append((min_size, min_size))
+            sizes.append((min_size - self.short,) * 2)
             if self.max_sizes:
                 sizes.append((math.sqrt(min_size * int(self.max_sizes[index])),) * 2)
             sizes += [(min_size * math.sqrt(ratio), min_size / math.sqrt(ratio)) for ratio in ratios]
@@ -107,7 +110,6 @@ class PriorBox(Layer):
         return np.stack((boxes.reshape(-1), variances.reshape(-1)))[None]
 
 
-_DENSE_SIZES = (32, 64, 128)
 _DENSE_STEPS = ((32, 8, range(-2, 2)), (64, 16, range(-1, 1)), (128, 0, range(1)))  # size, pixels a step, steps
 
 

@@ -20,6 +20,7 @@ from caffe_compat.net.params import LearnableParam, learnable_params, rebound
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
 from caffe_compat.net.table import table
 from caffe_compat.net.weights import LoadReport, arrays_of, copy_weights, share_blobs, written_net
+from caffe_compat.proto import dialects
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
 
@@ -60,7 +61,7 @@ class Net(nn.Module):
         self.graph: Graph = build_graph(self.param, phase, level, stages, loss_types())
         given_shapes = dict(input_shapes or {})
         self._options = {"compat": compat, "input_shapes": given_shapes, "folder": folder}
-        context = Context(phase=phase, compat=compat, folder=folder)
+        context = Context(phase=phase, compat=compat, folder=folder, fork=dialects.disputed(self.param))
         self._sequence, self._shapes = set_up_layers(self.graph, context, given_shapes, weights)
         let_relus_overwrite(self.graph, self._sequence)
         self.layers: dict[str, Layer] = _by_name(self._sequence)

@@ -30,9 +30,7 @@ def own_batches(
     if not sources:
         raise DataError(f"net '{net.name}' has no data layer in phase {phase}; name a net that has one")
     try:
-        return [
-            {top: value.numpy() for layer in sources for top, value in _batch(layer).items()} for _ in range(count)
-        ]
+        return [{top: value.numpy() for layer in sources for top, value in _batch(layer).items()} for _ in range(count)]
     finally:
         for layer in sources:
             layer.close()

@@ -79,6 +79,28 @@ def detect(net: Any) -> Dialect:
     return Dialect(name, tuple(f"layer '{use.layer}': {use.field}" if use.layer else use.field for use in found))
 
 
+_SMOOTHING = "loss_param.label_smoothing"
+FACEBOXES_SIZES = (32, 64, 128)  # the min_size of a PriorBox that FaceBoxes alone places densely
+
+
+def disputed(net: Any) -> str:
+    """The fork of a net whose layers forks compute differently under one name; empty where nothing tells.
+
+    "faceboxes" for PriorBox where one has FaceBoxes' dense sizes; "intel" or "nvidia" for label_smoothing where more
+    other fields are of the one than of the other.
+    """
+    if any(
+        layer.type == "PriorBox" and tuple(layer.prior_box_param.min_size) == FACEBOXES_SIZES for layer in net.layer
+    ):
+        return "faceboxes"
+    if not any(layer.loss_param.label_smoothing for layer in net.layer):
+        return ""
+    votes = Counter(fork for use in fork_fields(net) if use.field != _SMOOTHING for fork in use.forks)
+    if votes["intel"] == votes["nvidia"]:
+        return ""
+    return "intel" if votes["intel"] > votes["nvidia"] else "nvidia"
+
+
 def fork_fields(net: Any) -> list[ForkField]:
     """Every field set in `net` that only forks have."""
     found = [ForkField("", name, forks) for name, forks in _set_in(net, "", skip="layer")]

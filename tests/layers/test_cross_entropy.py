@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from caffe_compat.errors import DataError, ShapeError
+from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
+from caffe_compat.layers.base import Context
+from caffe_compat.layers.registry import create_layer
+from caffe_compat.proto.schema import LayerParameter
+from caffe_compat.proto.text import parse_text
 from tests.layers.single import build
 from tests.reference.losses import sigmoid_loss, softmax_loss
 
@@ -174,3 +178,34 @@ def test_a_small_sigmoid_loss_is_rounded_as_caffe_rounds_it() -> None:
     loss.backward()
     assert loss.item() == pytest.approx(0.00037226127, rel=1e-6)
     assert x.grad.tolist() == [pytest.approx([-0.00012338161, 4.5397868e-05, -0.00020343065], rel=1e-6)]
+
+
+def _smoothed_gradient(fork: str, scores: torch.Tensor, label: int) -> list[float]:
+    """The gradient of one item of 3 classes with label_smoothing 0.3, as each fork's Backward counts."""
+    exps = [math.exp(score) for score in scores.tolist()]
+    shares = [value / sum(exps) for value in exps]
+    if fork == "intel":  # targets 0.7 and 0.1; their sum times the probability, less the target
+        return [(0.7 + 2 * 0.1) * p - (0.7 if k == label else 0.1) for k, p in enumerate(shares)]
+    return [p - 0.3 / 2 - (0.7 if k == label else 0) for k, p in enumerate(shares)]
+
+
+@pytest.mark.parametrize("fork", ["intel", "nvidia"])
+def test_label_smoothing_changes_the_gradient_as_its_fork_does(fork: str) -> None:
+    text = 'name: "lay" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "l" loss_param { label_smoothing: 0.3 }'
+    param = parse_text(text, LayerParameter)
+    x, labels = torch.randn(2, 3, dtype=torch.float64, requires_grad=True), torch.tensor([2.0, 0.0])
+    layer = create_layer(param, Context(phase="TRAIN", fork=fork))
+    loss = layer(x, labels)
+    loss.backward()
+    assert x.grad is not None
+    for row, label in enumerate((2, 0)):
+        wanted = [value / 2 for value in _smoothed_gradient(fork, x[row].detach(), label)]
+        assert x.grad[row].tolist() == pytest.approx(wanted)
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(x, labels.long()))
+
+
+def test_label_smoothing_of_no_fork_is_refused_in_training_alone() -> None:
+    text = 'type: "SoftmaxWithLoss" loss_param { label_smoothing: 0.3 }'
+    with pytest.raises(UnsupportedParameterError, match=r"layer 'lay': loss_param\.label_smoothing is 0\.3, which"):
+        build(text, (2, 3), (2,), phase="TRAIN")
+    build(text, (2, 3), (2,))

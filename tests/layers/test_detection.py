@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
+from caffe_compat.net.net import Net
+from caffe_compat.proto.schema import NetParameter
+from caffe_compat.proto.text import parse_text
 from tests.layers.single import build
 from tests.reference.regions import suppressed
 
@@ -58,6 +61,21 @@ def test_faceboxes_priors_stand_densely() -> None:
                 half = size / 2
                 wanted.append([(cx - half) / 96, (cy - half) / 64, (cx + half) / 96, (cy + half) / 64])
     np.testing.assert_allclose(top[0, 0].numpy().reshape(-1, 4), wanted, atol=1e-6)
+
+
+def test_a_faceboxes_net_has_smaller_squares_in_every_layer() -> None:
+    prior = 'bottom: "x" bottom: "image" prior_box_param { step: 32'
+    text = (
+        'layer { name: "in" type: "Input" top: "x" top: "image" input_param { shape { dim: 1 dim: 1 dim: 1 dim: 1 } '
+        "shape { dim: 1 dim: 3 dim: 64 dim: 64 } } } "
+        f'layer {{ name: "a" type: "PriorBox" top: "a" {prior} min_size: 32 min_size: 64 min_size: 128 }} }} '
+        f'layer {{ name: "b" type: "PriorBox" top: "b" {prior} min_size: 16 }} }}'
+    )
+    for dense, half in ((True, 7.5), (False, 8.0)):
+        net = parse_text(text if dense else text.replace("min_size: 128", ""), NetParameter)
+        top = Net(net, phase="TEST")(x=torch.zeros(1, 1, 1, 1), image=torch.zeros(1, 3, 64, 64))["b"]
+        wanted = [(16 - half) / 64] * 2 + [(16 + half) / 64] * 2
+        np.testing.assert_allclose(top[0, 0].detach().numpy(), wanted, atol=1e-7)
 
 
 @pytest.mark.parametrize(

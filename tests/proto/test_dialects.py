@@ -6,7 +6,7 @@ import pytest
 
 from caffe_compat.proto import schema
 from caffe_compat.proto.binary import read_net, write_net
-from caffe_compat.proto.dialects import Dialect, detect, fork_fields, unknown_fields
+from caffe_compat.proto.dialects import Dialect, detect, disputed, fork_fields, unknown_fields
 from caffe_compat.proto.text import parse_text
 from caffe_compat.proto.wire import delimited, tag, varint
 from tests.conftest import shared
@@ -182,3 +182,17 @@ def test_net_of_a_fork_is_told_and_written_back_with_its_weights_and_what_nobody
     assert sorted((tmp_path / "out.caffemodel").read_bytes()) == sorted(renamed)
     again, found = read_net(tmp_path / "out.caffemodel")
     assert again == net and found["c"][0].tolist() == [[[[1, 2]]]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "fork"),
+    [
+        ("", ""),
+        ("convolution_param { relu: true }", "intel"),
+        ("batch_norm_param { scale_bias: true }", "nvidia"),
+        ("convolution_param { relu: true } batch_norm_param { scale_bias: true }", ""),
+    ],
+)
+def test_label_smoothing_is_of_the_fork_of_the_other_fields(fields, fork):
+    text = f'layer {{ name: "a" {fields} }} layer {{ name: "l" loss_param {{ label_smoothing: 0.1 }} }}'
+    assert disputed(parse_text(text, schema.NetParameter)) == fork

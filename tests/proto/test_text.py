@@ -80,7 +80,7 @@ MISTAKES = {
     'name "x"': "1:6: expected ':' after 'name', found \"x\"",
     "layer: 3": "1:8: expected '{' after 'layer', found '3'",
     "input_dim: [1, 2": "expected ',' or ']' in the list of 'input_dim', found the end of the file",
-    'name: "x': "1:7: the string opened with \" is not closed on its line",
+    'name: "x': '1:7: the string opened with " is not closed on its line',
     "name: 'x\n'": "1:7: the string opened with ' is not closed on its line",
     'name: "\\q"': "1:7: the string has an unknown escape \\q",
     'name: "\\xff"': "1:7: name is not UTF-8",
