@@ -100,16 +100,6 @@ BASELINES = (
     ),
 )
 SEEDS = (1, 2, 3)
-EARLY = Step(
-    "baseline-seed1-from53000",
-    "baseline",
-    "baseline to 53,000",
-    "solver_branch.prototxt",
-    start="baseline-seed1@53000",
-    options=BF16,
-    note="shortened: from scratch 53,000 iterations, then 4,000 as the learning rate falls; from 20,000 on in bf16",
-    paper=("Table 2: ConvNet none",),
-)
 SWEEP = (
     six("l2", "6e-4", 5500),
     six("l2", "1e-3", 5200),
@@ -239,7 +229,7 @@ SPARSE = (*sparse_pairs("", "0.01", "2e-3"), *sparse_pairs("-strong", "0.03", "6
 
 NETWORK = Network(
     "convnet",
-    (*BASELINES, EARLY, *SWEEP, *SCALER, *RIVALS, *TRUNKS.values(), *BRANCHES, *DECOMPOSED, *SPARSE),
+    (*BASELINES, *SWEEP, *SCALER, *RIVALS, *TRUNKS.values(), *BRANCHES, *DECOMPOSED, *SPARSE),
     published_cifar10,
     made_up_cifar10,
     "accuracy",
