@@ -20,7 +20,8 @@ assert caffe_compat.layers
 # derivative; the latter have tests of their own.
 WITHOUT = {
     "Accuracy", "ArgMax", "AssistedExcitation", "BboxAccuracy", "BoxAnnotatorOHEM", "BoxOutput", "CTCGreedyDecoder",
-    "DecodeBBox", "DetectionAccuracy", "DetectionEvaluate", "DetectionOutput", "GaussianYolov3", "HDF5Output",
+    "DecodeBBox", "FrcnnAnchorTarget", "FrcnnProposal", "FrcnnProposalTarget",
+    "DetectionAccuracy", "DetectionEvaluate", "DetectionOutput", "GaussianYolov3", "HDF5Output",
     "HashingLoss", "Parameter", "PriorBox", "Proposal", "ProposalTarget", "Python", "SegAccuracy",
     "SegmentationEvaluate", "Silence", "Threshold", "YoloDetectionOutput", "Yolov3DetectionOutput",
 }  # fmt: skip
