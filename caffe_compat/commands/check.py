@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import caffe_compat as cc
@@ -64,9 +65,12 @@ def check_one(
         found = [] if cc.is_binary(path) else cc.find_faults(path)
         faults.update(dict.fromkeys(map(str, found)) or {str(error): None})
     arrays = dict(model.weights) if model else {}
+    weights_nets = {}
     for file in weights:
         try:
             arrays.update(cc.read_weights(file, model.net if model else None))
+            with suppress(cc.ParseError):  # HDF5 has no net in it
+                weights_nets[file] = cc.read_net(file)
         except cc.CaffeCompatError as error:
             faults[str(error)] = None
     if model is None:
@@ -79,4 +83,5 @@ def check_one(
         compat=arguments.compat,
         input_shapes=dict(arguments.input),
         folder=Path(path).parent,
+        weights_nets=weights_nets,
     )

@@ -50,12 +50,14 @@ def check(
     compat: str = "bvlc",
     input_shapes: Mapping[str, Shape] | None = None,
     folder: Path | None = None,
+    weights_nets: Mapping[str, Any] | None = None,
 ) -> Report:
     """A verdict on every layer of a net, all problems of it and of its weights, and notes.
 
     model: its weights may have more layers than its net; none means that only the net is checked. phases: "TRAIN",
     "TEST" or both; by default those for which the net has data or inputs. input_shapes: {blob: shape} where data is
-    not here. folder: where the net's file lies. No data is needed, no memory for blobs, and no user's code is run.
+    not here. folder: where the net's file lies. weights_nets: {file of weights: the net in it}, to tell its dialect.
+    No data is needed, no memory for blobs, and no user's code is run.
     """
     findings = Findings()
     net = _with_one_kind_of_rule(model.net, findings)
@@ -73,6 +75,8 @@ def check(
             verdicts[number] = max(worst, verdict, key=lambda each: VERDICTS.index(each.verdict))
     layers = tuple(verdicts[number] for number in sorted(verdicts))
     dialect = dialects.detect(net).name
+    for file, other in (weights_nets or {}).items():
+        findings.note("", "dialect", f"{file} is in the dialect {dialects.detect(other).name}, the net in {dialect}")
     return Report(net.name, dialect, chosen, layers, tuple(findings.problems), tuple(findings.notes))
 
 
@@ -211,6 +215,8 @@ def _check_files(model: Model, walks: Sequence[_Walk], findings: Findings) -> No
             seen.add(layer.name)
     for line in dialects.unknown_fields(model.net):
         findings.problem("", "unknown-field", f"{line} is of no fork known here; it is kept, but has no effect")
+    for line in dialects.undecided_fields(model.net):
+        findings.problem("", "unknown-field", f"{line}; nothing tells which; it is kept, but has no effect")
     evidence = dialects.detect(model.net).evidence
     if evidence:
         more = f" and {len(evidence) - 3} more" if len(evidence) > 3 else ""

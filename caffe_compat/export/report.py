@@ -15,7 +15,7 @@ FINDINGS = {
         "shape": "a bottom that a layer cannot take, windows outside the image, shared blobs of different shapes",
         "data": "a file that a layer names and that is damaged",
         "fork-field": "a field of a fork that the layer does not obey, and whose it is",
-        "unknown-field": "a field of a binary net that no fork known here has",
+        "unknown-field": "a field of a binary net that no fork known here has, or several have with different meanings",
         "name": "two layers of one name with weights",
         "in-place": "an in-place layer that changes what another one reads, or needs for its gradient, in Caffe",
         "weights": "layers without weights, blobs whose number or shape does not fit",
@@ -26,7 +26,7 @@ FINDINGS = {
         "shape": "layers whose shapes could not be checked",
         "sharing": "parameters that layers share",
         "weights": "weights that no layer uses",
-        "dialect": "the fields that show which fork the net is written for",
+        "dialect": "the fields that show which fork the net is written for, and in which dialect the weights are",
     },
 }
 """Word of a Finding -> its kind -> what it tells."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -51,6 +51,7 @@ class _Stored:
     kept: list[bytes] = field(default_factory=list)
     name: str = ""
     blobs: list[StoredBlob] = field(default_factory=list)
+    waits: bool = False  # a field in it has several meanings, which the whole net decides
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def read_net_and_forms(path: str | os.PathLike[str], rename_duplicates: bool = F
     """
     with _opened(path) as (file, walker):
         net = NetParameter()
-        stored = []
+        stored, undecided = [], False
         for part in walker.fields(0, len(walker.data)):
             if part.number in _FORMS and part.wire == BYTES:
                 layer = _layer(walker, part, _FORMS[part.number])
@@ -89,8 +90,11 @@ def read_net_and_forms(path: str | os.PathLike[str], rename_duplicates: bool = F
             elif part.number == 1 and part.wire == VARINT:
                 raise ParseError(f"{walker.path}: {STATE_AS_WEIGHTS}")
             else:
-                _merge(walker, part, net, walker.data[part.tag : part.end])
-        dialects.settle_pooling(net)
+                changed, waits = dialects.read_net_field(walker, part)
+                undecided = undecided or waits
+                _merge(walker, part, net, walker.data[part.tag : part.end] if changed is None else changed)
+        if undecided or any(layer.waits for layer in stored):
+            dialects.settle(net)
         net = upgrade_net(net, walker.path)
         if rename_duplicates:
             for layers in (net.layer, stored):
@@ -197,7 +201,8 @@ def _layer(walker: Walker, message: Field, form: _Form) -> _Stored:
             stored.name, stored.blobs = inner.name, inner.blobs
             changed = delimited(form.inner, b"".join(inner.kept))
         elif form.type:
-            changed = dialects.read_field(walker, part, layer_type)
+            changed, waits = dialects.read_field(walker, part, layer_type)
+            stored.waits = stored.waits or waits
         if changed is not None:
             stored.kept += [walker.data[kept_from : part.tag], changed]
             kept_from = part.end
@@ -260,15 +265,15 @@ def _net_bytes(
     data = net.SerializePartialToString()
     walker = Walker(data)
     pieces: list[bytes | memoryview] = []
-    layers = iter(net.layer)
+    layers, forks = iter(net.layer), dialects.explaining_forks(net)
     for part in walker.fields(0, len(data)):
         if part.number != _LAYER or part.wire != BYTES:
-            pieces.append(data[part.tag : part.end])
+            pieces.append(dialects.written_net_field(data[part.tag : part.end], forks))
             continue
         name, number = next(layers).name, _FORMS[_LAYER].blobs
         fields = [f for f in walker.fields(part.start, part.end) if f.number != number or name not in weights]
-        before = b"".join(_field_bytes(walker, f) for f in fields if f.number <= number)
-        behind = b"".join(_field_bytes(walker, f) for f in fields if f.number > number)
+        before = b"".join(_field_bytes(walker, f, forks) for f in fields if f.number <= number)
+        behind = b"".join(_field_bytes(walker, f, forks) for f in fields if f.number > number)
         arrays = weights.get(name, ())
         known = (*forms.get(name, ()), *(None for _ in arrays))
         pairs = zip(arrays, known, strict=False)
@@ -278,8 +283,8 @@ def _net_bytes(
     return pieces
 
 
-def _field_bytes(walker: Walker, part: Field) -> bytes:
-    changed = dialects.written_field(walker, part)
+def _field_bytes(walker: Walker, part: Field, forks: Collection[str]) -> bytes:
+    changed = dialects.written_field(walker, part, forks)
     return walker.data[part.tag : part.end] if changed is None else changed
 
 

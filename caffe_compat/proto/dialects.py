@@ -9,46 +9,30 @@ has, so that it is not taken for another, and put back on writing.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from caffe_compat.proto import collisions
+from caffe_compat.proto.collisions import PARKED, WIRE, renumbered
+from caffe_compat.proto.forks import FORCE, SSL, added_fields, numbers, order, table
 from caffe_compat.proto.schema import LayerParameter, ParamSpec, is_repeated, message_class
-from caffe_compat.proto.wire import BYTES, FIXED32, VARINT, Field, Walker, delimited, tag
+from caffe_compat.proto.wire import BYTES, FIXED32, VARINT, Field, Walker, delimited
 
-_PARKED = 1 << 28
 _LAYER_FIELDS = LayerParameter.DESCRIPTOR.fields_by_name
 _PARAM_FIELDS = ParamSpec.DESCRIPTOR.fields_by_name
-_PARAM, _POOLING = _LAYER_FIELDS["param"].number, _LAYER_FIELDS["pooling_param"].number
-_POOLING_13 = {"intel": "avg_include_pad", "dsod": "ceil_mode", "frcnn": "ceil_mode"}
+_PARAM = _LAYER_FIELDS["param"].number
 # Caffe 1.0's numbers for the settings of one type: 100 to 148. Up to 12 every fork agrees, but for one (12).
 _CAFFES = range(100, 149)
-# Fields of the paper's fork and of SSL, which caffe.proto has
-_FORCE = {
-    "LayerParameter": {"sparsify_param": 147, "symmetric_rectify_param": 148, "display": 12},
-    "ParamSpec": {"force_mult": 6, "force_regularize": 5},
-}
-_SSL = {
-    "LayerParameter": {"connectivity_mode": 12},
-    "ParamSpec": {"breadth_decay_mult": 5, "kernel_shape_decay_mult": 6, "block_group_lasso": 7, "decay_proto": 9},
-    "ConvolutionParameter": {"conv_mode": 21},
-}
 # Layer types whose settings have another name than theirs
 _TYPES = {
     "norm": "normalize", "st": "spatialtransformer", "smoothl1": "smoothl1loss", "recurrent": "lstm",
     "optransform": "opdata",
-}  # fmt: skip
-_WIRE = {
-    FieldDescriptor.CPPTYPE_MESSAGE: BYTES, FieldDescriptor.CPPTYPE_STRING: BYTES, FieldDescriptor.CPPTYPE_BOOL: VARINT,
-    FieldDescriptor.CPPTYPE_ENUM: VARINT, FieldDescriptor.CPPTYPE_INT32: VARINT, FieldDescriptor.CPPTYPE_UINT32: VARINT,
-    FieldDescriptor.CPPTYPE_FLOAT: FIXED32,
 }  # fmt: skip
 
 
@@ -75,7 +59,7 @@ def detect(net: Any) -> Dialect:
     if not votes:
         return Dialect("bvlc", ())
     most = max(votes.values())
-    name = min((fork for fork, count in votes.items() if count == most), key=_order().index)
+    name = min((fork for fork, count in votes.items() if count == most), key=order().index)
     return Dialect(name, tuple(f"layer '{use.layer}': {use.field}" if use.layer else use.field for use in found))
 
 
@@ -103,10 +87,7 @@ def disputed(net: Any) -> str:
 
 def fork_fields(net: Any) -> list[ForkField]:
     """Every field set in `net` that only forks have."""
-    found = [ForkField("", name, forks) for name, forks in _set_in(net, "", skip="layer")]
-    for layer in net.layer:
-        found += [ForkField(layer.name, name, forks) for name, forks in _set_in(layer, "", skip="blobs")]
-    return found
+    return [use for use, _ in _uses(net)]
 
 
 def unknown_fields(net: Any) -> list[str]:
@@ -117,55 +98,86 @@ def unknown_fields(net: Any) -> list[str]:
     return lines
 
 
-def settle_pooling(net: Any) -> None:
-    """Give field 13 of pooling, which is round_mode in Caffe 1.0, the meaning it has in the fork that wrote `net`."""
-    layers = [layer for layer in net.layer if layer.pooling_param.HasField("round_mode")]
-    name = _POOLING_13.get(detect(net).name, "") if layers else ""
-    if not name:
-        return
-    for layer in layers:
-        setattr(layer.pooling_param, name, bool(layer.pooling_param.round_mode))
-        layer.pooling_param.ClearField("round_mode")
+def undecided_fields(net: Any) -> list[str]:
+    """A line for each field of a binary net that forks use for several things, where nothing tells for which."""
+    return list(collisions.undecided(net))
 
 
-def read_field(walker: Walker, field: Field, layer_type: str) -> bytes | None:
-    """The bytes of a layer's field under our number; None where it is right as it stands."""
+def settle(net: Any) -> None:
+    """Give the parked fields inside the messages of `net` the meaning they have in the fork that wrote it."""
+    collisions.settle(net, _votes(net))
+
+
+def explaining_forks(net: Any) -> frozenset[str]:
+    """The forks that explain most of what `net` has beyond Caffe 1.0, fields of several meanings aside."""
+    return collisions.leaders(_votes(net))
+
+
+def read_net_field(walker: Walker, field: Field) -> tuple[bytes | None, bool]:
+    """As `read_field` for a field of the net itself."""
+    return collisions.read_message(walker, field.tag, field.end, "NetParameter")
+
+
+def read_field(walker: Walker, field: Field, layer_type: str) -> tuple[bytes | None, bool]:
+    """The bytes of a layer's field under our number, and whether one inside it waits for `settle`.
+
+    None for bytes that are right as they stand.
+    """
     if field.number == _PARAM and field.wire == BYTES:
-        return _read_param(walker, field)
-    if field.number < 12 or field.number not in _contested():
-        return None
-    number = _our_number(walker, field, layer_type)
-    return None if number == field.number else renumbered(walker, field, number)
+        return _read_param(walker, field), False
+    contested = field.number >= 12 and field.number in _contested()
+    number = _our_number(walker, field, layer_type) if contested else field.number
+    if field.wire == BYTES and number in _settings():
+        inner, waits = collisions.read_message(walker, field.start, field.end, _settings()[number])
+        if inner is not None:
+            return delimited(number, inner), waits
+    return (None if number == field.number else renumbered(walker, field, number)), False
 
 
-def written_field(walker: Walker, field: Field) -> bytes | None:
-    """The bytes of a layer's field under the number that its fork knows; None where it is right as it stands."""
+def written_field(walker: Walker, field: Field, forks: Collection[str]) -> bytes | None:
+    """The bytes of a layer's field under the number that its fork knows; None where it is right as it stands.
+
+    forks: those that explain the net.
+    """
     if field.number == _PARAM and field.wire == BYTES:
         return _rewritten(walker, field, walker.fields(field.start, field.end), _written("ParamSpec"))
-    if field.number == _POOLING and field.wire == BYTES:
-        return _rewritten(walker, field, walker.fields(field.start, field.end), _written("PoolingParameter"))
-    number = field.number & ~_PARKED if field.number >= _PARKED else _written("LayerParameter").get(field.number)
+    number = field.number & ~PARKED if field.number >= PARKED else _written("LayerParameter").get(field.number)
+    if field.wire == BYTES and field.number in _settings():
+        inner = collisions.written_message(walker.data[field.start : field.end], _settings()[field.number], forks)
+        return delimited(number or field.number, inner)
     return None if number is None else renumbered(walker, field, number)
 
 
-def renumbered(walker: Walker, field: Field, number: int) -> bytes:
-    """The bytes of `field` with another number."""
-    behind = field.tag + len(tag(field.number, field.wire))
-    return tag(number, field.wire) + walker.data[behind : field.end]
+def written_net_field(data: bytes, forks: Collection[str]) -> bytes:
+    """As `written_field` for `data`, a field of the net itself."""
+    return collisions.written_message(data, "NetParameter", forks)
+
+
+def _votes(net: Any) -> Counter[str]:
+    return Counter(fork for use, is_certain in _uses(net) if is_certain for fork in use.forks)
+
+
+def _uses(net: Any) -> Iterator[tuple[ForkField, bool]]:
+    """Every field set in `net` that only forks have, and whether its number and wire type alone tell it."""
+    for name, forks, is_certain in _set_in(net, "", skip="layer"):
+        yield ForkField("", name, forks), is_certain
+    for layer in net.layer:
+        for name, forks, is_certain in _set_in(layer, "", skip="blobs"):
+            yield ForkField(layer.name, name, forks), is_certain
 
 
 def _our_number(walker: Walker, field: Field, layer_type: str) -> int:
     if field.number == 12:
         is_mode = field.wire == VARINT and walker.varint(field.start, field.end)[0] > 1
         return int(_LAYER_FIELDS["connectivity_mode"].number) if is_mode else 12
-    fitting = [f for f in _contested()[field.number] if _WIRE.get(f.cpp_type) == field.wire]
+    fitting = [f for f in _contested()[field.number] if WIRE.get(f.cpp_type) == field.wire]
     for candidate in fitting:
         if _is_of(candidate.name, layer_type):
             return int(candidate.number)
     if field.number in _CAFFES and field.wire == BYTES:
         return field.number
     general = [f for f in fitting if not f.name.endswith("_param")] or fitting
-    return int(general[0].number) if len(general) == 1 else field.number | _PARKED
+    return int(general[0].number) if len(general) == 1 else field.number | PARKED
 
 
 def _is_of(name: str, layer_type: str) -> bool:
@@ -192,20 +204,23 @@ def _rewritten(walker: Walker, field: Field, parts: list[Field], numbers: dict[i
     return delimited(field.number, b"".join(renumbered(walker, part, changed.get(part, part.number)) for part in inner))
 
 
-def _set_in(message: Any, prefix: str, skip: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Name and forks of each field set in `message`, or in a message inside it, that Caffe 1.0 does not have."""
-    known = _forks().get(message.DESCRIPTOR.full_name.removeprefix("caffe."), {})
+def _set_in(message: Any, prefix: str, skip: str) -> Iterator[tuple[str, tuple[str, ...], bool]]:
+    """Name, forks and certainty of each field set in `message`, or inside it, that Caffe 1.0 does not have."""
+    kind = message.DESCRIPTOR.full_name.removeprefix("caffe.")
+    known = added_fields().get(kind, {})
     for field, value in message.ListFields():
         if field.name in known:
-            yield prefix + field.name, known[field.name]
+            yield prefix + field.name, tuple(known[field.name]), collisions.is_certain(kind, field.name)
         elif field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE and field.name != skip:
             for item in value if is_repeated(field) else (value,):
                 yield from _set_in(item, f"{prefix}{field.name}.", skip)
 
 
 def _unknown(message: Any) -> Iterator[str]:
+    name = message.DESCRIPTOR.full_name.removeprefix("caffe.")
     for unknown in UnknownFieldSet(message):
-        yield str(unknown.field_number & ~_PARKED)
+        if not collisions.is_undecided(name, unknown):
+            yield str(unknown.field_number & ~PARKED)
     for field, value in message.ListFields():
         if field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE and field.name not in ("layer", "layers"):
             for item in value if is_repeated(field) else (value,):
@@ -213,44 +228,21 @@ def _unknown(message: Any) -> Iterator[str]:
 
 
 @cache
-def _table() -> list[dict[str, str]]:
-    text = resources.files(__package__).joinpath("forks.tsv").read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines(), delimiter="\t"))
-
-
-def _numbers(row: dict[str, str]) -> dict[str, int]:
-    return {fork: int(number) for fork, number in (item.split("=") for item in row["forks"].split())}
-
-
-@cache
-def _order() -> list[str]:
-    """All forks, those first whose evidence weighs more where several explain the same."""
-    forks = dict.fromkeys(fork for row in _table() for fork in _numbers(row))
-    return list(dict.fromkeys(["wen2017", "ssl", "ssd", "nvidia", "intel", *forks]))
-
-
-@cache
-def _forks() -> dict[str, dict[str, tuple[str, ...]]]:
-    """Message -> field that Caffe 1.0 does not have -> the forks that have it."""
-    found: dict[str, dict[str, tuple[str, ...]]] = {}
-    for fork, messages in (("wen2017", _FORCE), ("ssl", _SSL)):
-        for message, fields in messages.items():
-            found.setdefault(message, {}).update(dict.fromkeys(fields, (fork,)))
-    for row in _table():
-        if row["kind"] == "field":
-            found.setdefault(row["message"], {})[row["name"]] = tuple(_numbers(row))
-    return found
+def _settings() -> dict[int, str]:
+    """Number of a layer's field of ours -> its message, of those inside which numbers may not be ours."""
+    found = {field.number: collisions.message_name(field) for field in _LAYER_FIELDS.values()}
+    return {number: name for number, name in found.items() if collisions.is_touched(name)}
 
 
 @cache
 def _contested() -> dict[int, list[Any]]:
     """Number of a layer's field in some fork -> the fields of our schema that it may stand for."""
     found: dict[int, list[Any]] = {12: [_LAYER_FIELDS["display"]]}
-    for name, number in _FORCE["LayerParameter"].items():
+    for name, number in FORCE["LayerParameter"].items():
         found.setdefault(number, []).append(_LAYER_FIELDS[name])
-    for row in _table():
+    for row in table():
         if row["message"] == "LayerParameter" and row["kind"] in ("field", "moved"):
-            for number in _numbers(row).values():
+            for number in numbers(row).values():
                 if _LAYER_FIELDS[row["name"]] not in found.setdefault(number, []):
                     found[number].append(_LAYER_FIELDS[row["name"]])
     return found
@@ -260,8 +252,8 @@ def _contested() -> dict[int, list[Any]]:
 def _written(message: str) -> dict[int, int]:
     """Our number -> the number in the first fork that has the field, where the two differ."""
     fields = message_class(message).DESCRIPTOR.fields_by_name
-    known = {**_FORCE.get(message, {}), **_SSL.get(message, {})}
-    for row in _table():
+    known = {**FORCE.get(message, {}), **SSL.get(message, {})}
+    for row in table():
         if row["message"] == message and row["kind"] == "field":
-            known[row["name"]] = next(iter(_numbers(row).values()))
+            known[row["name"]] = next(iter(numbers(row).values()))
     return {fields[name].number: number for name, number in known.items() if fields[name].number != number}

@@ -1,6 +1,7 @@
 """`caffe-compat check` answers with its exit status: 0 clean, 1 problems, 2 unreadable."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -29,6 +30,23 @@ def test_weights_are_checked_against_the_net(problem, capsys):
     printed = capsys.readouterr().out
     assert "cannot copy layer 'conv1': source has 1 blobs, target has 2" in printed
     assert "layer 'ip1': has no weights" in printed
+
+
+def test_dialects_of_weights_and_net_are_told_in_a_line(problem, capsys):
+    net = cc.read_net("net.prototxt")
+    net.layer.add(name="p", type="Permute").permute_param.order.append(0)
+    cc.write_net("w.caffemodel", net, {})
+    main(["check", "net.prototxt", "w.caffemodel"])
+    assert "w.caffemodel is in the dialect ssd, the net in bvlc" in capsys.readouterr().out
+
+
+def test_field_that_forks_disagree_about_is_one_problem(problem, capsys):
+    data = b"\xa2\x06\x18\x0a\x01a\x12\x0bConvolution\xd2\x06\x05\x08\x04\x98\x01\x01"  # field 19 of convolution_param
+    Path("w.caffemodel").write_bytes(data)
+    assert main(["check", "w.caffemodel"]) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("field convolution_param.19 is cudnn_convolution_algo_seeker in nvidia and windows, ") == 1
+    assert "nothing tells which; it is kept, but has no effect" in printed
 
 
 def test_a_caffemodel_is_checked_with_its_own_net(problem, capsys):

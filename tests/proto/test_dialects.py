@@ -6,6 +6,7 @@ import pytest
 
 from caffe_compat.proto import schema
 from caffe_compat.proto.binary import read_net, write_net
+from caffe_compat.proto.collisions import undecided
 from caffe_compat.proto.dialects import Dialect, detect, disputed, fork_fields, unknown_fields
 from caffe_compat.proto.text import parse_text
 from caffe_compat.proto.wire import delimited, tag, varint
@@ -112,7 +113,7 @@ def test_fields_of_forks_are_listed_with_who_has_them():
     ("model", "dialect"),
     [
         ("slim320/slim-320.caffemodel", "ssd"), ("lenet300_dns/caffe_lenet300100_sparse.caffemodel", "surgery"),
-        ("googlenet/bvlc_googlenet.caffemodel", "bvlc"), ("mtcnn/det1.caffemodel", "bvlc"),
+        ("googlenet/bvlc_googlenet.caffemodel", "bvlc"), ("mtcnn/det1.caffemodel", "windows"),
     ],
 )  # fmt: skip
 def test_real_model_is_of_its_fork_and_is_written_back_byte_for_byte(model, dialect, tmp_path):
@@ -196,3 +197,57 @@ def test_net_of_a_fork_is_told_and_written_back_with_its_weights_and_what_nobody
 def test_label_smoothing_is_of_the_fork_of_the_other_fields(fields, fork):
     text = f'layer {{ name: "a" {fields} }} layer {{ name: "l" loss_param {{ label_smoothing: 0.1 }} }}'
     assert disputed(parse_text(text, schema.NetParameter)) == fork
+
+
+SPATIAL_DROPOUT = layer("SpatialDropout", delimited(155, single(1, 0.5)))  # Intel's alone
+OP_DATA = layer("OPData", delimited(149, number(12, 368) + delimited(22, b"COCO_25_17")))  # OpenPose's alone
+HALF = number(13, 1)  # default_forward_math of a net, NVIDIA's alone
+WAITING = [
+    (HALF, "Convolution", delimited(106, number(19, 1)), "convolution_param { cudnn_convolution_algo_seeker: FINDEX }"),
+    (SPATIAL_DROPOUT, "Convolution", delimited(106, number(19, 1)), "convolution_param { relu: true }"),
+    (OP_DATA, "Convolution", delimited(106, number(19, 1)), "convolution_param { binary: 1 }"),
+    (HALF, "BatchNorm", delimited(139, delimited(5, delimited(1, b"one")) + delimited(6, b"")),
+     "batch_norm_param { scale_filler { type: 'one' } bias_filler {} }"),
+    (SPATIAL_DROPOUT, "BatchNorm", delimited(139, number(4, 1) + number(5, 0) + number(6, 1)),
+     "batch_norm_param { engine: CAFFE use_weight_bias: false bias_term: true }"),
+    (SPATIAL_DROPOUT, "InnerProduct", delimited(117, delimited(3, single(9, 2))),
+     "inner_product_param { weight_filler { scale: 2 } }"),
+    (b"", "InnerProduct", delimited(117, delimited(3, delimited(9, b"f"))),
+     "inner_product_param { weight_filler { file: 'f' } }"),
+    (b"", "Convolution", delimited(106, number(17, 1) + number(18, 3)),
+     "convolution_param { force_nd_im2col: true dilation: 3 }"),
+    (b"", "Convolution", delimited(106, single(20, 0.5)), "convolution_param { negative_slope: 0.5 }"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("evidence", "layer_type", "field", "text"), WAITING)
+def test_number_inside_a_message_means_what_it_does_in_the_fork_that_wrote_the_file(
+    evidence, layer_type, field, text, tmp_path
+):
+    data = evidence + layer(layer_type, field)
+    net = read(data, tmp_path)
+    wanted = parse_text(f'layer {{ name: "a" type: "{layer_type}" {text} }}', schema.NetParameter)
+    assert net.layer[-1] == wanted.layer[0]
+    assert (tmp_path / "out.caffemodel").read_bytes() == data
+    assert list(undecided(net)) == []
+
+
+def test_number_inside_a_message_that_nothing_decides_is_kept_and_told_in_a_line(tmp_path):
+    data = layer("Convolution", delimited(106, number(1, 4) + number(19, 1)))
+    net = read(data, tmp_path)
+    assert [(field.name, value) for field, value in net.layer[0].convolution_param.ListFields()] == [("num_output", 4)]
+    assert (tmp_path / "out.caffemodel").read_bytes() == data
+    (line,) = undecided(net)
+    start = "layer 'a': field convolution_param.19 is cudnn_convolution_algo_seeker in nvidia and windows, "
+    assert line.startswith(start)
+    assert "relu in intel" in line and "binary in openpose" in line
+    assert unknown_fields(net) == [] and fork_fields(net) == []
+
+
+def test_number_of_a_flag_with_another_value_is_not_the_flag(tmp_path):
+    """LossParameter 4 of MTCNN's det2 is 10: focal_loss of a fork is a flag, and the others are floats."""
+    data = layer("SoftmaxWithLoss", delimited(101, number(4, 10)))
+    net = read(data, tmp_path)
+    assert unknown_fields(net) == ["layer 'a': field loss_param.4"] and list(undecided(net)) == []
+    assert (tmp_path / "out.caffemodel").read_bytes() == data
+
