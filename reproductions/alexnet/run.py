@@ -12,10 +12,11 @@ the authors' net, whose groups were layers of their own.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from reproductions.command import main
-from reproductions.datasets import IMAGENET, made_up_imagenet, published_imagenet
-from reproductions.steps import LowRank, Network, Step
+from reproductions.imagenet import BASELINE, forced, network
+from reproductions.steps import LowRank, Step
 
 PER_GROUP = ("--force-per-group",)
 RANKS = {  # Table 4
@@ -24,14 +25,6 @@ RANKS = {  # Table 4
 }
 METHODS = {"pca": "PCA", "svd": "SVD", "kmeans": "k-means"}
 ROWS = {"baseline": "none", "l2": "l2"}
-
-
-def forced(kind: str, norm: str, paper: tuple[str, ...]) -> Step:
-    """The force, or with the other sign the discrimination, from the baseline."""
-    solver = f"solver_{kind}_{norm}.prototxt"
-    method = norm if kind == "force" else f"{norm} {kind}"
-    name = f"{kind}-{norm}"
-    return Step(name, kind, method, solver, start="baseline", paper=paper, options=PER_GROUP)
 
 
 def tuned(method: str, start: str, ranks_of: str, experiment: str, paper: tuple[str, ...]) -> Step:
@@ -54,32 +47,18 @@ def table_3(method: str, start: str) -> Step:
 
 
 STEPS = (
-    Step(
-        "baseline",
-        "baseline",
-        "baseline",
-        "solver_baseline.prototxt",
+    replace(
+        BASELINE,
         paper=("Table 2: AlexNet none", "Figure 6: AlexNet none", "Table 7: AlexNet none", "Table 6: AlexNet in Caffe"),
     ),
-    forced("force", "l2", ("Table 2: AlexNet l2",)),
-    forced("force", "l1", ("Table 2: AlexNet l1",)),
-    forced("discrimination", "l2", ("Table 7: AlexNet l2 discrimination",)),
-    forced("discrimination", "l1", ("Table 7: AlexNet l1 discrimination",)),
+    forced("force", "l2", ("Table 2: AlexNet l2",), PER_GROUP),
+    forced("force", "l1", ("Table 2: AlexNet l1",), PER_GROUP),
+    forced("discrimination", "l2", ("Table 7: AlexNet l2 discrimination",), PER_GROUP),
+    forced("discrimination", "l1", ("Table 7: AlexNet l1 discrimination",), PER_GROUP),
     *(table_3(method, start) for start in RANKS for method in METHODS),
     tuned("pca", "baseline", "l2", "same ranks", ("Figure 7: AlexNet none",)),
 )
-NETWORK = Network(
-    "alexnet",
-    STEPS,
-    published_imagenet,
-    made_up_imagenet,
-    "accuracy",
-    IMAGENET,
-    top5="accuracy_top5",
-    suffix="",
-    narrow=8,
-    source="--imagenet DIR",
-)
+NETWORK = network("alexnet", STEPS, "accuracy", "accuracy_top5")
 
 if __name__ == "__main__":
     sys.exit(main(NETWORK))

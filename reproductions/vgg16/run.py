@@ -11,44 +11,9 @@ from __future__ import annotations
 import sys
 
 from reproductions.command import main
-from reproductions.datasets import IMAGENET, made_up_imagenet, published_imagenet
-from reproductions.steps import LowRank, Network, Step
+from reproductions.imagenet import forced, network, steps_at_own_ranks
 
-
-def forced(kind: str, norm: str, paper: tuple[str, ...] = ()) -> Step:
-    """The force, or with the other sign the discrimination, from the baseline."""
-    method = norm if kind == "force" else f"{norm} {kind}"
-    return Step(f"{kind}-{norm}", kind, method, f"solver_{kind}_{norm}.prototxt", start="baseline", paper=paper)
-
-
-def tuned(method: str, start: str) -> Step:
-    """The net of a step decomposed at its own ranks, and fine-tuned."""
-    name = f"fine-tune-{method}"
-    return Step(name, "fine-tune", method, "solver_fine_tune.prototxt", start=start, low_rank=LowRank())
-
-
-STEPS = (
-    Step("baseline", "baseline", "baseline", "solver_baseline.prototxt"),
-    forced("force", "l2"),
-    forced("force", "l1"),
-    forced("discrimination", "l2"),
-    forced("discrimination", "l1"),
-    tuned("baseline", "baseline"),
-    tuned("l2", "force-l2"),
-    tuned("l1", "force-l1"),
-)
-NETWORK = Network(
-    "vgg16",
-    STEPS,
-    published_imagenet,
-    made_up_imagenet,
-    "accuracy",
-    IMAGENET,
-    top5="accuracy_top5",
-    suffix="",
-    narrow=8,
-    source="--imagenet DIR",
-)
+NETWORK = network("vgg16", steps_at_own_ranks(forced("force", "l2")), "accuracy", "accuracy_top5")
 
 if __name__ == "__main__":
     sys.exit(main(NETWORK))
