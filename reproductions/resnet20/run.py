@@ -17,10 +17,10 @@ BF16 = ("--precision", "bf16")
 SHORTENED = "shortened: 1,000 iterations from the public model; precision bf16"
 
 
-def short(name: str, method: str, settings: str = "", paper: tuple[str, ...] = ()) -> Step:
+def short(name: str, method: str, settings: str = "", paper: tuple[str, ...] = (), note: str = SHORTENED) -> Step:
     """A shortened run from the public model."""
     return Step(
-        name, "shortened", method, "solver_short.prototxt", settings, REAL, paper=paper, note=SHORTENED, options=BF16
+        name, "shortened", method, "solver_short.prototxt", settings, REAL, paper=paper, note=note, options=BF16
     )
 
 
@@ -30,7 +30,8 @@ def force(decay: str) -> str:
 
 STEPS = (
     short("none", "none"),
-    short("l2-2e-3", "l2", force("2e-3"), ("Figure 5: ResNet-20 l2",)),
+    short("l2-2e-3", "l2", force("2e-3"), note=f"{SHORTENED}; far too strong, the net collapses"),
+    short("l2-2e-4", "l2", force("2e-4"), ("Figure 5: ResNet-20 l2",)),
     short("discrimination-1e-4", "l2 discrimination", force("-1e-4"), ("Table 7: ResNet-20 l2 discrimination",)),
     Step(
         "baseline-short",
@@ -46,7 +47,7 @@ STEPS = (
         "l2, PCA",
         "solver_finetune.prototxt",
         "",
-        "l2-2e-3",
+        "l2-2e-4",
         LowRank(),
         note=SHORTENED,
         options=BF16,
