@@ -46,7 +46,7 @@ def test_happynears_form_has_no_blobs_and_gives_the_length(kind: str) -> None:
     for n, h, w in itertools.product(range(2), range(4), range(5)):
         values = x[n, :, h, w].tolist()
         wanted = sum(map(abs, values)) + 1e-6 if kind == "L1" else (sum(v * v for v in values) + 1e-6) ** 0.5
-        assert float(length[n, 0, h, w]) == pytest.approx(wanted, rel=1e-12)
+        assert float(length[n, 0, h, w].detach()) == pytest.approx(wanted, rel=1e-12)
         assert y[n, :, h, w].tolist() == pytest.approx([v / wanted for v in values], rel=1e-12)
     assert torch.autograd.gradcheck(layer, x, fast_mode=True)
 
