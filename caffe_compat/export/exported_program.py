@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from caffe_compat.errors import DataError, GraphError, UnsupportedLayerError
+from caffe_compat.export.closeness import check_outputs
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.net import Net
@@ -98,25 +99,13 @@ def check_exported_program(
     tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in net.input_names}
     with torch.no_grad():
         found, wanted = loaded.module()(*tensors.values()), net(**tensors)
-    errors = {name: _difference(found[name], right) for name, right in wanted.items()}
-    for name, off in errors.items():
-        if not off <= tolerance:
-            raise GraphError(
-                f"{os.fspath(path)}: output '{name}' is off by {off:.3g} of its largest value; "
-                f"at most {tolerance:g} is wanted"
-            )
-    return errors
+    found_arrays, wanted_arrays = ({name: each[name].numpy() for name in wanted} for each in (found, wanted))
+    return check_outputs(path, found_arrays, wanted_arrays, tolerance)
 
 
 def _not_one(shape: Shape, dynamic_batch: bool) -> Shape:
     """`shape` with a batch of at least 2 where its size is to stay open: torch.export takes a size of 1 for fixed."""
     return (max(shape[0], 2), *shape[1:]) if dynamic_batch and shape else shape
-
-
-def _difference(one: Tensor, other: Tensor) -> float:
-    if one.shape != other.shape or not one.numel():
-        return 0.0 if one.shape == other.shape else float("inf")
-    return float((one - other).abs().max() / other.abs().max().clamp(min=1e-30))
 
 
 @contextmanager

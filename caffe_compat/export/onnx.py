@@ -11,6 +11,7 @@ import numpy as np
 
 from caffe_compat.errors import DataError, GraphError, UnsupportedLayerError
 from caffe_compat.export import onnx_elements, onnx_windows
+from caffe_compat.export.closeness import check_outputs
 from caffe_compat.export.onnx_program import WRITERS, Call, Inexpressible, Program
 from caffe_compat.graph.graph import Blob
 from caffe_compat.layers.base import Shape
@@ -92,20 +93,12 @@ def check_onnx(
         shapes = {value.name: [n if isinstance(n, int) else 1 for n in value.shape] for value in session.get_inputs()}
         inputs = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     net = Net(model, "TEST", compat=compat, input_shapes={name: each.shape for name, each in inputs.items()})
-    wanted = net(**inputs)
+    right = net(**inputs)
     outputs = [value.name for value in session.get_outputs()]
-    errors = {}
-    for name, found in zip(outputs, session.run(outputs, dict(inputs)), strict=True):
-        right = wanted[name if name in wanted else name.rpartition(":")[0]].detach().numpy()
-        if found.shape != right.shape:
-            raise GraphError(f"{path}: output '{name}' has shape {found.shape}; the net gives {right.shape}")
-        errors[name] = float(np.abs(found - right).max(initial=0) / max(float(np.abs(right).max(initial=0)), 1e-30))
-        if not errors[name] <= tolerance:
-            raise GraphError(
-                f"{path}: output '{name}' is off by {errors[name]:.3g} of its largest value; "
-                f"at most {tolerance:g} is wanted"
-            )
-    return errors
+    found = dict(zip(outputs, session.run(outputs, dict(inputs)), strict=True))
+    blobs = {name: name if name in right else name.rpartition(":")[0] for name in outputs}
+    wanted = {name: right[blob].detach().numpy() for name, blob in blobs.items()}
+    return check_outputs(path, found, wanted, tolerance)
 
 
 def _write(call: Call) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from caffe_compat.errors import DataError, UnsupportedLayerError
+from caffe_compat.export.closeness import relative_difference
 from caffe_compat.export.deploy import deploy
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.registry import loss_types
@@ -44,7 +45,7 @@ def check_opencv(model: Model, input_shapes: Mapping[str, Shape] | None = None) 
         except cv2.error as error:
             line = str(error).strip().splitlines()[0]
             raise UnsupportedLayerError(f"net '{made.net.name}': OpenCV cannot run it: {line}") from error
-    return {blob: _difference(values, wanted[blob].numpy()) for blob, values in found.items()}
+    return {blob: relative_difference(values, wanted[blob].numpy()) for blob, values in found.items()}
 
 
 def _is_for_training(net: Any) -> bool:
@@ -65,10 +66,3 @@ def _run(cv2: Any, files: tuple[Path, Path], inputs: Mapping[str, np.ndarray], m
     names = {blob: maker if maker in known else blob for blob, maker in makers.items()}
     names = {blob: name for blob, name in names.items() if name in known}
     return dict(zip(names, other.forward(list(names.values())), strict=True))
-
-
-def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
-    if found.size != wanted.size:
-        return float("inf")
-    largest = max(float(np.abs(wanted).max(initial=0)), 1e-30)
-    return float(np.abs(found.reshape(wanted.shape) - wanted).max(initial=0)) / largest

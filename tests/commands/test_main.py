@@ -1,8 +1,10 @@
 """`caffe-compat` itself: the help, the version, unknown verbs, one line for bad input."""
 
+import ast
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,9 +81,20 @@ def test_a_message_of_several_lines_becomes_one():
 def test_every_public_name_is_where_the_package_says():
     for name in caffe_compat.__all__:
         assert getattr(caffe_compat, name) is not None
-    assert set(caffe_compat._HOMES) < set(caffe_compat.__all__)
     for name, home in caffe_compat._HOMES.items():
         assert getattr(importlib.import_module(f"caffe_compat.{home}"), name) is getattr(caffe_compat, name)
+
+
+def test_type_checkers_are_told_the_same_names_from_the_same_homes():
+    tree = ast.parse(Path(caffe_compat.__file__).read_text(encoding="utf-8"))
+    told = {
+        alias.name: statement.module.removeprefix("caffe_compat.")
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for statement in block.body
+        for alias in statement.names
+    }
+    assert told == caffe_compat._HOMES
 
 
 def test_an_unknown_public_name_is_an_attribute_error():
