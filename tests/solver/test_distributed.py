@@ -99,14 +99,29 @@ def started(folder, *words):
     ]
 
 
-def test_a_rank_that_dies_stops_the_run_with_a_word_and_a_snapshot_that_resumes(tmp_path, monkeypatch):
-    problem = Problem(tmp_path)
+def past_ten_of_an_endless_run(folder):
+    """The two processes of a run that does not end by itself, after its tenth iteration."""
+    problem = Problem(folder)
     problem.edit("solver.prototxt", "max_iter: 20", "max_iter: 100000000")
     problem.edit("solver.prototxt", "snapshot: 10", "snapshot: 0")
-    root, other = started(tmp_path)
+    root, other = started(folder)
     for line in root.stderr:
         if "Iteration 10, loss" in line:
             break
+    return root, other
+
+
+def assert_goes_on(said):
+    """The snapshot that the last line named, `said` (iteration, file), is of that iteration and trains on."""
+    solver = cc.Solver("solver.prototxt")
+    solver.restore(said[2])
+    assert solver.iteration == int(said[1]) >= 10
+    assert solver.net.layers["data"].cursor == 2 * solver.iteration  # the batches of the lost iteration come again
+    solver.step(1)
+
+
+def test_a_rank_that_dies_stops_the_run_with_a_word_and_a_snapshot_that_resumes(tmp_path, monkeypatch):
+    root, other = past_ten_of_an_endless_run(tmp_path)
     other.kill()
     other.communicate()
     last = root.communicate(timeout=100)[1].splitlines()[-1]
@@ -114,21 +129,11 @@ def test_a_rank_that_dies_stops_the_run_with_a_word_and_a_snapshot_that_resumes(
     said = re.search(r"iteration (\d+): one of the 2 processes has ended.* resume from (\S+),", last)
     assert said, last
     monkeypatch.chdir(tmp_path)
-    solver = cc.Solver("solver.prototxt")
-    solver.restore(said[2])
-    assert solver.iteration == int(said[1])
-    assert solver.net.layers["data"].cursor == 2 * solver.iteration  # the batches of the lost iteration come again
-    solver.step(1)
+    assert_goes_on(said)
 
 
 def test_where_the_root_dies_another_rank_leaves_the_snapshot(tmp_path, monkeypatch):
-    problem = Problem(tmp_path)
-    problem.edit("solver.prototxt", "max_iter: 20", "max_iter: 100000000")
-    problem.edit("solver.prototxt", "snapshot: 10", "snapshot: 0")
-    root, other = started(tmp_path)
-    for line in root.stderr:
-        if "Iteration 10, loss" in line:
-            break
+    root, other = past_ten_of_an_endless_run(tmp_path)
     root.kill()
     root.communicate()
     last = other.communicate(timeout=100)[1].splitlines()[-1]
@@ -136,11 +141,7 @@ def test_where_the_root_dies_another_rank_leaves_the_snapshot(tmp_path, monkeypa
     said = re.search(r"rank 1: iteration (\d+): one of the 2 processes has ended.* resume from (\S+),", last)
     assert said, last
     monkeypatch.chdir(tmp_path)
-    solver = cc.Solver("solver.prototxt")
-    solver.restore(said[2])
-    assert solver.iteration == int(said[1]) > 10
-    assert solver.net.layers["data"].cursor == 2 * solver.iteration
-    solver.step(1)
+    assert_goes_on(said)
 
 
 def test_a_resumed_run_of_two_ranks_equals_a_straight_one_dropout_included(tmp_path):
@@ -159,13 +160,7 @@ def test_a_resumed_run_of_two_ranks_equals_a_straight_one_dropout_included(tmp_p
 
 
 def test_a_request_of_one_rank_stops_all_after_the_same_iteration(tmp_path):
-    problem = Problem(tmp_path)
-    problem.edit("solver.prototxt", "max_iter: 20", "max_iter: 100000000")
-    problem.edit("solver.prototxt", "snapshot: 10", "snapshot: 0")
-    root, other = started(tmp_path)
-    for line in root.stderr:
-        if "Iteration 10, loss" in line:
-            break
+    root, other = past_ten_of_an_endless_run(tmp_path)
     other.send_signal(2)
     log = root.communicate(timeout=100)[1]
     other.communicate(timeout=100)
