@@ -129,18 +129,31 @@ def answering(source: str, row: str, groups: Sequence[Group]) -> list[Group]:
     """The runs that answer a row of the paper, the best first.
 
     First those whose error is at most SLACK above the baseline's, by their average rank ratio; then the others, by
-    their error; then those without finished runs.
+    how far they are above it; then those without finished runs.
     """
     named = [group for group in groups if f"{source}: {row}" in group.first.paper]
-    limit = baseline_error(source, groups)
 
     def order(group: Group) -> tuple[int, float]:
         if not group.finished:
             return 2, 0.0
-        near = limit is not None and error(group) <= limit + SLACK
-        return (0, ratio(group)) if near else (1, error(group))
+        loss = error_above_baseline(group, groups, source)
+        return (0, ratio(group)) if loss is not None and loss <= SLACK else (1, error(group) if loss is None else loss)
 
     return sorted(named, key=order)
+
+
+def error_above_baseline(group: Group, groups: Iterable[Group], source: str = "") -> float | None:
+    """Points of error above the baseline on the same schedule, else above the lowest baseline of a table `source`."""
+    errors = [error(each) for each in groups if is_baseline_of(each.first, group.first, source)]
+    lowest = min(errors, default=float("inf"))
+    return None if lowest == float("inf") else round(error(group) - lowest, 6)
+
+
+def is_baseline_of(run: Run, other: Run, source: str) -> bool:
+    """Whether `run` is without force on the schedule of `other`; where that names none, a baseline of `source`."""
+    if other.baseline:
+        return run.network == other.network and f"{run.experiment}: {run.method}" == other.baseline
+    return any(is_baseline(source, name) for name in run.paper)
 
 
 def baseline_error(source: str, groups: Sequence[Group]) -> float | None:

@@ -45,6 +45,7 @@ def record(runner: Runner, steps: Iterable[Step], root: Path = HERE) -> None:
 
 def unfinished_run(runner: Runner, step: Step) -> Run:
     """The row of a step that is not finished: what it is to be, and the command that finishes it."""
+    baseline = runner.network.step(step.baseline) if step.baseline else None
     return Run(
         network=runner.network.name,
         experiment=step.experiment,
@@ -56,6 +57,7 @@ def unfinished_run(runner: Runner, step: Step) -> Run:
         finish=command(runner, step),
         command=command(runner, step),
         paper=step.paper,
+        baseline=f"{baseline.experiment}: {baseline.method}" if baseline else "",
         note=f"{step.note}; at iteration {runner.reached(step)}".lstrip("; "),
     )
 

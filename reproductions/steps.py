@@ -39,7 +39,7 @@ class Step:
     file. start: "" for the fillers, `public:FILE` for a public model, else the name of an earlier step, with `@N` for
     its snapshot at iteration N. low_rank: how the start is decomposed, if it is. seed: of the fillers and, from 2 on,
     of the order of the training images. options: further words of the command. keep_last: how many snapshots stay.
-    edit: changes the net, in place, before it is trained.
+    edit: changes the net, in place, before it is trained. baseline: the step without force on the same schedule.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Step:
     options: tuple[str, ...] = ()
     keep_last: int = 2
     edit: Callable[[Any], None] | None = None
+    baseline: str = ""
 
 
 @dataclass(frozen=True)

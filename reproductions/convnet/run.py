@@ -19,12 +19,16 @@ from reproductions.steps import PUBLIC, LowRank, Network, Step
 REAL = f"{PUBLIC}cifar10_full_h5/cifar10_full_iter_100000.caffemodel.h5"
 FORCES = {"l1": "Constant", "l2": "Degradation"}
 BF16 = ("--precision", "bf16")
+SEEDS = (1, 2, 3)
+FROM_SCRATCH = "from scratch, Caffe's own schedule: 60,000, 5,000 and 5,000 iterations"
+BY_AUTHORS = "from scratch, the schedule of the authors; precision bf16"
+FIRST_IN_FLOAT32: dict[str, Any] = {"note": f"{FROM_SCRATCH}; from 20,000 on precision bf16", "options": ()}
 SHORT = "shortened: 3,000 iterations from the public model; precision bf16"
 
 
 def short(name: str, experiment: str, method: str, settings: str = "", **more: Any) -> Step:
     """A run from the public model, shortened to 3,000 iterations unless `settings` say otherwise."""
-    more = {"note": SHORT, "options": BF16, **more}
+    more = {"note": SHORT, "options": BF16, "baseline": "" if name.startswith("none") else "none", **more}
     return Step(name, experiment, method, "solver_short.prototxt", settings, REAL, **more)
 
 
@@ -40,7 +44,19 @@ def six(method: str, decay: str, step: int) -> Step:
     """A first look: 4,000 iterations at the first learning rate, and 2,000 of which the last from `step` on."""
     settings = f"stepvalue: 4000 stepvalue: {step} max_iter: 6000"
     note = "shortened: 6,000 iterations from the public model"
-    return forced(method, decay, suffix="-6k", settings=settings, note=note, options=())
+    return forced(method, decay, suffix="-6k", settings=settings, note=note, options=(), baseline="")
+
+
+def scratch(method: str, decay: str = "", seed: int = 1, **more: Any) -> Step:
+    """A run from the fillers on, with force where it has a `decay`; the same seed begins with the same weights."""
+    name = "-".join(filter(None, [f"scratch-{method}-{decay}" if decay else method, f"seed{seed}"]))
+    if decay:
+        table1 = ("Table 1: ConvNet scaler |W|",) if method == "l2" else ()
+        more |= {"settings": f'force_type: "{FORCES[method]}" force_decay: {decay}', "keep_last": 99}
+        more |= {"baseline": "baseline-seed1", "paper": (f"Table 2: ConvNet {method}", *table1)}
+    more = {"note": f"{FROM_SCRATCH}; precision bf16", "options": BF16, "seed": seed, **more}
+    solver = "solver_cifar10_full.prototxt"
+    return Step(name, "from scratch" if decay else "baseline", method, solver, **more)
 
 
 def trunk(method: str, decay: str, length: int = 12000, seed: int = 1, **more: Any) -> Step:
@@ -54,18 +70,21 @@ def trunk(method: str, decay: str, length: int = 12000, seed: int = 1, **more: A
     return Step(name, "trunk", method, solver, settings, REAL, seed=seed, options=BF16, keep_last=99, **more)
 
 
-def branch(of: Step, at: int, force: str = "", **more: Any) -> Step:
-    """The learning rate falls after `at` iterations of a trunk: 3,000 at a tenth, 1,000 at a hundredth.
+def branch(of: Step, at: int, force: str = "", tenth: int = 3000, hundredth: int = 1000, **more: Any) -> Step:
+    """The learning rate falls after `at` iterations of a longer run: `tenth` at a tenth, `hundredth` at a hundredth.
 
     force: its strength in the branch too; "" for none.
     """
     name = f"{of.name.removeprefix('trunk-')}-from{at}" + ("-forced" if force else "")
-    settings = f'force_type: "{FORCES[of.method]}" force_decay: {force}' if force else ""
+    settings = f"stepvalue: {tenth} max_iter: {tenth + hundredth}"
+    settings += f' force_type: "{FORCES[of.method]}" force_decay: {force}' if force else ""
     first, then = "without" if of.method == "none" else "with", "with" if force else "without"
-    note = f"{at:,} iterations {first} force, then 4,000 {then} it as the learning rate falls; "
-    note += "from the public model; precision bf16"
+    note = f"{at:,} iterations {first} force, then {tenth + hundredth:,} {then} it as the learning rate falls; "
+    note += "from the public model" if of.start else "from scratch"
+    note += "; precision bf16"
     method = f"{of.method} to {at:,}" + (", force on" if force else "")
     more = {"note": note, "options": BF16, "paper": (f"Table 2: ConvNet {of.method}",), **more}
+    more |= {"baseline": "" if of.method == "none" else "none-from4000" if of.start else "baseline-seed1"}
     start = f"{of.name}@{at}"
     return Step(name, "branch", method, "solver_branch.prototxt", settings, start, seed=of.seed, **more)
 
@@ -81,16 +100,12 @@ BASELINES = (
         note="the public cifar10_full that the shortened runs start from, as it is",
         paper=("Table 1: ConvNet scaler 0 (baseline)", "Table 2: ConvNet none"),
     ),
-    Step(
-        "baseline-seed1",
-        "baseline",
-        "baseline",
-        "solver_cifar10_full.prototxt",
-        note="from scratch, Caffe's own schedule: 60,000, 5,000 and 5,000 iterations; from 20,000 on precision bf16",
-        paper=("Table 2: ConvNet none",),
+    *(
+        scratch("baseline", seed=seed, paper=("Table 2: ConvNet none",), **more)
+        for seed, more in zip(SEEDS, (FIRST_IN_FLOAT32, {}, {}), strict=True)
     ),
     *(
-        Step(f"{name}-240k", "published schedule", method, f"solver_{file}.prototxt", note="from scratch")
+        Step(f"{name}-240k", "published schedule", method, f"solver_{file}.prototxt", options=BF16, note=BY_AUTHORS)
         for name, method, file in (
             ("baseline", "baseline", "baseline"),
             ("l2", "l2", "force_l2"),
@@ -99,7 +114,6 @@ BASELINES = (
         )
     ),
 )
-SEEDS = (1, 2, 3)
 SWEEP = (
     six("l2", "6e-4", 5500),
     six("l2", "1e-3", 5200),
@@ -138,6 +152,11 @@ RIVALS = (
         "rank_pruning_interval: 250 rank_pruning_keep: 0.98",
     ),
 )
+SCRATCH = (
+    *(scratch("l2", decay) for decay in ("1e-4", "2e-4")),
+    *(scratch("l2", "3e-4", seed) for seed in SEEDS),
+    *(scratch("l1", "3e-4", seed) for seed in SEEDS),
+)
 TRUNKS = {
     **{("l2", seed): trunk("l2", "6.5e-4", 11000, seed) for seed in SEEDS},
     **{("l1", seed): trunk("l1", "8e-4", 8500, seed) for seed in SEEDS},
@@ -151,6 +170,7 @@ BRANCHES = (
     branch(TRUNKS["l1", 1], 8250, "8e-4"),
     branch(TRUNKS["slow l2", 1], 21500),
     branch(TRUNKS["none", 1], 4000, paper=()),
+    *(branch(step, 43000, tenth=5000, hundredth=5000) for step in SCRATCH if step.method == "l1"),
 )
 CHOSEN = BRANCHES[0].name  # the net with force that is decomposed, and whose ranks all decompositions share
 
@@ -229,7 +249,7 @@ SPARSE = (*sparse_pairs("", "0.01", "2e-3"), *sparse_pairs("-strong", "0.03", "6
 
 NETWORK = Network(
     "convnet",
-    (*BASELINES, *SWEEP, *SCALER, *RIVALS, *TRUNKS.values(), *BRANCHES, *DECOMPOSED, *SPARSE),
+    (*BASELINES, *SCRATCH, *SWEEP, *SCALER, *RIVALS, *TRUNKS.values(), *BRANCHES, *DECOMPOSED, *SPARSE),
     published_cifar10,
     made_up_cifar10,
     "accuracy",

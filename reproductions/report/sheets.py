@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from reproductions.comparison import Cell, Group, Line, Ours
+from reproductions.comparison import Cell, Group, Line, Ours, error_above_baseline, grouped
 from reproductions.runs import Run
 
 WIDEST = 6  # columns; a table with more is turned, one line a number
@@ -137,14 +137,17 @@ def cost_text(run: Run) -> str:
 
 def runs_sheet(network: str, runs: Iterable[Run]) -> Sheet:
     """Every finished run of a network."""
-    head = ("experiment", "method", "λ", "seed", "iterations", "error %", "top-5 %", "rank ratio %", "ranks",
-            "multiply-adds", "other measures", "s", "commit", "log")  # fmt: skip
-    rows = [run_row(run) for run in runs if run.status == "finished"]
+    head = ("experiment", "method", "λ", "seed", "iterations", "error %", "above baseline", "top-5 %", "rank ratio %",
+            "ranks", "multiply-adds", "other measures", "s", "commit", "log")  # fmt: skip
+    finished = [run for run in runs if run.status == "finished"]
+    groups = grouped(finished)
+    rows = [run_row(run, error_above_baseline(Group((run,)), groups)) for run in finished]
     kept = [place for place in range(len(head)) if place < 2 or any(row[place] for row in rows)]
     return Sheet(network, tuple(head[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows))
 
 
-def run_row(run: Run) -> tuple[str, ...]:
+def run_row(run: Run, above: float | None) -> tuple[str, ...]:
+    """above: points of error above the baseline on the same schedule, which the row names in its place."""
     ranks = [f"{rank}/{full}" for rank, full in run.ranks.values()]
     measures = [f"{metric} {layer}".strip() + f" {value:.4g}" for (metric, layer), value in run.measures.items()]
     return (
@@ -154,6 +157,7 @@ def run_row(run: Run) -> tuple[str, ...]:
         "" if run.seed is None else str(run.seed),
         f"{run.iterations:,}" if run.iterations else "",
         optional(run.error),
+        "" if above is None else f"{above:+.2f} ({run.baseline})",
         optional(run.top5_error),
         optional(run.average_rank_ratio),
         " ".join(ranks) if len(ranks) <= MOST else f"{len(ranks)} layers",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reproductions.comparison import compare, read_paper
+from reproductions.comparison import Group, compare, error_above_baseline, grouped, read_paper
 from reproductions.runs import Run
 
 FULL = {"conv1": (17, 32), "conv2": (27, 32), "conv3": (55, 64)}
@@ -58,6 +58,16 @@ def test_where_no_error_is_that_low_the_lowest_error_answers():
     worse = replace(FORCED, force_decay=2e-3, error=19.0, average_rank_ratio=30.0)
     found = cells([BASELINE, replace(FORCED, error=18.5), worse])
     assert found["top-1 error"].ours.value == 18.5
+
+
+def test_a_run_is_measured_by_the_baseline_on_its_own_schedule():
+    other = replace(BASELINE, experiment="short", error=18.7)
+    near = replace(FORCED, force_decay=2e-3, error=18.8, average_rank_ratio=40.0, baseline="short: baseline")
+    runs = [BASELINE, other, FORCED, near, replace(FORCED, force_decay=3e-3, error=18.8, average_rank_ratio=30.0)]
+    assert cells(runs)["average rank ratio"].ours.value == 40.0
+    assert error_above_baseline(Group((near,)), grouped(runs)) == pytest.approx(0.1)
+    assert error_above_baseline(Group((FORCED,)), grouped(runs)) is None  # without a table, none to choose from
+    assert error_above_baseline(Group((FORCED,)), grouped(runs), "Table 2") == 0
 
 
 def test_an_unfinished_run_leaves_the_cell_open_and_a_finished_one_closes_it():
