@@ -118,28 +118,38 @@ def compare(paper: Sequence[Published], runs: Sequence[Run]) -> dict[str, list[L
     tables: dict[str, list[Line]] = {}
     for source, row in dict.fromkeys((each.source, each.row) for each in paper):
         numbers = [each for each in paper if (each.source, each.row) == (source, row)]
-        answers = answering(source, row, groups)
+        answers = answering(source, row, groups, published_ratio(numbers))
         cells = tuple(cell(each, answers) for each in numbers)
         used = tuple(group for group in answers if not group.finished or any(each.group is group for each in cells))
         tables.setdefault(source, []).append(Line(row, cells, used))
     return tables
 
 
-def answering(source: str, row: str, groups: Sequence[Group]) -> list[Group]:
-    """The runs that answer a row of the paper, the best first.
+def answering(source: str, row: str, groups: Sequence[Group], wanted: float | None = None) -> list[Group]:
+    """The runs that answer a row of the paper, the best first; wanted: its average rank ratio, if it has one.
 
-    First those whose error is at most SLACK above the baseline's, by their average rank ratio; then the others, by
-    how far they are above it; then those without finished runs.
+    First those whose error is at most SLACK above the baseline's, by their average rank ratio; then those whose ratio
+    is at most `wanted`, by their error; then the others; then those without finished runs.
     """
     named = [group for group in groups if f"{source}: {row}" in group.first.paper]
 
     def order(group: Group) -> tuple[int, float]:
         if not group.finished:
-            return 2, 0.0
+            return 3, 0.0
         loss = error_above_baseline(group, groups, source)
-        return (0, ratio(group)) if loss is not None and loss <= SLACK else (1, error(group) if loss is None else loss)
+        if loss is not None and loss <= SLACK:
+            return 0, ratio(group)
+        return 1 if wanted is None or ratio(group) <= wanted else 2, error(group)
 
     return sorted(named, key=order)
+
+
+def published_ratio(numbers: Sequence[Published]) -> float | None:
+    """The average rank ratio of one row of the paper, in percent; None where it has no ranks."""
+    values = {(each.metric, each.layer): each.value for each in numbers}
+    full = {layer: value for (metric, layer), value in values.items() if metric == "full rank"}
+    shares = [values["rank", layer] / value for layer, value in full.items() if ("rank", layer) in values]
+    return round(100 * statistics.mean(shares), 2) if shares else None
 
 
 def error_above_baseline(group: Group, groups: Iterable[Group], source: str = "") -> float | None:
