@@ -25,6 +25,7 @@ FIGURES: tuple[Callable[[Facts], Figure | None], ...] = (
     plots.falling_ranks,
     plots.training_curves,
     plots.from_scratch,
+    plots.falling_ranks_from_scratch,
     plots.fine_tuning,
     costs.decompositions,
     costs.sparsity,

@@ -11,6 +11,7 @@ from reproductions.report.svg import Axis, Plot, around
 
 TARGET = 54.17  # Table 2: the average rank ratio of ConvNet after either force, percent
 DECOMPOSED = ("decompose", "sparse", "trunk")  # not dense nets whose training is over
+FROM_SCRATCH = ("from scratch", "published schedule")
 DISCRIMINANTS, SPECTRUM_SHARE = 4, 0.95
 
 
@@ -84,21 +85,32 @@ def training_curves(facts: Facts) -> Figure | None:
 
 
 def falling_ranks(facts: Facts) -> Figure | None:
-    """How ranks fall while the force acts."""
-    runs = [group.finished[0] for group in facts.finished("convnet", "trunk", "sweep", "slow")]
+    """How ranks fall while the force acts on a trained net."""
+    title = "ConvNet: average rank ratio while the force acts"
+    return ratio_curves(facts, "ratios", title, "From the public model on", "trunk", "sweep")
+
+
+def falling_ranks_from_scratch(facts: Facts) -> Figure | None:
+    """How ranks fall where the force acts from the fillers on."""
+    title = "ConvNet: average rank ratio under the force, from scratch"
+    return ratio_curves(facts, "scratch-ratios", title, "From the fillers on", *FROM_SCRATCH)
+
+
+def ratio_curves(facts: Facts, name: str, title: str, start: str, *experiments: str) -> Figure | None:
+    """Average rank ratio against iterations, one line for each finished group of runs with force."""
+    runs = [group.finished[0] for group in facts.finished("convnet", *experiments)]
     drawn = [run for run in runs if len(facts.ratios(run)) > 1]
     lines = [(run.method, series_of(run.method), "", facts.ratios(run)) for run in drawn]
-    caption = "From the public model on; each line ends with the strength of its force."
-    title = "ConvNet: average rank ratio while the force acts"
+    caption = f"{start}; each line ends with the strength of its force."
     ends = [f"{run.force_decay:g}" for run in drawn]
-    return curves("ratios", title, caption, lines, "average rank ratio, %", ends)
+    return curves(name, title, caption, lines, "average rank ratio, %", ends)
 
 
 def from_scratch(facts: Facts) -> Figure | None:
     """Test error of nets that begin with their fillers."""
     lines = [
         (f"{group.first.method}, {strength(group)}", series_of(group.first.method), "", facts.tests(run))
-        for group in facts.finished("convnet", "baseline", "published schedule")
+        for group in facts.finished("convnet", "baseline", *FROM_SCRATCH)
         for run in group.finished
     ]
     return curves("scratch", "ConvNet: test error from scratch", "One line a run.", lines, "error, %")
