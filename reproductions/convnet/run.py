@@ -70,6 +70,16 @@ def trunk(method: str, decay: str, length: int = 12000, seed: int = 1, **more: A
     return Step(name, "trunk", method, solver, settings, REAL, seed=seed, options=BF16, keep_last=99, **more)
 
 
+def freed(of: Step, at: int, **more: Any) -> Step:
+    """No force after `at` of 70,000 iterations, 9,000 before their end the learning rate falls as the baseline's."""
+    free = 61000 - at
+    settings = f"base_lr: 1e-3 stepvalue: {free} stepvalue: {free + 5000} max_iter: {free + 9000}"
+    note = f"{at:,} iterations with force, then {free:,} without it before the learning rate falls; from scratch"
+    more = {"note": f"{note}; precision bf16", "options": BF16, "paper": of.paper, "baseline": of.baseline, **more}
+    name, start = f"{of.name}-freed{at}", f"{of.name}@{at}"
+    return Step(name, "freed", of.method, "solver_branch.prototxt", settings, start, seed=of.seed, **more)
+
+
 def branch(of: Step, at: int, force: str = "", tenth: int = 3000, hundredth: int = 1000, **more: Any) -> Step:
     """The learning rate falls after `at` iterations of a longer run: `tenth` at a tenth, `hundredth` at a hundredth.
 
@@ -172,6 +182,7 @@ BRANCHES = (
     branch(TRUNKS["none", 1], 4000, paper=()),
     *(branch(step, 43000, tenth=5000, hundredth=5000) for step in SCRATCH if step.method == "l1"),
 )
+FREED = (*(freed(step, 56000) for step in SCRATCH if step.name in ("scratch-l1-3e-4-seed1", "scratch-l2-3e-4-seed1")),)
 CHOSEN = BRANCHES[0].name  # the net with force that is decomposed, and whose ranks all decompositions share
 
 
@@ -249,7 +260,7 @@ SPARSE = (*sparse_pairs("", "0.01", "2e-3"), *sparse_pairs("-strong", "0.03", "6
 
 NETWORK = Network(
     "convnet",
-    (*BASELINES, *SCRATCH, *SWEEP, *SCALER, *RIVALS, *TRUNKS.values(), *BRANCHES, *DECOMPOSED, *SPARSE),
+    (*BASELINES, *SCRATCH, *SWEEP, *SCALER, *RIVALS, *TRUNKS.values(), *BRANCHES, *FREED, *DECOMPOSED, *SPARSE),
     published_cifar10,
     made_up_cifar10,
     "accuracy",
