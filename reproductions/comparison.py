@@ -128,18 +128,16 @@ def compare(paper: Sequence[Published], runs: Sequence[Run]) -> dict[str, list[L
 def answering(source: str, row: str, groups: Sequence[Group], wanted: float | None = None) -> list[Group]:
     """The runs that answer a row of the paper, the best first; wanted: its average rank ratio, if it has one.
 
-    First those whose error is at most SLACK above the baseline's, by their average rank ratio; then those whose ratio
-    is at most `wanted`, by their error; then the others; then those without finished runs.
+    First those whose ratio is at most `wanted`, then the others, then those without finished runs. Of each, those whose
+    error is at most SLACK above the baseline's come first, by their ratio, and then the rest by their error.
     """
     named = [group for group in groups if f"{source}: {row}" in group.first.paper]
 
-    def order(group: Group) -> tuple[int, float]:
-        if not group.finished:
-            return 3, 0.0
+    def order(group: Group) -> tuple[bool, bool, bool, float]:
         loss = error_above_baseline(group, groups, source)
-        if loss is not None and loss <= SLACK:
-            return 0, ratio(group)
-        return 1 if wanted is None or ratio(group) <= wanted else 2, error(group)
+        near = loss is not None and loss <= SLACK
+        high = wanted is not None and ratio(group) > wanted
+        return not group.finished, high, not near, ratio(group) if near else error(group)
 
     return sorted(named, key=order)
 

@@ -37,10 +37,10 @@ build of the paper's fork of Caffe trains from these nets and solvers too.
 
 A cell reads `paper → ours (difference)`; the difference is ours less the paper's, and ours ± is the standard deviation
 over seeds. Ranks are over all filters. A number alone has no counterpart. † was restored from other numbers of the
-paper, ‡ read off a drawn curve or bar. Below each table stand the runs that answer it. Of several runs for one row that
-one counts whose average rank ratio is lowest while its error is at most 0.1 points above the baseline's; where no error
-is that low, the one with the lowest error at no more than the paper's rank ratio. The baseline is the run without force
-on the same schedule where there is one, else the best of the table.
+paper, ‡ read off a drawn curve or bar. Below each table stand the runs that answer it. Several runs may answer one row:
+of those whose average rank ratio is at most the paper's, where there are such, that one counts whose ratio is lowest
+while its error is at most 0.1 points above the baseline's; where no error is that low, the one with the lowest error.
+The baseline is the run without force on the same schedule where there is one, else the best of the table.
 """
 RUNS = """
 ## Every run
