@@ -151,14 +151,14 @@ def published_ratio(numbers: Sequence[Published]) -> float | None:
 
 
 def error_above_baseline(group: Group, groups: Iterable[Group], source: str = "") -> float | None:
-    """Points of error above the baseline on the same schedule, else above the lowest baseline of a table `source`."""
+    """Points of error above the baseline that the runs name, else above the lowest baseline of a table `source`."""
     errors = [error(each) for each in groups if is_baseline_of(each.first, group.first, source)]
     lowest = min(errors, default=float("inf"))
     return None if lowest == float("inf") else round(error(group) - lowest, 6)
 
 
 def is_baseline_of(run: Run, other: Run, source: str) -> bool:
-    """Whether `run` is without force on the schedule of `other`; where that names none, a baseline of `source`."""
+    """Whether `run` is the baseline that `other` names; where that names none, a baseline of `source`."""
     if other.baseline:
         return run.network == other.network and f"{run.experiment}: {run.method}" == other.baseline
     return any(is_baseline(source, name) for name in run.paper)

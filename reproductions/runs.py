@@ -21,7 +21,7 @@
 | python, torch, caffe_compat | versions |
 | log | the whole log, as a path in reproductions/: logs/NAME.log, .jsonl, or one of these with .gz |
 | paper | rows of paper.csv that the run answers: `Table 2: ConvNet l2; Table 1: ConvNet scaler |W|` |
-| baseline | experiment and method, `baseline: none`, of those without force on the same schedule; empty without such |
+| baseline | experiment and method, `sweep: none`, of the runs without force to compare with; see `Step` in steps.py |
 | note | what a reader must know: a shortened schedule, say |
 
 A number that was not measured is empty. Within its file a run is known by `Run.key`.

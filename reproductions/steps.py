@@ -39,7 +39,8 @@ class Step:
     file. start: "" for the fillers, `public:FILE` for a public model, else the name of an earlier step, with `@N` for
     its snapshot at iteration N. low_rank: how the start is decomposed, if it is. seed: of the fillers and, from 2 on,
     of the order of the training images. options: further words of the command. keep_last: how many snapshots stay.
-    edit: changes the net, in place, before it is trained. baseline: the step without force on the same schedule.
+    edit: changes the net, in place, before it is trained. baseline: the step without
+    force that it is compared with, of the same start and of the same schedule or the nearest that was run.
     """
 
     name: str

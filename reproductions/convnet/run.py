@@ -1,9 +1,11 @@
 """ConvNet on CIFAR-10: `python -m reproductions.convnet.run --data CIFAR10 --models MODELS`; `--list` shows the steps.
 
-All but the baselines start from the public cifar10_full (17.82 % error; ranks 16, 26, 54 of 32, 32, 64), so that a run
-costs minutes and not hours: the authors' solver trains 240,000 iterations. For as much effect in less time the force
-must be stronger, and the loss has less time to answer it. A short run has 2,000 iterations at the first learning rate,
-600 at a tenth and 400 at a hundredth. A trunk stays at the first learning rate; its branches begin at snapshots.
+The baselines and the runs `scratch` begin with the fillers and have Caffe's own 70,000 iterations; the authors' solver
+trains 240,000. All others start from the public cifar10_full (17.82 % error; ranks 16, 26, 54 of 32, 32, 64), or from
+one of these runs, so that a run costs minutes and not hours: for as much effect in less time the force must be
+stronger, and the loss has less time to answer it. A short run has 2,000 iterations at the first learning rate, 600 at a
+tenth and 400 at a hundredth. A trunk stays at the first learning rate; branches begin at its snapshots, or at those of
+a run from scratch.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ def trunk(method: str, decay: str, length: int = 12000, seed: int = 1, **more: A
 
 
 def freed(of: Step, at: int, **more: Any) -> Step:
-    """No force after `at` of 70,000 iterations, 9,000 before their end the learning rate falls as the baseline's."""
+    """No force after `at` of 70,000 iterations; the learning rate falls at 61,000 (the baseline's: 60,000) and 66,000."""
     free = 61000 - at
     settings = f"base_lr: 1e-3 stepvalue: {free} stepvalue: {free + 5000} max_iter: {free + 9000}"
     note = f"{at:,} iterations with force, then {free:,} without it before the learning rate falls; from scratch"

@@ -40,13 +40,14 @@ over seeds. Ranks are over all filters. A number alone has no counterpart. † w
 paper, ‡ read off a drawn curve or bar. Below each table stand the runs that answer it. Several runs may answer one row:
 of those whose average rank ratio is at most the paper's, where there are such, that one counts whose ratio is lowest
 while its error is at most 0.1 points above the baseline's; where no error is that low, the one with the lowest error.
-The baseline is the run without force on the same schedule where there is one, else the best of the table.
+The baseline is the run without force of the same start, on the same schedule or the nearest that was run, which the
+table of every run names; where it names none, the best of the table.
 """
 RUNS = """
 ## Every run
 
 Errors are in percent of the test images, times in seconds, tests included. `above baseline`: points of error above the
-run without force on the same schedule.
+run without force that stands behind them; branches have more iterations than theirs, or fewer.
 """
 
 

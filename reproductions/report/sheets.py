@@ -147,7 +147,7 @@ def runs_sheet(network: str, runs: Iterable[Run]) -> Sheet:
 
 
 def run_row(run: Run, above: float | None) -> tuple[str, ...]:
-    """above: points of error above the baseline on the same schedule, which the row names in its place."""
+    """above: points of error above the baseline that the run names."""
     ranks = [f"{rank}/{full}" for rank, full in run.ranks.values()]
     measures = [f"{metric} {layer}".strip() + f" {value:.4g}" for (metric, layer), value in run.measures.items()]
     return (

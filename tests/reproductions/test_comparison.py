@@ -61,7 +61,7 @@ def test_where_no_error_is_that_low_the_lowest_error_at_the_papers_ratio_answers
     assert found["top-1 error"].ours.value == 18.5
 
 
-def test_a_run_is_measured_by_the_baseline_on_its_own_schedule():
+def test_a_run_is_measured_by_the_baseline_that_it_names():
     other = replace(BASELINE, experiment="short", error=18.7)
     near = replace(FORCED, force_decay=2e-3, error=18.8, average_rank_ratio=40.0, baseline="short: baseline")
     runs = [BASELINE, other, FORCED, near, replace(FORCED, force_decay=3e-3, error=18.8, average_rank_ratio=30.0)]
