@@ -73,7 +73,7 @@ def trunk(method: str, decay: str, length: int = 12000, seed: int = 1, **more: A
 
 
 def freed(of: Step, at: int, **more: Any) -> Step:
-    """No force after `at` of 70,000 iterations; the learning rate falls at 61,000 (the baseline's: 60,000) and 66,000."""
+    """No force after `at` of 70,000 iterations; the learning rate falls at 61,000 (baseline: 60,000) and 66,000."""
     free = 61000 - at
     settings = f"base_lr: 1e-3 stepvalue: {free} stepvalue: {free + 5000} max_iter: {free + 9000}"
     note = f"{at:,} iterations with force, then {free:,} without it before the learning rate falls; from scratch"
