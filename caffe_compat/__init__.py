@@ -21,16 +21,9 @@ if TYPE_CHECKING:
     from caffe_compat.data.lmdb import write_lmdb
     from caffe_compat.data.mean import compute_mean, write_mean
     from caffe_compat.data.padding import pad_database
+    from caffe_compat.decompose.break_even import break_even_rank, theoretical_speedup
     from caffe_compat.decompose.budget import Plan, ranks_by_budget
-    from caffe_compat.decompose.certificate import Certificate, certify
-    from caffe_compat.decompose.cost import (
-        Comparison,
-        Cost,
-        break_even_rank,
-        compare_cost,
-        layer_costs,
-        theoretical_speedup,
-    )
+    from caffe_compat.decompose.certificate import certify
     from caffe_compat.decompose.factorize import METHODS, Factorization, factorize
     from caffe_compat.decompose.finetune import can_train, write_fine_tune_solver
     from caffe_compat.decompose.groups import merge_groups, regroup_weights, split_groups
@@ -47,7 +40,6 @@ if TYPE_CHECKING:
     )
     from caffe_compat.decompose.responses import decompose_by_responses, recalibrate
     from caffe_compat.decompose.rewrite import decompose
-    from caffe_compat.decompose.timing import compare_time, pinned
     from caffe_compat.errors import (
         CaffeCompatError,
         DataError,
@@ -62,6 +54,7 @@ if TYPE_CHECKING:
         WriteError,
     )
     from caffe_compat.export.check import check
+    from caffe_compat.export.check_report import FINDINGS, Report
     from caffe_compat.export.deploy import deploy
     from caffe_compat.export.exported_program import (
         check_exported_program,
@@ -71,7 +64,7 @@ if TYPE_CHECKING:
     from caffe_compat.export.onnx import check_onnx, to_onnx, write_onnx
     from caffe_compat.export.opencv import check_opencv
     from caffe_compat.export.page import html_page
-    from caffe_compat.export.report import FINDINGS, Report
+    from caffe_compat.net.certificate import Certificate
     from caffe_compat.net.classifier import Classifier, Prediction, own_preprocessing
     from caffe_compat.net.comparison import (
         BlobComparison,
@@ -81,10 +74,12 @@ if TYPE_CHECKING:
         random_inputs,
         run_blobs,
     )
+    from caffe_compat.net.cost import Comparison, Cost, compare_cost, layer_costs
     from caffe_compat.net.features import extract_features
     from caffe_compat.net.loading import load_files
     from caffe_compat.net.net import Net
     from caffe_compat.net.own_data import own_batches
+    from caffe_compat.net.timing import compare_time, pinned
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
     from caffe_compat.proto.conversion import convert_state, convert_weights
     from caffe_compat.proto.files import write_atomically
@@ -130,9 +125,9 @@ _MODULES = {  # home -> its public names
     "data.lmdb": "write_lmdb",
     "data.mean": "compute_mean write_mean",
     "data.padding": "pad_database",
+    "decompose.break_even": "break_even_rank theoretical_speedup",
     "decompose.budget": "Plan ranks_by_budget",
-    "decompose.certificate": "Certificate certify",
-    "decompose.cost": "Comparison Cost break_even_rank compare_cost layer_costs theoretical_speedup",
+    "decompose.certificate": "certify",
     "decompose.factorize": "Factorization METHODS factorize",
     "decompose.finetune": "can_train write_fine_tune_solver",
     "decompose.groups": "merge_groups regroup_weights split_groups",
@@ -141,7 +136,6 @@ _MODULES = {  # home -> its public names
     "read_ranks round_ranks",
     "decompose.responses": "decompose_by_responses recalibrate",
     "decompose.rewrite": "decompose",
-    "decompose.timing": "compare_time pinned",
     "errors": "CaffeCompatError DataError GraphError ParseError RankError ShapeError "
     "SolverError UnsupportedLayerError UnsupportedParameterError WeightsError WriteError",
     "export.check": "check",
@@ -150,13 +144,16 @@ _MODULES = {  # home -> its public names
     "export.onnx": "check_onnx to_onnx write_onnx",
     "export.opencv": "check_opencv",
     "export.page": "html_page",
-    "export.report": "FINDINGS Report",
+    "export.check_report": "FINDINGS Report",
+    "net.certificate": "Certificate",
     "net.classifier": "Classifier Prediction own_preprocessing",
     "net.comparison": "BlobComparison common_shapes compare_blobs complete_inputs random_inputs run_blobs",
+    "net.cost": "Comparison Cost compare_cost layer_costs",
     "net.features": "extract_features",
     "net.loading": "load_files",
     "net.net": "Net",
     "net.own_data": "own_batches",
+    "net.timing": "compare_time pinned",
     "proto.binary": "read_blob write_blob write_net",
     "proto.conversion": "convert_state convert_weights",
     "proto.files": "write_atomically",

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 import caffe_compat as cc
+from caffe_compat.commands.layer_timer import LayerTimer
 from caffe_compat.commands.options import choose_device
 
 Times = dict[str, list[float]]  # seconds of every round, by layer
@@ -65,8 +66,6 @@ def shared_inputs(nets: Sequence[cc.Net]) -> dict[str, torch.Tensor]:
 @torch.inference_mode()
 def layer_times(nets: Sequence[cc.Net], inputs: dict[str, torch.Tensor], rounds: int, warm_up: int) -> list[Times]:
     """Seconds of every layer with a bottom in each round; the nets take turns, after `warm_up` rounds not counted."""
-    from caffe_compat.commands.time import LayerTimer
-
     timers = [LayerTimer(net) for net in nets]
     times: list[Times] = [{name: [] for name, layer in net.layers.items() if layer.param.bottom} for net in nets]
     for count in range(warm_up + rounds):

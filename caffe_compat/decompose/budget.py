@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe_compat.decompose.bank import FilterBank, banks
-from caffe_compat.decompose.cost import layer_costs, layers_with_shapes
 from caffe_compat.decompose.ranks import energies
 from caffe_compat.errors import RankError
 from caffe_compat.layers.base import Shape
+from caffe_compat.net.cost import layer_costs, layers_with_shapes
 from caffe_compat.proto.model import Model
 
 BINS = 10_000  # steps into which the budget is divided; a choice's cost is rounded up to a whole step

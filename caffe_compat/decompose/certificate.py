@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from caffe_compat.decompose.bank import FilterBank, find_layer, read_bank
 from caffe_compat.decompose.factorize import compose
 from caffe_compat.decompose.rewrite import CHAINS
 from caffe_compat.errors import RankError, WeightsError
 from caffe_compat.layers.base import Shape
-from caffe_compat.net.net import Net
-from caffe_compat.proto.files import write_atomically
+from caffe_compat.net.certificate import Certificate, compare_outcomes
 from caffe_compat.proto.model import Model
 
 
@@ -38,26 +33,6 @@ class ChainCertificate:
     bias_change: float
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """layers: by name of the original. blobs: {blob: largest difference over the largest value}, original order.
-
-    opencv: the same of the decomposed net run by OpenCV and here, or why that could not be; None if it was not tried.
-    """
-
-    layers: dict[str, ChainCertificate]
-    blobs: dict[str, float]
-    opencv: dict[str, float] | str | None = None
-
-    def __str__(self) -> str:
-        return json.dumps(asdict(self), indent=2)
-
-    def write(self, path: str | os.PathLike[str]) -> None:
-        """Write it as JSON. Raises WriteError."""
-        with write_atomically(path) as temporary:
-            temporary.write_text(f"{self}\n", encoding="utf-8")
-
-
 def certify(original: Model, decomposed: Model, input_shapes: Mapping[str, Shape] | None = None) -> Certificate:
     """Check a decomposed model against its original, from the two models alone.
 
@@ -71,7 +46,7 @@ def certify(original: Model, decomposed: Model, input_shapes: Mapping[str, Shape
         for layer in original.net.layer
         if layer.name not in names
     }
-    return Certificate(layers, _compare_blobs(original, decomposed, input_shapes))
+    return Certificate(layers, compare_outcomes(original, decomposed, input_shapes))
 
 
 def _chain_of(name: str, names: set[str]) -> tuple[str, ...]:
@@ -101,30 +76,3 @@ def _certify_chain(model: Model, bank: FilterBank, chain: tuple[str, ...]) -> Ch
 def _bias_change(bank: FilterBank, last: FilterBank) -> float:
     before, after = (np.zeros(len(bank.weight)) if one.bias is None else one.bias for one in (bank, last))
     return float(np.abs(after - before).max())
-
-
-def _compare_blobs(
-    original: Model, decomposed: Model, input_shapes: Mapping[str, Shape] | None = None
-) -> dict[str, float]:
-    nets = [_checked_net(model, input_shapes) for model in (original, decomposed)]
-    generator = torch.Generator().manual_seed(0)
-    inputs = {name: torch.randn(nets[0].shapes[name], generator=generator) for name in nets[0].input_names}
-    with torch.no_grad():
-        before, after = (net.eval().blobs(**inputs) for net in nets)
-    shared = [name for name in before if name in after and name not in inputs]
-    return {name: _difference(before[name], after[name]) for name in shared}
-
-
-def _checked_net(model: Model, input_shapes: Mapping[str, Shape] | None) -> Net:
-    net = Net(model, "TEST", input_shapes=input_shapes)
-    missing = sorted(set(net.params) - set(model.weights))
-    if missing:
-        raise WeightsError(f"net '{model.net.name}' has no weights for {', '.join(missing)}; give their file")
-    return net
-
-
-def _difference(one: Any, other: Any) -> float:
-    if one.shape != other.shape:
-        return float("inf")
-    largest = one.abs().max() if one.numel() else torch.zeros(())
-    return float((one - other).abs().max() / largest) if largest > 0 else float((one - other).abs().max())

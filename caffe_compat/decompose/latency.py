@@ -12,12 +12,12 @@ import torch
 
 from caffe_compat.decompose.bank import FilterBank, banks, find_layer, stored_blobs
 from caffe_compat.decompose.budget import DENSE, Choice, Plan, Table, kept_energy, solve_tied
-from caffe_compat.decompose.cost import layers_with_shapes
 from caffe_compat.decompose.latency_table import LatencyTable
 from caffe_compat.decompose.rewrite import decompose
-from caffe_compat.decompose.timing import compare_time
 from caffe_compat.layers.base import Shape
+from caffe_compat.net.cost import layers_with_shapes
 from caffe_compat.net.net import Net
+from caffe_compat.net.timing import compare_time
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
 

@@ -17,8 +17,8 @@ from caffe_compat.errors import (
     UnsupportedParameterError,
 )
 from caffe_compat.export.caveats import caveat, ignored_fields
+from caffe_compat.export.check_report import APPROXIMATE, EXACT, UNSUPPORTED, VERDICTS, Finding, Report, Verdict
 from caffe_compat.export.pitfalls import odd_values, overwritten
-from caffe_compat.export.report import APPROXIMATE, EXACT, UNSUPPORTED, VERDICTS, Finding, Report, Verdict
 from caffe_compat.graph.graph import Blob, Graph, Node, build_graph
 from caffe_compat.graph.rules import is_included, net_state
 from caffe_compat.layers.base import Context, Layer, Shape

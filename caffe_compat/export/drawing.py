@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from caffe_compat.export.boxes import Box
-from caffe_compat.export.layout import Layout, lay_out
+from caffe_compat.export.placement import Layout, lay_out
 from caffe_compat.layers.base import Shape
 
 FAMILIES = {

@@ -16,9 +16,9 @@ from caffe_compat.data.batches import DatumBatches, WholeSet
 from caffe_compat.data.databases import open_database
 from caffe_compat.data.hdf5 import HDF5Batches, read_file_list
 from caffe_compat.data.image_lists import ImageBatches, Loading, read_image_list
+from caffe_compat.data.image_windows import Sampling, WindowBatches, read_window_file
 from caffe_compat.data.prefetch import Batches, Prefetched
 from caffe_compat.data.transform import read_transform
-from caffe_compat.data.windows import Sampling, WindowBatches, read_window_file
 from caffe_compat.errors import DataError, ShapeError
 from caffe_compat.layers.base import Context, Count, Shape, exactly
 from caffe_compat.layers.registry import register

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from caffe_compat.decompose.bank import banks
-from caffe_compat.decompose.cost import break_even_rank
+from caffe_compat.decompose.break_even import break_even_rank
 from caffe_compat.decompose.finetune import fine_tune_solver
 from caffe_compat.decompose.ranks import ranks_by_energy, ranks_in_order
 from caffe_compat.decompose.rewrite import CHAINS, LOWRANK, decompose
-from caffe_compat.decompose.timing import compare_time
 from caffe_compat.errors import RankError, SolverError, WeightsError
+from caffe_compat.net.timing import compare_time
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.model import Model, read_model, read_solver, write_model
 from caffe_compat.proto.schema import SolverParameter

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.decompose.cost import cost
+from caffe_compat.net.cost import cost
 from caffe_compat.net.net import Net
 from caffe_compat.solver.solver import Solver
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caffe_compat.solver.groups import add_multiples
+from caffe_compat.solver.multiples import add_multiples
 
 if TYPE_CHECKING:
     from caffe_compat.solver.config import SolverConfig

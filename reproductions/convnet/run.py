@@ -117,12 +117,23 @@ BASELINES = (
         for seed, more in zip(SEEDS, (FIRST_IN_FLOAT32, {}, {}), strict=True)
     ),
     *(
-        Step(f"{name}-240k", "published schedule", method, f"solver_{file}.prototxt", options=BF16, note=BY_AUTHORS)
-        for name, method, file in (
-            ("baseline", "baseline", "baseline"),
-            ("l2", "l2", "force_l2"),
-            ("l1", "l1", "force_l1"),
-            ("discrimination", "l2 discrimination", "discrimination"),
+        Step(
+            f"{name}-240k",
+            "published schedule",
+            method,
+            f"solver_{file}.prototxt",
+            settings,
+            options=BF16,
+            note=BY_AUTHORS,
+            baseline="" if name == "baseline" else "baseline-240k",
+        )
+        for name, method, file, settings in (
+            ("baseline", "baseline", "baseline", ""),
+            ("l2-3e-4", "l2", "force_l2", "force_decay: 3e-4"),
+            ("l2-2e-4", "l2", "force_l2", "force_decay: 2e-4"),
+            ("l2", "l2", "force_l2", ""),
+            ("l1-1e-3", "l1", "force_l1", ""),
+            ("discrimination", "l2 discrimination", "discrimination", ""),
         )
     ),
 )

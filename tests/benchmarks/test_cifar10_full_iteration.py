@@ -130,7 +130,7 @@ def _forced_solver(folder: Path) -> Any:
         if layer.type == "Convolution":
             layer.param.add(force_mult=1)
     source = f"""name: "data" type: "Data" top: "data" top: "label" transform_param {{ mean_value: 120 scale: 0.02 }}
-      data_param {{ source: "{folder / 'train_lmdb'}" batch_size: 100 backend: LMDB }}"""
+      data_param {{ source: "{folder / "train_lmdb"}" batch_size: 100 backend: LMDB }}"""
     net.layer[0].CopyFrom(parse_text(source, LayerParameter))
     fields = """base_lr: 0.001 momentum: 0.9 weight_decay: 0.004 lr_policy: "fixed" max_iter: 1000
       force_type: "Constant" force_decay: 0.001 snapshot_after_train: false"""

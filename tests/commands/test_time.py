@@ -9,7 +9,7 @@ import torch
 
 import caffe_compat as cc
 from caffe_compat.commands import main
-from caffe_compat.commands.time import LayerTimer
+from caffe_compat.commands.layer_timer import LayerTimer
 from tests.commands.test_test import LOGS, messages
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from caffe_compat.decompose.bank import FilterBank
 from caffe_compat.decompose.budget import Choice, analytic_table, kept_energy, ranks_by_budget, solve
-from caffe_compat.decompose.cost import cost
 from caffe_compat.decompose.factorize import factorize
 from caffe_compat.decompose.rewrite import decompose
 from caffe_compat.errors import RankError
+from caffe_compat.net.cost import cost
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.proto.text import parse_text

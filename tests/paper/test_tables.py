@@ -2,7 +2,7 @@
 
 import pytest
 
-from caffe_compat.decompose.cost import break_even_rank, theoretical_speedup
+from caffe_compat.decompose.break_even import break_even_rank, theoretical_speedup
 from tests.paper.published import published
 
 SHAPES = {"conv3": (384, 256, 3, 3), "conv4": (384, 192, 3, 3), "conv5": (256, 192, 3, 3)}

@@ -250,4 +250,3 @@ def test_number_of_a_flag_with_another_value_is_not_the_flag(tmp_path):
     net = read(data, tmp_path)
     assert unknown_fields(net) == ["layer 'a': field loss_param.4"] and list(undecided(net)) == []
     assert (tmp_path / "out.caffemodel").read_bytes() == data
-

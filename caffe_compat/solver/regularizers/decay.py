@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from caffe_compat.solver.groups import add_multiples
+from caffe_compat.solver.multiples import add_multiples
 from caffe_compat.solver.regularizers.registry import register
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from caffe_compat.decompose.rewrite import decompose
-from caffe_compat.decompose.timing import compare_time, pinned
 from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.net.net import Net
+from caffe_compat.net.timing import compare_time, pinned
 from tests.decompose.test_latency import model
 
 __all__ = ["model"]

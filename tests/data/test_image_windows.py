@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from caffe_compat.data.image_windows import Sampling, WindowBatches, read_window_file
 from caffe_compat.data.images import encode_image
 from caffe_compat.data.transform import Transform
-from caffe_compat.data.windows import Sampling, WindowBatches, read_window_file
 from tests.data.refusals import error_of
 
 FILE = """# 0

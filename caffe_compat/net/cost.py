@@ -1,4 +1,4 @@
-"""What a net costs: multiply-adds and parameters, of each layer and in all; before and after decomposition."""
+"""What a net costs: multiply-adds and parameters, of each layer and in all; two nets side by side."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
-import numpy as np
 import torch
 
-from caffe_compat.errors import DataError, RankError
+from caffe_compat.errors import DataError
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.net.shapes import set_up_layers
@@ -107,24 +106,6 @@ def compare_cost(before: Model, after: Model, input_shapes: Mapping[str, Shape] 
             was, now = pairs.get(owner, (Cost(), Cost()))
             pairs[owner] = (was, now + cost)
     return Comparison(pairs)
-
-
-def theoretical_speedup(shape: Sequence[int], rank: int, group: int = 1) -> float:
-    """Multiply-adds of a Convolution over those of its _lowrank and _linear pair (Wen et al. 2017, Table 4).
-
-    shape: of the weight, (filters, channels / group, *kernel). rank: over all groups, which it need not divide (the
-    paper's 201 and 129 over 2). Equation: N C k^2 / (M C k^2 + N M), in each group.
-    """
-    return break_even_rank(shape, group) / rank
-
-
-def break_even_rank(shape: Sequence[int], group: int = 1) -> float:
-    """The rank over all groups at which the pair costs as many multiply-adds as the layer; below it, fewer."""
-    filters, *rest = shape
-    values = int(np.prod(rest))
-    if group < 1 or filters % group:
-        raise RankError(f"a weight of shape {tuple(shape)} cannot have {group} groups")
-    return filters * values / (values + filters / group)
 
 
 def _row(name: str, before: Cost, after: Cost) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from caffe_compat.export.layout import lay_out
+from caffe_compat.export.placement import lay_out
 
 
 def graph(seed, count=40):

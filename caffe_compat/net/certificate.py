@@ -1,0 +1,69 @@
+"""The form of a certificate: what a rewritten model is, found from its own weights, beside the model it came from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from caffe_compat.errors import WeightsError
+from caffe_compat.layers.base import Shape
+from caffe_compat.net.net import Net
+from caffe_compat.proto.files import write_atomically
+from caffe_compat.proto.model import Model
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """layers: by name of the original, what stands for each now; a dataclass of the rewriting's own.
+
+    blobs: {blob: largest difference over the largest value}, original order. opencv: the same of the rewritten net run
+    by OpenCV and here, or why that could not be; None if it was not tried.
+    """
+
+    layers: Mapping[str, Any]
+    blobs: dict[str, float]
+    opencv: dict[str, float] | str | None = None
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write it as JSON. Raises WriteError."""
+        with write_atomically(path) as temporary:
+            temporary.write_text(f"{self}\n", encoding="utf-8")
+
+
+def compare_outcomes(
+    original: Model, rewritten: Model, input_shapes: Mapping[str, Shape] | None = None
+) -> dict[str, float]:
+    """{blob: largest difference over the largest value} of the blobs that both TEST nets make of the same inputs.
+
+    Raises WeightsError for weights that a net lacks.
+    """
+    nets = [_checked_net(model, input_shapes) for model in (original, rewritten)]
+    generator = torch.Generator().manual_seed(0)
+    inputs = {name: torch.randn(nets[0].shapes[name], generator=generator) for name in nets[0].input_names}
+    with torch.no_grad():
+        before, after = (net.eval().blobs(**inputs) for net in nets)
+    shared = [name for name in before if name in after and name not in inputs]
+    return {name: _difference(before[name], after[name]) for name in shared}
+
+
+def _checked_net(model: Model, input_shapes: Mapping[str, Shape] | None) -> Net:
+    net = Net(model, "TEST", input_shapes=input_shapes)
+    missing = sorted(set(net.params) - set(model.weights))
+    if missing:
+        raise WeightsError(f"net '{model.net.name}' has no weights for {', '.join(missing)}; give their file")
+    return net
+
+
+def _difference(one: Any, other: Any) -> float:
+    if one.shape != other.shape:
+        return float("inf")
+    largest = one.abs().max() if one.numel() else torch.zeros(())
+    return float((one - other).abs().max() / largest) if largest > 0 else float((one - other).abs().max())
