@@ -146,7 +146,7 @@ FAMILIES: tuple[tuple[str, Callable[[], int], str, str], ...] = (
         "data layers, batch after batch",
         files("formats", "data/*.npz"),
         "exact; 1e-5 with a mean file",
-        "layers/test_stored.py",
+        "layers/caffe/test_data.py",
     ),
     ("fillers", entries("fillers", "fillers.json"), "5 standard errors", "layers/test_fillers.py"),
 )

@@ -22,7 +22,7 @@ from caffe_compat.export.pitfalls import odd_values, overwritten
 from caffe_compat.graph.graph import Blob, Graph, Node, build_graph
 from caffe_compat.graph.rules import is_included, net_state
 from caffe_compat.layers.base import Context, Layer, Shape
-from caffe_compat.layers.python_layer import PythonLayer
+from caffe_compat.layers.caffe.python_layer import PythonLayer
 from caffe_compat.layers.python_modules import module_is_here
 from caffe_compat.layers.registry import create_layer, layer_class, loss_types
 from caffe_compat.layers.source import SourceLayer

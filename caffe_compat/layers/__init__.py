@@ -1,55 +1,12 @@
-"""Caffe's layer types, one module a family; importing the package registers all of them."""
+"""Caffe's layer types, registered when the package is imported.
 
-from caffe_compat.layers import activation as activation
-from caffe_compat.layers import arithmetic as arithmetic
-from caffe_compat.layers import bn as bn
-from caffe_compat.layers import convolution as convolution
-from caffe_compat.layers import cross_entropy as cross_entropy
-from caffe_compat.layers import ctc as ctc
-from caffe_compat.layers import deformable as deformable
-from caffe_compat.layers import dense_block as dense_block
-from caffe_compat.layers import depthwise as depthwise
-from caffe_compat.layers import detection as detection
-from caffe_compat.layers import detection_evaluate as detection_evaluate
-from caffe_compat.layers import dropout as dropout
-from caffe_compat.layers import faster_rcnn as faster_rcnn
-from caffe_compat.layers import flow as flow
-from caffe_compat.layers import focal_loss as focal_loss
-from caffe_compat.layers import fork_data as fork_data
-from caffe_compat.layers import fused as fused
-from caffe_compat.layers import hdf5_output as hdf5_output
-from caffe_compat.layers import infogain as infogain
-from caffe_compat.layers import inner_product as inner_product
-from caffe_compat.layers import l2_normalize as l2_normalize
-from caffe_compat.layers import label_specific as label_specific
-from caffe_compat.layers import local as local
+The modules of this folder are the frame: what a layer's author imports. The types are in two packages.
+
+    caffe    the types of Caffe 1.0 and the two of the paper's fork
+    forks    the types of other forks, a package a family; nothing in `caffe` imports from it
+"""
+
+from caffe_compat.layers import caffe as caffe
+from caffe_compat.layers import forks as forks
 from caffe_compat.layers import loss as loss
-from caffe_compat.layers import lpq_loss as lpq_loss
-from caffe_compat.layers import lrn as lrn
-from caffe_compat.layers import margins as margins
-from caffe_compat.layers import metric as metric
-from caffe_compat.layers import mscnn as mscnn
-from caffe_compat.layers import mscnn_boxes as mscnn_boxes
-from caffe_compat.layers import multibox_loss as multibox_loss
-from caffe_compat.layers import normalization as normalization
-from caffe_compat.layers import ohem as ohem
-from caffe_compat.layers import pooling as pooling
-from caffe_compat.layers import proposals as proposals
-from caffe_compat.layers import python_layer as python_layer
-from caffe_compat.layers import rearrangement as rearrangement
-from caffe_compat.layers import recurrent as recurrent
-from caffe_compat.layers import resampling as resampling
-from caffe_compat.layers import roi_align as roi_align
-from caffe_compat.layers import roi_pooling as roi_pooling
-from caffe_compat.layers import routing as routing
-from caffe_compat.layers import segmentation as segmentation
-from caffe_compat.layers import selection as selection
-from caffe_compat.layers import sequences as sequences
-from caffe_compat.layers import shapes_only as shapes_only
-from caffe_compat.layers import soft_threshold as soft_threshold
-from caffe_compat.layers import softmax as softmax
 from caffe_compat.layers import source as source
-from caffe_compat.layers import spatial_transformer as spatial_transformer
-from caffe_compat.layers import stored as stored
-from caffe_compat.layers import yolo as yolo
-from caffe_compat.layers import yolo_loss as yolo_loss

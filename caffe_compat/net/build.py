@@ -13,8 +13,8 @@ from torch import fx, nn
 
 from caffe_compat.errors import GraphError
 from caffe_compat.graph.graph import Blob, Graph, Node
-from caffe_compat.layers.activation import ReLU
 from caffe_compat.layers.base import Layer
+from caffe_compat.layers.caffe.activation import ReLU
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.shapes import Shapes
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from caffe_compat.graph.graph import Blob, Node
-from caffe_compat.layers.activation import ReLU
 from caffe_compat.layers.base import Layer
-from caffe_compat.layers.normalization import BatchNorm, Scale
+from caffe_compat.layers.caffe.activation import ReLU
+from caffe_compat.layers.caffe.normalization import BatchNorm, Scale
 from caffe_compat.net.net import Net
 
 # types whose gradient does not need their top, which the next layer may therefore overwrite

@@ -9,7 +9,6 @@ from google.protobuf import text_format
 
 from caffe_compat.data.databases import open_database
 from caffe_compat.data.datasets import CIFAR10_SHA256, make_cifar10, make_mnist, read_idx
-from caffe_compat.layers import stored  # noqa: F401  registers the layers
 from caffe_compat.layers.base import Context
 from caffe_compat.layers.registry import create_layer
 from caffe_compat.proto.binary import read_blob

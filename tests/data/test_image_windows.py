@@ -1,4 +1,4 @@
-"""Windows: which are drawn, and bad window files; their pixels are checked against Caffe in layers/test_stored.py."""
+"""Windows: which are drawn, and bad window files; layers/caffe/test_data.py checks their pixels against Caffe."""
 
 import numpy as np
 import pytest

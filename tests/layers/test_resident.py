@@ -6,7 +6,7 @@ import torch
 
 from caffe_compat.layers.resident import ResidentSet
 from caffe_compat.proto.binary import write_blob
-from tests.layers.test_stored import data_layer, layer_of, made_set
+from tests.layers.caffe.test_data import data_layer, layer_of, made_set
 
 
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])

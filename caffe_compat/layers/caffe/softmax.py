@@ -1,0 +1,28 @@
+"""Softmax (softmax_layer.cpp)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from caffe_compat.layers.base import Context, Shape
+from caffe_compat.layers.caffe.activation import Elementwise
+from caffe_compat.layers.registry import register
+
+
+@register("Softmax")
+class Softmax(Elementwise):
+    """exp(x) / sum(exp(x)) over softmax_param.axis (1 by default)."""
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        self.axis: int = param.softmax_param.axis
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        self.canonical_axis(self.axis, bottom_shapes[0], "softmax_param.axis")
+        return [bottom_shapes[0]]
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        return functional.softmax(bottoms[0], self.axis)

@@ -1,0 +1,52 @@
+"""FocalLoss (focal_loss_layer.cpp of makefile/frcnn and happynear/caffe-windows, type ORIGIN)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from caffe_compat.errors import UnsupportedParameterError
+from caffe_compat.layers.base import Context
+from caffe_compat.layers.caffe.cross_entropy import FLT_MIN, SoftmaxWithLoss, normalizer
+from caffe_compat.layers.fields import enum_name, refuse_other_fields
+from caffe_compat.layers.labels import class_labels
+from caffe_compat.layers.registry import register
+
+
+@register("FocalLoss")
+class FocalLoss(SoftmaxWithLoss):
+    """-sum(alpha (1 - p)^gamma log(max(p, FLT_MIN))) / normalizer, p the softmax probability of each label.
+
+    Bottoms and tops as of SoftmaxWithLoss.
+    """
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        field = param.focal_loss_param
+        refuse_other_fields(self.name, "focal_loss_param", field, ("gamma", "alpha", "beta", "type"))
+        self.alpha: float = field.alpha
+        self.gamma: float = field.gamma
+        if enum_name(field, "type") != "ORIGIN" or self.alpha <= 0 or self.gamma < 0:
+            raise UnsupportedParameterError(
+                f"layer '{self.name}': focal_loss_param needs type ORIGIN, a positive alpha and no negative gamma; "
+                f"found {enum_name(field, 'type')}, {self.alpha:g} and {self.gamma:g}"
+            )
+
+    def forward(self, *bottoms: Tensor) -> Any:
+        scores, label = bottoms
+        axis = self.axis % scores.dim()
+        shape = tuple(scores.shape)
+        index, counts = class_labels(self, label, shape[:axis] + shape[axis + 1 :], shape[axis], self.ignore_label)
+        logs = functional.log_softmax(scores, axis)
+        own = logs.gather(axis, index.unsqueeze(axis)).squeeze(axis)
+        losses = -self.alpha * (1 - own.exp()) ** self.gamma * own.clamp(min=math.log(FLT_MIN))
+        if counts is not None:
+            losses = torch.where(counts, losses, 0)
+        fixed = self.param.loss_param.pre_fixed_normalizer
+        divisor = normalizer(self.normalization, math.prod(shape[:axis]), math.prod(shape[axis + 1 :]), counts, fixed)
+        loss = losses.sum() / divisor
+        return (loss, logs.detach().exp()) if len(self.param.top) > 1 else loss
