@@ -21,6 +21,7 @@ import numpy as np
 
 import caffe_compat as cc
 from caffe_compat.commands.options import add_compat, add_weights, comma_list, input_shape
+from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input", type=input_shape, action="append", default=[], metavar="BLOB=SHAPE", help="shape of an input"
     )
     parser.add_argument("--dump", metavar="NPZ", help="write all blobs of A here")
+    add_force_overwrite(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_compat(parser)
 
@@ -43,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if not arguments.other and not arguments.dump:
         raise cc.SolverError("compare: name a second net or a dump, or write one with --dump FILE")
+    read = [arguments.net, arguments.other, arguments.inputs, *arguments.weights, *arguments.other_weights]
+    check_targets([arguments.dump], read, arguments.force_overwrite)
     is_dump = bool(arguments.other) and arguments.other.endswith(".npz")
     models = [cc.read_model(arguments.net, arguments.weights or None)]
     if arguments.other and not is_dump:

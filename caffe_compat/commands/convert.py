@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 
 import caffe_compat as cc
+from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
 
@@ -28,11 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rename-slash", metavar="SIGN", help="what stands for '/' in layer names in HDF5, such as _")
     parser.add_argument("--rename-duplicates", action="store_true", help="call the second layer 'a' 'a_2'")
     parser.add_argument("--plain", action="store_true", help="float32 without diffs, whatever IN has")
+    add_force_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.rename_slash is not None and "/" in arguments.rename_slash:
         raise cc.WeightsError(f"--rename-slash {arguments.rename_slash}: must itself be without '/'; take _")
+    read, written = [arguments.source, arguments.net], [arguments.target, arguments.net_out]
+    check_targets(written, read, arguments.force_overwrite)
     if is_state(arguments.target):
         cc.convert_state(arguments.source, arguments.target)
         print(f"{arguments.target}: solver's state")

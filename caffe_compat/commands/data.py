@@ -12,6 +12,7 @@ from typing import Any
 import caffe_compat as cc
 from caffe_compat.commands import OneLineParser, extract, imagenet
 from caffe_compat.commands.gflags import translate
+from caffe_compat.commands.targets import add_force_overwrite, check_targets, new_databases
 
 Published = tuple[str, tuple[str, ...], Mapping[str, str]]  # address, files there, checksums of what they hold
 
@@ -65,28 +66,38 @@ def _add_data_set(parser: argparse.ArgumentParser) -> None:
         "--check", action=argparse.BooleanOptionalAction, default=True, help="compare the files with their checksums"
     )
     add_backend(parser)
+    add_force_overwrite(parser)
 
 
-def _make(make: Callable[..., list[Path]], arguments: argparse.Namespace, published: Published) -> int:
+def _make(
+    make: Callable[..., list[Path]], arguments: argparse.Namespace, published: Published, name: str, mean: bool
+) -> int:
     began = time.monotonic()
+    databases = [arguments.out / f"{name}_{part}_{arguments.backend}" for part in ("train", "test")]
+    check_targets([arguments.out / "mean.binaryproto"] if mean else [], [], arguments.force_overwrite)
+    with new_databases(databases, [arguments.source], arguments.force_overwrite):
+        made = _made(make, arguments, published)
+    print(*made, f"done in {time.monotonic() - began:.1f} s", sep="\n")
+    return 0
+
+
+def _made(make: Callable[..., list[Path]], arguments: argparse.Namespace, published: Published) -> list[Path]:
+    """What `make` makes of the files of --from, or of those fetched."""
     arguments.out.mkdir(parents=True, exist_ok=True)
     url, files, checksums = published
     checksums = checksums if arguments.check else {}
     source = arguments.source or cc.download(
         arguments.url or url, files, arguments.out, lambda folder: cc.check_published(folder, checksums)
     )
-    for path in make(source, arguments.out, arguments.backend.upper(), checksums or None):
-        print(path)
-    print(f"done in {time.monotonic() - began:.1f} s")
-    return 0
+    return make(source, arguments.out, arguments.backend.upper(), checksums or None)
 
 
 def _cifar10(arguments: argparse.Namespace) -> int:
-    return _make(cc.make_cifar10, arguments, (cc.CIFAR10_URL, cc.CIFAR10_FILES, cc.CIFAR10_SHA256))
+    return _make(cc.make_cifar10, arguments, (cc.CIFAR10_URL, cc.CIFAR10_FILES, cc.CIFAR10_SHA256), "cifar10", True)
 
 
 def _mnist(arguments: argparse.Namespace) -> int:
-    return _make(cc.make_mnist, arguments, (cc.MNIST_URL, cc.MNIST_FILES, cc.MNIST_SHA256))
+    return _make(cc.make_mnist, arguments, (cc.MNIST_URL, cc.MNIST_FILES, cc.MNIST_SHA256), "mnist", False)
 
 
 def _add_imageset(parser: argparse.ArgumentParser) -> None:
@@ -111,6 +122,7 @@ def _add_imageset(parser: argparse.ArgumentParser) -> None:
         "--workers", type=whole_number(1), metavar="N", help="threads that decode, default one a processor"
     )
     add_backend(parser)
+    add_force_overwrite(parser)
 
 
 def _imageset(arguments: argparse.Namespace) -> int:
@@ -124,17 +136,19 @@ def _imageset(arguments: argparse.Namespace) -> int:
         arguments.check_size,
         arguments.skip_bad,
     )
-    written, bad = cc.make_imageset(
-        cc.read_image_list(arguments.list),
-        arguments.root,
-        arguments.database,
-        arguments.backend.upper(),
-        conversion,
-        arguments.shuffle,
-        arguments.seed,
-        arguments.workers,
-        arguments.resume,
-    )
+    entries = cc.read_image_list(arguments.list)
+    with new_databases([arguments.database], [arguments.list], arguments.force_overwrite):
+        written, bad = cc.make_imageset(
+            entries,
+            arguments.root,
+            arguments.database,
+            arguments.backend.upper(),
+            conversion,
+            arguments.shuffle,
+            arguments.seed,
+            arguments.workers,
+            arguments.resume,
+        )
     print(f"{arguments.database}: {written} images in {time.monotonic() - began:.1f} s, {len(bad)} skipped")
     return 0
 
@@ -143,9 +157,11 @@ def _add_mean(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("database", type=Path, metavar="INPUT_DB")
     parser.add_argument("output", type=Path, nargs="?", metavar="OUTPUT_FILE", help="a .binaryproto; default: none")
     add_backend(parser, None)
+    add_force_overwrite(parser)
 
 
 def _mean(arguments: argparse.Namespace) -> int:
+    check_targets([arguments.output], [arguments.database], arguments.force_overwrite)
     mean = cc.compute_mean(arguments.database, _backend(arguments))
     for channel, value in enumerate(mean.mean(axis=(1, 2))):
         print(f"mean_value channel [{channel}]: {value:g}")
@@ -163,11 +179,13 @@ def _add_pad(parser: argparse.ArgumentParser) -> None:
         "--value", type=whole_number(0, 255), default=0, metavar="N", help="of the border, 0 to 255, default 0"
     )
     add_backend(parser)
+    add_force_overwrite(parser)
 
 
 def _pad(arguments: argparse.Namespace) -> int:
     sizes = arguments.pad, arguments.value
-    written = cc.pad_database(arguments.source, arguments.database, *sizes, arguments.backend.upper())
+    with new_databases([arguments.database], [arguments.source], arguments.force_overwrite):
+        written = cc.pad_database(arguments.source, arguments.database, *sizes, arguments.backend.upper())
     print(f"{arguments.database}: {written} images; make their mean with: caffe-compat data mean {arguments.database}")
     return 0
 

@@ -15,13 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands import fitting
 from caffe_compat.commands.options import comma_list, input_shape, one_of, set_threads
+from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 from caffe_compat.commands.verify import certify
 
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="PREFIX", help="write PREFIX.prototxt, PREFIX.caffemodel, PREFIX.solver.prototxt"
     )
     parser.add_argument("--solver", metavar="SOLVER", help="what trained NET; the fine-tune solver follows it")
-    parser.add_argument("--force-overwrite", action="store_true", help="replace files that exist")
+    add_force_overwrite(parser)
     parser.add_argument(
         "--certificate", metavar="PATH", help="check the written files and write what was found as JSON"
     )
@@ -96,8 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
     net = one_of(arguments.net, arguments.prototxt, "net", "--prototxt")
     weights = one_of(arguments.weights, arguments.caffemodel, "weights", "--caffemodel")
     paths = output_paths(net, weights, arguments.out)
-    if not arguments.force_overwrite:
-        keep_existing(paths.values())
+    read = [net, weights, arguments.solver, arguments.rank_config, arguments.data_net, arguments.latency_table]
+    check_targets([*paths.values(), arguments.certificate], read, arguments.force_overwrite)
     with glog_lines():
         model = cc.read_model(net, weights)
         base = cc.read_solver(arguments.solver) if arguments.solver else None
@@ -129,13 +130,6 @@ def output_paths(net: str, weights: str, prefix: str | None) -> dict[str, Path]:
 
 
 SUFFIXES = {"net": "prototxt", "weights": "caffemodel", "solver": "solver.prototxt"}
-
-
-def keep_existing(paths: Iterable[Path]) -> None:
-    """WriteError where one of `paths` exists."""
-    for path in paths:
-        if path.exists():
-            raise cc.WriteError(f"{path}: exists and is kept; give --force-overwrite to replace it, or another --out")
 
 
 def choose_ranks(model: cc.Model, arguments: argparse.Namespace) -> tuple[dict[str, Any], str | dict[str, str]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import caffe_compat as cc
 from caffe_compat.commands.options import add_state, add_weights, input_shape
+from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
 
@@ -33,12 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shape of an input whose data is not here, e.g. data=1,3,32,32; may be repeated",
     )
     parser.add_argument("--keep-training", action="store_true", help="keep fillers and learning rates")
+    add_force_overwrite(parser)
     add_state(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.batch is not None and arguments.batch < 1:
         raise cc.SolverError(f"--batch {arguments.batch}: must be 1 or more")
+    written = [arguments.out, arguments.out_weights]
+    check_targets(written, [arguments.net, *arguments.weights], arguments.force_overwrite)
     with glog_lines():
         model = cc.deploy(
             cc.read_model(arguments.net, arguments.weights or None),

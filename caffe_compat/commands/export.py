@@ -14,6 +14,7 @@ from pathlib import Path
 
 import caffe_compat as cc
 from caffe_compat.commands.options import add_compat, input_shape
+from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
 FORMATS = {  # suffix, and the names in caffe_compat that write and check
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=tuple(FORMATS), help="default: torch for a PATH in .pt2, else onnx")
     parser.add_argument("--dynamic-batch", action="store_true", help="let inputs have any number of items")
     parser.add_argument("--no-check", action="store_true", help="do not run the file")
-    parser.add_argument("--force-overwrite", action="store_true", help="replace a file that exists")
+    add_force_overwrite(parser)
     parser.add_argument(
         "--input",
         type=input_shape,
@@ -45,8 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     torch = arguments.format == "torch" or (not arguments.format and str(arguments.out).endswith(".pt2"))
     suffix, write, check = FORMATS["torch" if torch else "onnx"]
     path = Path(arguments.out or f"{arguments.weights.removesuffix('.h5').removesuffix('.caffemodel')}{suffix}")
-    if path.exists() and not arguments.force_overwrite:
-        raise cc.WriteError(f"{path}: exists and is kept; give --force-overwrite to replace it, or another --out")
+    check_targets([path], [arguments.net, arguments.weights], arguments.force_overwrite)
     with glog_lines():
         model = cc.read_model(arguments.net, arguments.weights)
         getattr(cc, write)(model, path, dict(arguments.input), arguments.dynamic_batch, arguments.compat)

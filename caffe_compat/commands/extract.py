@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import caffe_compat as cc
+from caffe_compat.commands.targets import add_force_overwrite, new_databases
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backend", choices=("lmdb", "leveldb"), metavar="DB_TYPE", help="lmdb or leveldb")
     parser.add_argument("mode", nargs="?", choices=("CPU", "GPU"), default="CPU", help="where to compute, default CPU")
     parser.add_argument("device_id", nargs="?", default="0", metavar="DEVICE_ID", help="number of the GPU, default 0")
+    add_force_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,7 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     net = cc.Net(cc.read_model(arguments.net), phase="TEST", folder=Path(arguments.net).parent)
     load(net, comma_list(arguments.weights))
     names, paths = comma_list(arguments.blobs), [Path(word) for word in comma_list(arguments.databases)]
-    counts = cc.extract_features(net.to(device), names, paths, arguments.batches, arguments.backend.upper())
+    with new_databases(paths, [*comma_list(arguments.weights), arguments.net], arguments.force_overwrite):
+        counts = cc.extract_features(net.to(device), names, paths, arguments.batches, arguments.backend.upper())
     for name, path, count in zip(names, paths, counts, strict=True):
         print(f"{path}: {count} records of blob {name}")
     return 0

@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 import caffe_compat as cc
-from caffe_compat.commands.decompose import keep_existing
 from caffe_compat.commands.options import comma_list, one_of
+from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 VERBS = {"split": cc.split_groups, "merge": cc.merge_groups}
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split-alexnet", metavar="NET", help="the net with parallel layers, by the fork's name")
     parser.add_argument("--caffemodel", metavar="WEIGHTS", help="the weights, by the fork's name")
     parser.add_argument("--parts", type=comma_list, metavar="A=2,B=2", help="what to split: layers and into how many")
-    parser.add_argument("--force-overwrite", action="store_true", help="replace files that exist")
+    add_force_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,8 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     if missing:
         raise cc.WeightsError(f"{weights} has nothing for {', '.join(missing)}; the nets must name X and X_group0, ...")
     paths = [Path(f"{net}.{arguments.action}.prototxt"), Path(f"{weights}.{arguments.action}.caffemodel.h5")]
-    if not arguments.force_overwrite:
-        keep_existing(paths)
+    check_targets(paths, [net, weights, target], arguments.force_overwrite)
     cc.write_model(made, *paths)
     print("\n".join(f"Saved as {path}" for path in paths))
     return 0

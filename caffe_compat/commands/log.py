@@ -15,6 +15,7 @@ from pathlib import Path
 
 import caffe_compat as cc
 from caffe_compat.commands.curves import Curves, find_log, read_curves
+from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 TITLES = {
     "rank": "ranks at 95 % energy",
@@ -31,9 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", metavar="FILE", help="write everything into one CSV file")
     parser.add_argument("--plot", metavar="FILE", help="draw the curves: .png, .pdf, .svg")
     parser.add_argument("--verbose", action="store_true", help="print the tables even when files are written")
+    add_force_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    path = find_log(arguments.run)
+    parsed = [Path(arguments.folder, f"{path.name}.{part}") for part in ("train", "test")] if arguments.folder else []
+    check_targets([*parsed, arguments.csv, arguments.plot], [path], arguments.force_overwrite)
     curves = read_curves(arguments.run)
     written: list[Path] = []
     if len(arguments.delimiter) != 1:

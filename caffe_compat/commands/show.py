@@ -11,6 +11,7 @@ from pathlib import Path
 
 import caffe_compat as cc
 from caffe_compat.commands.options import add_compat, add_input, add_net, add_state, add_weights, one_of
+from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 TRAIN = 0  # caffe.proto, Phase; a snapshot gives it to every layer
 
@@ -27,12 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--code", action="store_true", help="print the PyTorch program instead of the table")
     add_input(parser)
+    add_force_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.html and arguments.code:
         raise cc.SolverError("show: --html and --code are two forms; choose one")
     path = one_of(arguments.net, arguments.model, "net", "--model")
+    check_targets([arguments.html], [path, *arguments.weights], arguments.force_overwrite)
     model = cc.read_model(path, arguments.weights or None)
     net = build(model, Path(path).parent, arguments)
     if arguments.html:

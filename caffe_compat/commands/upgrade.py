@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
 HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
@@ -18,12 +19,14 @@ HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", help="a net (text or binary) or a solver, of any age")
-    parser.add_argument("target", metavar="OUT", help="where the current form goes; may be IN itself")
+    parser.add_argument("target", metavar="OUT", help="where the current form goes; not IN itself")
+    add_force_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     target = Path(arguments.target)
     binary = target.suffix == ".caffemodel"
+    check_targets([target], [arguments.source], arguments.force_overwrite)
     with glog_lines():
         model = read(arguments.source)
     if isinstance(model, cc.Model):

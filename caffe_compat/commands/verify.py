@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import caffe_compat as cc
 from caffe_compat.commands.options import add_input
+from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 OPENCV_TOLERANCE = 1e-4  # of a blob's largest value; both sum in float32, in other orders
 
@@ -30,9 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run the decomposed net with OpenCV too, and fail where that cannot be (default: where it can)",
     )
     add_input(parser)
+    add_force_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    read = [arguments.net, arguments.weights, arguments.original, arguments.original_weights]
+    check_targets([arguments.out], read, arguments.force_overwrite)
     original = cc.read_model(arguments.original, arguments.original_weights)
     decomposed = cc.read_model(arguments.net, arguments.weights)
     certificate = certify(original, decomposed, dict(arguments.input), arguments.opencv)

@@ -72,7 +72,7 @@ def test_existing_files_are_kept_unless_told(folder, capsys):
     assert main([*command[:-1], "--ranks=2,2,2"]) == 2
     assert capsys.readouterr().err == (
         "caffe-compat: net.prototxt.lowrank.prototxt: exists and is kept; "
-        "give --force-overwrite to replace it, or another --out\n"
+        "give --force-overwrite to replace it, or another name\n"
     )
     assert cc.read_net("net.prototxt.lowrank.prototxt") == before
     assert main([*command[:-1], "--ranks=2,2,2", "--force-overwrite"]) == 0

@@ -48,11 +48,11 @@ def test_each_item_is_one_record_of_floats_without_a_label(problem, net, capsys,
     [
         (["conv9", "a", "1", "lmdb"], "net 'Small' has no blob 'conv9'; it has: "),
         (["conv1,conv2", "a", "1", "lmdb"], "2 blobs for 1 databases: name one database for each blob"),
-        (["conv1,conv2", "a,a", "1", "lmdb"], "one database twice"),
+        (["conv1,conv2", "a,a", "1", "lmdb"], "is to be written twice"),
         (["conv1", "a", "0", "lmdb"], "0 batches: must be 1 or more"),
         (["conv1", "a", "1", "hdf5"], "invalid choice: 'hdf5'"),
         (["conv1,conv2", "a,list.txt/b", "1", "lmdb"], "list.txt/b: cannot be written"),
-        (["conv1,conv2", "a,list.txt", "1", "leveldb"], "list.txt: exists already"),
+        (["conv1,conv2", "a,list.txt", "1", "leveldb"], "list.txt: exists and is kept"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_half_database(problem, net, capsys, words, wanted):

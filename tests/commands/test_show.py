@@ -29,8 +29,8 @@ def test_a_page_is_written_with_ranks_where_there_are_weights(problem, capsys):
     assert "ranks keep" not in (problem.folder / "n.html").read_text()
     net = cc.Net(cc.read_net("net.prototxt"))
     cc.write_net("w.caffemodel", net.param, net.weights())
-    assert main(["show", "net.prototxt", "--weights", "w.caffemodel", "--html", "n.html", "--keep", "0.8"]) == 0
-    page = (problem.folder / "n.html").read_text()
+    assert main(["show", "net.prototxt", "--weights", "w.caffemodel", "--html", "m.html", "--keep", "0.8"]) == 0
+    page = (problem.folder / "m.html").read_text()
     ranks = cc.ranks_by_energy(cc.read_model("net.prototxt", "w.caffemodel"), 0.8)
     assert "<b>80 %</b>" in page and f"rank {ranks['conv1']} of 6" in page
 
