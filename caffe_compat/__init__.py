@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from caffe_compat.net.net import Net
     from caffe_compat.net.own_data import own_batches
     from caffe_compat.net.timing import compare_time, pinned
+    from caffe_compat.proto.arrays import read_npy, read_npz
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
     from caffe_compat.proto.conversion import convert_state, convert_weights
     from caffe_compat.proto.files import write_atomically
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
         write_model,
     )
     from caffe_compat.proto.printer import format_text
+    from caffe_compat.proto.reading import open_file, parse_json, read_bytes, read_json, read_lines
     from caffe_compat.proto.schema import NetParameter, SolverParameter
     from caffe_compat.proto.text import find_faults, parse_text
     from caffe_compat.proto.upgrade import upgrade_solver
@@ -154,11 +156,13 @@ _MODULES = {  # home -> its public names
     "net.net": "Net",
     "net.own_data": "own_batches",
     "net.timing": "compare_time pinned",
+    "proto.arrays": "read_npy read_npz",
     "proto.binary": "read_blob write_blob write_net",
     "proto.conversion": "convert_state convert_weights",
     "proto.files": "write_atomically",
     "proto.model": "Model Weights is_binary read_model read_net read_solver read_weights write_model",
     "proto.printer": "format_text",
+    "proto.reading": "open_file parse_json read_bytes read_json read_lines",
     "proto.schema": "NetParameter SolverParameter",
     "proto.text": "find_faults parse_text",
     "proto.upgrade": "upgrade_solver",

@@ -12,12 +12,18 @@
       DataError(ValueError)                           source, record, what is wrong
       WriteError(OSError)                             path, and why the system does not take it
 
-A message is one line that says where, what was found, what was wanted, and the way out.
+A message is one line that says where, what was found, what was wanted, and the way out. What comes from files stands in
+it without control characters, names cut at 200 characters.
 """
+
+from caffe_compat.showing import message
 
 
 class CaffeCompatError(Exception):
     """Base of all errors below; catch this one to catch them all."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(message(each) if isinstance(each, str) else each for each in args))
 
 
 class ParseError(CaffeCompatError, ValueError):

@@ -72,13 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def read_arrays(path: str) -> dict[str, Any]:
     """The arrays of an .npz file; DataError where it is none."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if isinstance(file, np.ndarray):
-                raise cc.DataError(f"{path}: one array without a name; wanted: an .npz file")
-            return {name: file[name] for name in file.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise cc.DataError(f"{path}: is no .npz file of arrays: {error}") from error
+    return cc.read_npz(path)
 
 
 def write_dump(net: cc.Net, inputs: Mapping[str, Any], arguments: argparse.Namespace) -> None:

@@ -13,7 +13,6 @@ them, NET.lowrank.solver.prototxt. What stands there already is kept unless --fo
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -171,12 +170,9 @@ def read_exceptions(text: str | None) -> Collection[str]:
     path = Path(text)
     if not (path.suffix == ".json" or path.is_file()):
         return comma_list(text)
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise cc.RankError(f"{path}: a JSON list of layer names is wanted: {error}") from error
+    found = cc.read_json(path, "a JSON list of layer names", cc.RankError)
     if not isinstance(found, list | dict) or not all(isinstance(name, str) for name in found):
-        raise cc.RankError(f"{path}: a JSON list of layer names is wanted, found {json.dumps(found)[:60]}")
+        raise cc.RankError(f"{path}: a JSON list of layer names is wanted, found a {type(found).__name__}")
     return list(found)
 
 

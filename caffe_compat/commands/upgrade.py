@@ -48,13 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
 def read(path: str) -> Any:
     """The Model in a net's file, or the SolverParameter in a solver's; the net's ParseError for what is neither."""
     if Path(path).is_file():
-        with open(path, "rb") as file:
+        with cc.open_file(path) as file:
             if file.read(len(HDF5)) == HDF5:
                 raise cc.ParseError(f"{path}: HDF5 holds no net and has one form only; there is nothing to upgrade")
     try:
         return cc.read_model(path)
     except cc.ParseError as error:
         try:
-            return cc.upgrade_solver(cc.parse_text(Path(path).read_text("utf-8"), cc.SolverParameter, path), path)
+            text = cc.read_bytes(path).decode("utf-8")
+            return cc.upgrade_solver(cc.parse_text(text, cc.SolverParameter, path), path)
         except (cc.ParseError, UnicodeDecodeError):
             raise error from None

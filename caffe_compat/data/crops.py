@@ -15,6 +15,8 @@ import numpy as np
 from caffe_compat.data.images import resize_image
 from caffe_compat.data.transform import read_mean
 from caffe_compat.errors import DataError
+from caffe_compat.proto.arrays import read_npy
+from caffe_compat.proto.reading import decoded, read_bytes
 
 IMAGE_SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -91,10 +93,7 @@ def read_mean_planes(path: Path) -> np.ndarray:
     """
     if path.suffix != ".npy":
         return read_mean(path).transpose(2, 0, 1)
-    try:
-        mean = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read as a .npy file ({error})") from error
+    mean = read_npy(path)
     if mean.ndim not in (1, 3) or mean.dtype.kind not in "fiu":
         raise DataError(f"{path}: holds {mean.dtype} {mean.shape}; a mean is (channels, height, width) or (channels,)")
     return np.ascontiguousarray(mean, np.float32)
@@ -118,12 +117,10 @@ def list_images(paths: list[Path]) -> list[Path]:
 
 def read_labels(path: Path) -> list[str]:
     """The name of every class: line k (from 0) of a file such as synset_words.txt names class k."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: the labels cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is no text; labels are one name in each line") from error
+    text = decoded(read_bytes(path, DataError))
+    if "\0" in text or (not text.isascii() and any("\udc80" <= sign <= "\udcff" for sign in text)):
+        raise DataError(f"{path}: is no text; labels are one name in each line, in UTF-8")
+    lines = text.splitlines()
     while lines and not lines[-1].strip():
         lines.pop()
     return [line.strip() for line in lines]

@@ -7,18 +7,18 @@ five digits (convert_cifar_data.cpp). MNIST: idx files, big-endian sizes and the
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from caffe_compat.data.archives import archived, unzipped
 from caffe_compat.data.databases import write_database
 from caffe_compat.data.datum import encode_datum
 from caffe_compat.data.mean import compute_mean, write_mean
 from caffe_compat.errors import DataError
+from caffe_compat.proto.reading import read_bytes
 
 CIFAR10_SHA256 = {
     "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
@@ -132,21 +132,10 @@ def _found(source: Path, name: str) -> Iterable[bytes]:
         for archive in sorted(source.glob("*.tar.gz")):
             yield from _found(archive, name)
     elif source.is_file():
-        try:
-            with tarfile.open(source) as members:
-                for member in members:
-                    if Path(member.name).name == name and (file := members.extractfile(member)):
-                        yield file.read()
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise DataError(f"{source}: is no tar archive that can be read; get it again") from error
+        yield from archived(source, name)
     else:
         raise DataError(f"{source}: no such folder or archive")
 
 
 def _unpacked(path: Path) -> bytes:
-    if path.suffix != ".gz":
-        return path.read_bytes()
-    try:
-        return gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be unpacked ({error})") from error
+    return unzipped(path) if path.suffix == ".gz" else read_bytes(path, DataError)

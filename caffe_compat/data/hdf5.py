@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import numpy as np
 from caffe_compat.data.order import permutation
 from caffe_compat.errors import DataError
 from caffe_compat.proto.files import find_file
-from caffe_compat.proto.hdf5_safety import Allowance
+from caffe_compat.proto.hdf5_safety import Allowance, open_hdf5
+from caffe_compat.proto.reading import read_lines
 
 Shape = tuple[int, ...]
 
@@ -22,8 +24,8 @@ def read_file_list(path: Path, folder: Path | None = None) -> list[Path]:
     A line is one name, which may have spaces; where no such file is there, it is several names, as Caffe takes it.
     """
     files = []
-    for line in map(str.strip, path.read_text().splitlines()):
-        whole = any((place / line).exists() for place in (Path(), path.parent, folder) if place is not None)
+    for line in map(str.strip, read_lines(path)):
+        whole = any(os.path.exists(place / line) for place in (Path(), path.parent, folder) if place is not None)
         names = [line] if whole else line.split()
         files += [find_file(name, path.parent, folder, named_by=str(path)) for name in names if name]
     if not files:
@@ -101,13 +103,17 @@ class HDF5Batches:
             start, count = start + taken, count - taken
 
     def _inspect(self, file: Path) -> tuple[int, list[Shape]]:
-        with _open(file) as handle:
+        with open_hdf5(file, DataError) as handle:
             missing = [name for name in self.names if not isinstance(handle.get(name), h5py.Dataset)]
             if missing:
                 raise DataError(
                     f"{file}: no dataset '{missing[0]}'; tops are named after datasets, and it has {', '.join(handle)}"
                 )
-            shapes = [tuple(handle[name].shape) for name in self.names]
+            shapes = [tuple(handle[name].shape or ()) for name in self.names]
+            problems = [(name, Allowance(file).misfit(handle[name])) for name in self.names]
+        for name, problem in problems:
+            if problem:
+                raise DataError(f"{file}: dataset '{name}' {problem}")
         if any(not shape for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
             found = ", ".join(f"{name} {shape}" for name, shape in zip(self.names, shapes, strict=True))
             raise DataError(f"{file}: datasets need the same number of rows on axis 0, found {found}")
@@ -117,17 +123,10 @@ class HDF5Batches:
         if self._loaded is None or self._loaded[0] != file:
             path = self.files[file]
             allowance = Allowance(path)
-            with _open(path) as handle:
+            with open_hdf5(path, DataError) as handle:
                 for name in self.names:
                     problem = allowance.problem(handle[name])
                     if problem:
                         raise DataError(f"{path}: dataset '{name}' {problem}")
                 self._loaded = file, [np.asarray(handle[name], np.float32) for name in self.names]
         return self._loaded[1]
-
-
-def _open(file: Path) -> h5py.File:
-    try:
-        return h5py.File(file, "r")
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read as HDF5 ({error})") from error

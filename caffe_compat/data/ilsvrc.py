@@ -8,12 +8,13 @@ the number of each validation image, a line each.
 from __future__ import annotations
 
 import io
-import tarfile
 from pathlib import Path
 from typing import Any
 
+from caffe_compat.data.archives import archived
 from caffe_compat.data.image_lists import read_image_list
 from caffe_compat.errors import DataError
+from caffe_compat.proto.reading import read_bytes, read_lines
 
 Entries = list[tuple[str, int]]
 _LISTS = ("synsets.txt", "synset_words.txt")
@@ -28,7 +29,7 @@ def synset_labels(source: Path, given: Path | None = None) -> dict[str, int] | N
         raise DataError(f"{given}: no such file; wanted a list of one synset a line")
     for path in [given] if given else [source / name for name in _LISTS]:
         if path.is_file():
-            names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+            names = [line.split()[0] for line in read_lines(path) if line.strip()]
             if len(set(names)) < len(names) or not names:
                 raise DataError(f"{path}: wanted one synset a line, each once; found {len(names)} lines")
             return {name: label for label, name in enumerate(names)}
@@ -75,7 +76,9 @@ def _numbered_synsets(path: Path, content: bytes) -> dict[int, str]:
     try:
         rows: Any = loadmat(io.BytesIO(content), squeeze_me=True)["synsets"]
         return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows if not int(row["num_children"])}
-    except (KeyError, ValueError, TypeError, NotImplementedError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # scipy's reader meets a damaged file with nearly any
         raise DataError(f"{path}: {_META} has no table of synsets that can be read ({error}); get it again") from error
 
 
@@ -84,13 +87,8 @@ def _kit_file(source: Path, name: str) -> tuple[Path, bytes] | None:
     for kit in (source / each for each in _KITS):
         for path in (kit / "data" / name, kit / name):
             if path.is_file():
-                return path, path.read_bytes()
+                return path, read_bytes(path, DataError)
         if kit.is_file():
-            try:
-                with tarfile.open(kit) as members:
-                    for member in members:
-                        if Path(member.name).name == name and (file := members.extractfile(member)):
-                            return kit, file.read()
-            except (tarfile.TarError, EOFError, OSError) as error:
-                raise DataError(f"{kit}: is no tar archive that can be read; get it again") from error
+            for content in archived(kit, name):
+                return kit, content
     return None

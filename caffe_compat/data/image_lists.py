@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,23 +14,22 @@ from caffe_compat.data.images import read_image
 from caffe_compat.data.order import generator, permutation
 from caffe_compat.data.transform import Transform
 from caffe_compat.errors import DataError
+from caffe_compat.proto.reading import read_lines
 
 Shape = tuple[int, ...]
+_LABEL = re.compile(r"[+-]?0*[0-9]{1,9}")
 
 
 def read_image_list(path: Path) -> list[tuple[str, int]]:
     """(name, label) of every line of a list file: the label comes after the last space, so names may have spaces."""
     entries = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         name, _, label = line.rstrip().rpartition(" ")
-        try:
-            entries.append((name.rstrip(), int(label)))
-        except ValueError:
-            raise DataError(
-                f"{path}:{number}: '{line}' should be an image's name, a space and a whole number"
-            ) from None
+        if not _LABEL.fullmatch(label):
+            raise DataError(f"{path}:{number}: '{line}' should be an image's name, a space and a whole number")
+        entries.append((name.rstrip(), int(label)))
         if not name.strip():
             raise DataError(f"{path}:{number}: '{line}' names no image; wanted a name, a space and a label")
     if not entries:

@@ -16,6 +16,7 @@ from caffe_compat.data.images import read_image, resize_image
 from caffe_compat.data.order import generator
 from caffe_compat.data.transform import Transform
 from caffe_compat.errors import DataError
+from caffe_compat.proto.reading import read_lines
 
 Shape = tuple[int, ...]
 _CACHED_IMAGES = 1 << 16
@@ -50,7 +51,7 @@ class Sampling:
 
 def read_window_file(path: Path) -> list[Window]:
     """All windows of a window file: `# index`, image, channels, height, width, number, then a line a window."""
-    words = iter(path.read_text().split())
+    words = iter(" ".join(read_lines(path)).split())
     windows = []
     for mark in words:
         try:

@@ -16,6 +16,7 @@ from caffe_compat.data.imageset import Conversion, make_imageset
 from caffe_compat.data.stored_images import Place, stored_images
 from caffe_compat.data.writing import partial_folder
 from caffe_compat.errors import DataError
+from caffe_compat.proto.reading import read_bytes
 
 IMAGENET_PARTS = ("train", "val")
 _PLACES = ("ILSVRC2012_img_{}.tar", "{}", "ILSVRC2012_img_{}", "Data/CLS-LOC/{}")
@@ -139,7 +140,8 @@ def _settings_file(path: Path) -> Path:
 def _check_settings(path: Path, settings: str, resume: bool) -> None:
     """DataError where an unfinished database was begun from other images or with other settings."""
     file = _settings_file(path)
-    if resume and partial_folder(path).exists() and (not file.exists() or file.read_text() != settings):
+    begun = read_bytes(file, DataError) if resume and file.exists() else b""
+    if resume and partial_folder(path).exists() and begun != settings.encode():
         raise DataError(f"{partial_folder(path)}: was begun with other images or settings; use --no-resume")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(settings)

@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from caffe_compat.errors import DataError
+from caffe_compat.proto.reading import open_file
 
 _OPENCV_CHANNELS = 4
 
@@ -42,7 +43,8 @@ def read_image(path: Path, height: int = 0, width: int = 0, color: bool = True) 
 def read_file(path: Path) -> bytes:
     """The bytes of an image file; DataError where it is missing."""
     try:
-        return path.read_bytes()
+        with open_file(path) as file:
+            return file.read()
     except OSError as error:
         raise DataError(f"{path}: the image cannot be read ({error.strerror})") from error
 

@@ -15,6 +15,7 @@ from typing import Any
 from caffe_compat.data.lmdb_pages import Pages
 from caffe_compat.data.writing import new_database
 from caffe_compat.errors import DataError
+from caffe_compat.proto.reading import open_file
 
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _COMMIT_EVERY = 1000  # records in a transaction, as Caffe's tools
@@ -69,7 +70,6 @@ def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]], resume: bool 
             count: int = environment.stat()["entries"]
         finally:
             environment.close()
-        (folder / "lock.mdb").unlink(missing_ok=True)
     return count
 
 
@@ -89,7 +89,7 @@ def _acquire(key: str, path: Path) -> Any:
 def _open(lmdb: ModuleType, path: Path) -> Any:
     """With its lock file where there is one (a writer may be at work), else without, which a read-only disk needs."""
     options = {"readonly": True, "subdir": path.is_dir(), "max_readers": 1024}
-    if (path / "lock.mdb").exists():
+    if (path / "lock.mdb").is_file():
         try:
             return lmdb.open(str(path), **options)
         except lmdb.Error as error:  # a lock that cannot be had, on a read-only disk say, is done without
@@ -114,9 +114,9 @@ def _check_header(path: Path) -> None:
     """DataError for what LMDB itself answers with a riddle, or with a crash when the file is cut short."""
     file = path / "data.mdb" if path.is_dir() else path
     try:
-        with file.open("rb") as handle:
+        with open_file(file) as handle:
             head = handle.read(4096)
-        size = file.stat().st_size
+            size = os.fstat(handle.fileno()).st_size
     except OSError as error:
         raise DataError(f"{path}: no LMDB there ({error.strerror}: {file.name})") from error
     magics = {

@@ -7,6 +7,7 @@ file, which ends the process. Format: lmdb's mdb.c, MDB_page, MDB_node, MDB_meta
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from caffe_compat.errors import DataError
+from caffe_compat.proto.reading import open_file
 
 _PAGE_HEADER = struct.Struct("<QHHHH")  # number, pad, flags, lower and upper end of the free space
 _NODE = struct.Struct("<HHHH")  # size of the data or number of the page in two parts, flags, size of the key
@@ -29,8 +31,8 @@ class Pages:
 
     def __init__(self, file: Path, transaction: int) -> None:
         self.file = file
-        with file.open("rb") as handle:
-            self._map = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        self._handle = open_file(file)
+        self._map = mmap.mmap(self._handle.fileno(), 0, access=mmap.ACCESS_READ)
         self._bytes = memoryview(self._map)
         (self._size,) = struct.unpack_from("<I", self._bytes, 40)
         if self._size not in (1 << bits for bits in range(9, 17)):
@@ -112,7 +114,10 @@ class Pages:
         return np.frombuffer(self._bytes, np.uint8)[places[:, None] + np.arange(length)].view(kind)
 
     def _page(self, number: int) -> memoryview:
+        """The bytes of a page. Whether the file is still as long as its map is asked first: see README, "Formats"."""
         start = number * self._size
+        if os.fstat(self._handle.fileno()).st_size < len(self._bytes):
+            raise DataError(f"{self.file}: became shorter while it was read; nothing may change it meanwhile")
         if start + self._size > len(self._bytes):
             raise self._damaged(f"page {number} outside the file")
         return self._bytes[start : start + self._size]

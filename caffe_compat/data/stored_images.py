@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from caffe_compat.data.archives import UNREADABLE, check_member
 from caffe_compat.data.images import read_file
 from caffe_compat.errors import DataError
+from caffe_compat.proto.reading import open_file
 
 _SUFFIXES = {".jpeg", ".jpg", ".png"}
 
@@ -27,7 +29,7 @@ class Place:
         """The image file's bytes; any number of threads may read at once."""
         if self.size is None:
             return read_file(self.path)
-        with self.path.open("rb") as file:
+        with open_file(self.path) as file:
             return os.pread(file.fileno(), self.size, self.offset)
 
 
@@ -57,12 +59,14 @@ def _is_image(name: Path | PurePosixPath) -> bool:
 def _tar_images(path: Path) -> Iterator[tuple[str, Place]]:
     size = path.stat().st_size
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             for name, offset, length in _members(file, 0, ""):
                 if offset + length > size:
                     raise DataError(f"{path}: is cut short within {name}; get it again")
                 yield name, Place(path, offset, length)
-    except (tarfile.TarError, EOFError) as error:
+    except UNREADABLE as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path}: is no plain tar file that can be read ({error}); get it again") from error
 
 
@@ -71,6 +75,7 @@ def _members(file: IO[bytes], start: int, folder: str) -> Iterator[tuple[str, in
     with tarfile.open(fileobj=file, mode="r:") as archive:
         for member in archive:
             name = PurePosixPath(member.name)
+            check_member(member)
             if not member.isfile():
                 continue
             if name.suffix == ".tar" and not folder:

@@ -15,6 +15,7 @@ from caffe_compat.errors import RankError
 from caffe_compat.layers.base import Shape
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.printer import format_text
+from caffe_compat.proto.reading import read_json
 
 DENSE = "dense"
 
@@ -69,9 +70,18 @@ def _processor(device: str) -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{seconds} is no time")
+    return seconds
+
+
 def _read(path: Path) -> dict[str, dict[str, float]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {key: {name: float(spent) for name, spent in times.items()} for key, times in found.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+        found = read_json(path, "a table of measured times", RankError)
+        return {key: {name: _seconds(spent) for name, spent in times.items()} for key, times in found.items()}
+    except (ValueError, AttributeError, TypeError, OverflowError) as error:
+        if isinstance(error, RankError):
+            raise
         raise RankError(f"{path}: is no table of measured times ({error}); give another file, or remove it") from None

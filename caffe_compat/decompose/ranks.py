@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from caffe_compat.decompose.directions import Rank
 from caffe_compat.decompose.evbmf import evbmf_rank
 from caffe_compat.errors import RankError
 from caffe_compat.proto.model import Model
+from caffe_compat.proto.reading import read_json
 
 ROUNDING = 1e-12  # of the whole: a share that float64 leaves this little under `keep` counts as reached
 
@@ -112,10 +112,7 @@ def ranks_in_order(
 
 def read_ranks(path: str | Path) -> dict[str, Rank]:
     """Ranks from a JSON file, {layer: rank} or {layer: [inputs, outputs]}; RankError when it holds anything else."""
-    try:
-        found = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise RankError(f"{path}: no JSON object of layers and ranks can be read: {error}") from error
+    found = read_json(path, "a JSON object of layers and ranks", RankError)
     if not isinstance(found, dict):
         raise RankError(f"{path}: a JSON object of layers and ranks is wanted, found a {type(found).__name__}")
     return {name: as_rank(value, f"{path}: layer '{name}'") for name, value in found.items()}
@@ -124,7 +121,11 @@ def read_ranks(path: str | Path) -> dict[str, Rank]:
 def as_rank(value: object, where: str) -> Rank:
     """`value` as a whole number or a tuple of them; RankError that begins with `where` otherwise."""
     if isinstance(value, list | tuple) and value:
-        return tuple(int(as_rank(each, where)) for each in value)  # type: ignore[arg-type]
+        return tuple(_whole(each, where) for each in value)
+    return _whole(value, where)
+
+
+def _whole(value: object, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise RankError(f"{where}: rank is {value!r}; a whole number, or a list of them, is wanted")
     return int(value)

@@ -19,6 +19,7 @@ from caffe_compat.proto.blobs import Memory, StoredBlob, Weights, blob_bytes, cu
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.forms import BlobForm, Forms
 from caffe_compat.proto.names import make_names_unique
+from caffe_compat.proto.reading import open_file
 from caffe_compat.proto.schema import NetParameter, SolverState, is_repeated
 from caffe_compat.proto.upgrade import upgrade_net
 from caffe_compat.proto.wire import BYTES, VARINT, Field, Walker, delimited, tag, varint
@@ -172,7 +173,7 @@ def write_solver_state(path: str | os.PathLike[str], state: SolverStateFile) -> 
 def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Walker]]:
     """The file at `path` and a walker over its bytes, of which only those looked at are read."""
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open_file(path, buffering=0) as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise ParseError(f"{path}: the file is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

@@ -68,7 +68,7 @@ def find_file(name: str | os.PathLike[str], *folders: Path | None, named_by: str
     """
     places = [Path(name), *(folder / name for folder in folders if folder is not None)]
     for place in places:
-        if place.exists():
+        if os.path.exists(place):  # unlike Path.exists it never raises, whatever stands in the name
             return place
     looked = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
     correct = "correct the path" if places[0].is_absolute() else "correct the path, or start where it leads from"

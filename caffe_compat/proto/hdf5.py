@@ -8,8 +8,7 @@ far more than the file does, are refused.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
@@ -20,7 +19,8 @@ from caffe_compat.proto.binary import STATE_AS_WEIGHTS, SolverStateFile
 from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.forms import BlobForm, Forms, form_with_diff
-from caffe_compat.proto.hdf5_safety import Allowance
+from caffe_compat.proto.hdf5_safety import Allowance, open_hdf5
+from caffe_compat.proto.reading import open_file
 
 _DEEPEST = 32
 _MOST_OBJECTS = 1_000_000
@@ -31,6 +31,10 @@ _SMALL = 1 << 20
 
 def is_hdf5(path: str | os.PathLike[str]) -> bool:
     """Whether the file at `path` is HDF5, by its content as in Caffe."""
+    try:
+        open_file(path).close()  # the library itself would wait for a FIFO
+    except OSError:
+        return False
     return bool(h5py.is_hdf5(os.fspath(path)))
 
 
@@ -45,7 +49,7 @@ def read_weights(path: str | os.PathLike[str], net: Any = None) -> Weights:
 
 def read_weights_and_forms(path: str | os.PathLike[str], net: Any = None) -> tuple[Weights, Forms]:
     """The weights, and the form of each blob that has a diff in the file (snapshot_diff)."""
-    with _opened(path) as file:
+    with open_hdf5(path, ParseError) as file:
         data = _child(file, "data", path)
         if data is None and isinstance(_child(file, "history", path), h5py.Group):
             raise ParseError(f"{path}: {STATE_AS_WEIGHTS}")
@@ -135,7 +139,7 @@ def _write_diffs(
 
 def read_solver_state(path: str | os.PathLike[str]) -> SolverStateFile:
     """The state in a .solverstate.h5. Raises ParseError, also where the file holds weights."""
-    with _opened(path) as file:
+    with open_hdf5(path, ParseError) as file:
         history = _child(file, "history", path)
         if not isinstance(history, h5py.Group):
             raise ParseError(f"{path}: the file has no group /history, so that it is no solver's state")
@@ -218,18 +222,6 @@ class _Layers:
                 self.blobs.setdefault(name, {})[int(key)] = _array(child, self.path, self._allowance)
             else:
                 raise ParseError(f"{self.path}: {group.name}/{key} is not a blob: blobs are named 0, 1, ... in a layer")
-
-
-@contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
-        if isinstance(error, ParseError):
-            raise
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ParseError(f"{path}: cannot be read as HDF5: {reason}; copy or download it again") from error
 
 
 def _child(group: h5py.Group, name: str, path: str | os.PathLike[str]) -> Any:

@@ -14,6 +14,7 @@ from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.forms import Forms
+from caffe_compat.proto.reading import open_file
 from caffe_compat.proto.schema import NetParameter, SolverParameter
 from caffe_compat.proto.text import format_text, read_text
 from caffe_compat.proto.upgrade import upgrade_net, upgrade_solver
@@ -119,7 +120,7 @@ def _paths(weights: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | 
     if weights is None:
         return []
     if isinstance(weights, str):
-        return [weights] if Path(weights).exists() else weights.split(",")
+        return [weights] if os.path.exists(weights) else weights.split(",")
     return [weights] if isinstance(weights, os.PathLike) else list(weights)
 
 
@@ -136,7 +137,7 @@ def is_binary(path: str | os.PathLike[str]) -> bool:
 
 def _head(path: str | os.PathLike[str]) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return file.read(4096)
     except OSError as error:
         raise ParseError(f"{path}: cannot be read: {error.strerror}") from error

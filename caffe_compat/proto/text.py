@@ -13,13 +13,13 @@ import os
 import re
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from caffe_compat.errors import ParseError
 from caffe_compat.proto.printer import format_text
+from caffe_compat.proto.reading import read_bytes
 from caffe_compat.proto.schema import NetParameter, SolverParameter, fields_of, is_repeated, required_fields
 from caffe_compat.proto.tokens import CLOSING, OPENING, Token, Tokens, shown
 from caffe_compat.proto.values import READERS, plain_value
@@ -59,10 +59,7 @@ def find_faults(path: str | os.PathLike[str]) -> list[ParseError]:
 
 def _content(path: str | os.PathLike[str]) -> str:
     """The text at `path`. Comments may be in any encoding; only a string must be UTF-8, and is checked in its place."""
-    try:
-        return Path(path).read_bytes().decode("utf-8", "surrogateescape")
-    except OSError as error:
-        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
+    return read_bytes(path).decode("utf-8", "surrogateescape")
 
 
 def parse_text(text: str, message_class: Any, path: str = "<text>", faults: list[ParseError] | None = None) -> Any:

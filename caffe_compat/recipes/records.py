@@ -10,6 +10,7 @@ from typing import Any
 
 from caffe_compat.errors import SolverError, WriteError
 from caffe_compat.proto.files import write_atomically
+from caffe_compat.proto.reading import read_json
 
 Facts = dict[str, Any]
 
@@ -45,8 +46,8 @@ class Records:
             if was != now:
                 later = [f"{each}*" for each in self.steps[self.steps.index(step) :]]
                 raise SolverError(
-                    f"{path}: step '{step}' was made with {name} {was}, now {name} is {now}; take another folder, "
-                    f"or remove {', '.join(later)} in {self.folder} to go on from the steps before"
+                    f"{path}: step '{step}' was made with {name} {_told(was)}, now {name} is {now}; take another "
+                    f"folder, or remove {', '.join(later)} in {self.folder} to go on from the steps before"
                 )
         facts: Facts | None = found["facts"]
         return facts
@@ -60,8 +61,8 @@ class Records:
         return self.folder / f"{step}.json"
 
     def _read(self, path: Path) -> dict[str, Any]:
+        found = read_json(path, "the record of a step", SolverError)
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return {"settings": dict(found["settings"]), "facts": found["facts"]}
         except (ValueError, KeyError, TypeError) as error:
             raise SolverError(f"{path}: is no record of a step ({error}); remove it, or take another folder") from None
@@ -69,6 +70,13 @@ class Records:
     def _write(self, path: Path, record: dict[str, Any]) -> None:
         with write_atomically(path) as temporary:
             temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def _told(value: Any) -> str:
+    try:
+        return str(value)
+    except RecursionError:
+        return "what lies in itself too deep"
 
 
 def fingerprint(*texts: str | bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from caffe_compat.errors import SolverError
 from caffe_compat.proto.files import write_atomically
+from caffe_compat.proto.reading import read_json
 from caffe_compat.solver.log import number
 from caffe_compat.solver.nets import output_weights
 from caffe_compat.solver.sidecar import sidecar_path
@@ -58,12 +60,21 @@ class KeepBest:
         stem = f"best_{self.score.output}"
         note = Path(f"{solver.config.snapshot_prefix}_{stem}.json")
         if self.score.best is None and solver.iteration > 0 and note.is_file():
-            self.score.best = json.loads(note.read_text(encoding="utf-8"))["value"]
+            self.score.best = _noted(note)
         if self.score.improves(solver, results):
             solver.snapshot(stem)
             with write_atomically(note) as temporary:
                 facts = {"output": self.score.output, "value": self.score.best, "iteration": solver.iteration}
                 temporary.write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _noted(note: Path) -> float:
+    """The score in a note of KeepBest's; SolverError where it is none."""
+    facts = read_json(note, "the score of the best snapshot", SolverError)
+    value = facts.get("value") if isinstance(facts, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+        raise SolverError(f"{note}: holds no score of the best snapshot; remove it, and the next test counts as best")
+    return float(value)
 
 
 class Patience:

@@ -113,4 +113,4 @@ def test_labels_are_one_in_each_line(tmp_path: Path) -> None:
     assert read_labels(tmp_path / "words.txt") == ["n0 tench, Tinca tinca", "n1 naïve"]
     (tmp_path / "words.bin").write_bytes(b"\xff\xfe\x00")
     assert "words.bin: is no text" in error_of(read_labels, tmp_path / "words.bin")
-    assert "gone.txt: the labels cannot be read (No such file" in error_of(read_labels, tmp_path / "gone.txt")
+    assert "gone.txt: cannot be read: No such file" in error_of(read_labels, tmp_path / "gone.txt")

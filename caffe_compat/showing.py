@@ -1,0 +1,47 @@
+"""Text that came from outside, made safe to show: on one line, without control characters, and of bounded length.
+
+A name in a net may hold what a terminal obeys: escape sequences that move its cursor, retitle or recolour it, marks
+that turn the direction of writing, line ends that forge a line of a log. Whatever shows names passes through here.
+"""
+
+from __future__ import annotations
+
+import re
+
+MOST_NAME = 200  # characters of a name that a message shows
+MOST_MESSAGE = 4000
+
+# C0 and C1 control characters, marks of direction and line, lone halves of surrogate pairs, which cannot be written
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_UNSAFE_BUT_LINES = re.compile(_UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
+_NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+_LONG_QUOTED = re.compile(rf"'([^']{{{MOST_NAME + 1},}})'")
+_LONG_WORD = re.compile(rf"[^\s/']{{{MOST_NAME + 1},}}")
+
+
+def visible(text: str) -> str:
+    """`text` with everything that is no printable character spelled as an escape: \\x1b, \\n, \\u202e."""
+    return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_spelled, text)
+
+
+def visible_lines(text: str) -> str:
+    """As `visible`, for text of several lines: line ends and tabs stay."""
+    return _UNSAFE_BUT_LINES.sub(_spelled, text)
+
+
+def message(text: str) -> str:
+    """`text` as one line for people: control characters spelled, names cut at 200 characters, 4000 in all."""
+    text = text if text.isprintable() else visible(" ".join(text.split("\n")))
+    if len(text) <= MOST_NAME:
+        return text
+    text = _LONG_WORD.sub(lambda found: _cut(found[0]), _LONG_QUOTED.sub(lambda found: f"'{_cut(found[1])}'", text))
+    return text if len(text) <= MOST_MESSAGE else f"{text[: MOST_MESSAGE - 1000]} ... {text[-900:]}"
+
+
+def _cut(name: str) -> str:
+    return f"{name[: MOST_NAME - 3]}..." if len(name) > MOST_NAME else name
+
+
+def _spelled(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return _NAMED.get(found[0]) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
