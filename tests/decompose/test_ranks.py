@@ -160,7 +160,7 @@ def test_ranks_are_read_from_json(tmp_path):
         ('{"conv3": "x"}', "layer 'conv3': rank is 'x'; a whole number, or a list of them, is wanted"),
         ('{"conv3": 1.5}', "layer 'conv3': rank is 1.5"),
         ('{"conv3": []}', r"layer 'conv3': rank is \[\]"),
-        ('{"conv3" 1}', "ranks.json: no JSON object of layers and ranks can be read"),
+        ('{"conv3" 1}', "ranks.json: a JSON object of layers and ranks is wanted, and this is no JSON"),
     ],
 )
 def test_bad_rank_files_are_said_in_one_line(tmp_path, text, said):
