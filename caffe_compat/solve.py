@@ -2,7 +2,7 @@
 
 import sys
 
-from caffe_compat.commands import main
+from caffe_compat.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main(["solve", *sys.argv[1:]]))

@@ -13,6 +13,8 @@ from caffe_compat import make_cifar10
 
 ROOT = Path(__file__).resolve().parent.parent
 
+os.environ["CAFFE_COMPAT_TRACEBACK"] = "1"  # a fault of a command shows where it is
+
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 

@@ -13,8 +13,10 @@ from typing import NoReturn
 
 from caffe_compat import CaffeCompatError, __version__
 from caffe_compat.commands.gflags import translate
+from caffe_compat.commands.interrupts import INTERRUPTED, interruptible
 
-BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141  # exit statuses; the last two as a shell reports the signals
+BAD_INPUT, BROKEN_PIPE = 2, 141  # exit statuses; the second as a shell reports the signal
+TRACEBACK = "CAFFE_COMPAT_TRACEBACK"  # an environment variable: faults of the package show where they are
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb that `argv` (default: the command line) names; the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(words)
+        with interruptible():
+            return _dispatch(words)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit stays quiet too
         return BROKEN_PIPE
@@ -69,6 +72,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         print(f"caffe-compat: {one_line(error)}", file=sys.stderr)
         return BAD_INPUT
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        sys.stdout.flush()
+        print(f"caffe-compat: {_unforeseen(error)}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _unforeseen(error: Exception) -> str:
+    """One line on an error that is not of the input: too little memory, or a fault of the package."""
+    what = f"{type(error).__name__}: {one_line(error)}"
+    if isinstance(error, MemoryError) or "memory" in str(error):
+        return f"{what}; use a smaller batch or net, or a machine with more memory"
+    return f"{what}; this is a fault of caffe_compat: please report it, with what {TRACEBACK}=1 shows"
 
 
 def _dispatch(words: list[str]) -> int:

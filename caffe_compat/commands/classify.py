@@ -17,9 +17,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
 import caffe_compat as cc
 from caffe_compat.commands.options import (
     add_compat,
@@ -68,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     labels = read_labels(arguments.labels, classifier.classes)
     predictions = classifier.predict(images, arguments.skip_bad)
     if sys.stderr.isatty() and (arguments.json or not sys.stdout.isatty()):  # else the table itself shows progress
+        from tqdm import tqdm
+
         predictions = iter(tqdm(predictions, total=len(images), unit="image", file=sys.stderr, leave=False))
     if arguments.json:
         found = [as_json(prediction, labels, arguments.top) for prediction in predictions]
@@ -125,8 +124,10 @@ def size(text: str) -> int | tuple[int, int]:
     return sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])
 
 
-def read_mean(text: str) -> np.ndarray:
+def read_mean(text: str) -> Any:
     """Numbers, one or one a channel, or the mean in a file."""
+    import numpy as np
+
     try:
         return np.array([float(word) for word in text.split(",")], np.float32)
     except ValueError:

@@ -17,8 +17,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import caffe_compat as cc
 from caffe_compat.commands.options import add_compat, add_weights, comma_list, input_shape
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
@@ -77,6 +75,8 @@ def read_arrays(path: str) -> dict[str, Any]:
 
 def write_dump(net: cc.Net, inputs: Mapping[str, Any], arguments: argparse.Namespace) -> None:
     """Write all blobs of `net` as arrays by name, its inputs too."""
+    import numpy as np
+
     blobs = cc.run_blobs(net, cc.complete_inputs(net, inputs, arguments.seed), arguments.seed)
     with cc.write_atomically(arguments.dump) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, blob in blobs.items():  # np.savez takes no blob of the name 'file'

@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import caffe_compat as cc
-from caffe_compat.commands.layer_timer import LayerTimer
 from caffe_compat.commands.options import choose_device
 
 Times = dict[str, list[float]]  # seconds of every round, by layer
@@ -19,6 +16,8 @@ Times = dict[str, list[float]]  # seconds of every round, by layer
 
 def compare(arguments: argparse.Namespace) -> int:
     """Print the times of the forward passes of the two nets of --compare, which take turns; the exit status."""
+    import torch
+
     device = choose_device(arguments)
     nets = [_net(path, arguments).to(device) for path in arguments.compare]
     inputs = shared_inputs(nets)
@@ -48,11 +47,13 @@ def _net(path: str, arguments: argparse.Namespace) -> cc.Net:
     ).eval()
 
 
-def shared_inputs(nets: Sequence[cc.Net]) -> dict[str, torch.Tensor]:
+def shared_inputs(nets: Sequence[cc.Net]) -> dict[str, Any]:
     """What both nets are fed: normal values for the first input, zeros (labels) for the others.
 
     GraphError where the nets have other inputs, or the same in other shapes.
     """
+    import torch
+
     shapes = [{name: net.shapes[name] for name in net.input_names} for net in nets]
     if shapes[0] != shapes[1]:
         raise cc.GraphError(f"the nets take other inputs: {shapes[0]} and {shapes[1]}; both must take the same")
@@ -63,16 +64,20 @@ def shared_inputs(nets: Sequence[cc.Net]) -> dict[str, torch.Tensor]:
     return values
 
 
-@torch.inference_mode()
-def layer_times(nets: Sequence[cc.Net], inputs: dict[str, torch.Tensor], rounds: int, warm_up: int) -> list[Times]:
+def layer_times(nets: Sequence[cc.Net], inputs: dict[str, Any], rounds: int, warm_up: int) -> list[Times]:
     """Seconds of every layer with a bottom in each round; the nets take turns, after `warm_up` rounds not counted."""
+    import torch
+
+    from caffe_compat.commands.layer_timer import LayerTimer
+
     timers = [LayerTimer(net) for net in nets]
     times: list[Times] = [{name: [] for name, layer in net.layers.items() if layer.param.bottom} for net in nets]
     for count in range(warm_up + rounds):
         for timer, found in zip(timers, times, strict=True):
             timer.clear()
             timer.steps.clear()
-            timer.run(*(inputs[name] for name in timer.net.input_names))
+            with torch.inference_mode():
+                timer.run(*(inputs[name] for name in timer.net.input_names))
             for name in found if count >= warm_up else ():
                 found[name].append(timer.forward_seconds[name])
     return times

@@ -20,7 +20,7 @@ from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands import fitting
-from caffe_compat.commands.options import comma_list, input_shape, one_of, set_threads
+from caffe_compat.commands.options import METHODS, comma_list, input_shape, one_of, set_threads
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 from caffe_compat.commands.verify import certify
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=comma_list,
         default=("pca",),
         metavar="M",
-        help=f"{', '.join(cc.METHODS)}; NAME=M for single layers; with --budget those to choose from (default pca)",
+        help=f"{', '.join(METHODS)}; NAME=M for single layers; with --budget those to choose from (default pca)",
     )
     parser.add_argument("--except-layers", metavar="A,B", help="layers to leave alone: names, or a JSON list of them")
     parser.add_argument(

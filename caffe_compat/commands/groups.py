@@ -16,11 +16,11 @@ import caffe_compat as cc
 from caffe_compat.commands.options import comma_list, one_of
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
-VERBS = {"split": cc.split_groups, "merge": cc.merge_groups}
+ACTIONS = ("split", "merge")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=tuple(VERBS))
+    parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("net", nargs="?", metavar="NET", help="the net's prototxt")
     parser.add_argument("weights", nargs="?", metavar="WEIGHTS", help="its .caffemodel or .caffemodel.h5")
     parser.add_argument("--original-alexnet", metavar="NET", help="the net with groups, by the fork's name")

@@ -1,4 +1,7 @@
-"""Options that several verbs share, and what they mean."""
+"""Options that several verbs share, and what they mean.
+
+This module and those of the verbs import torch and numpy only in what runs, so that --help answers at once.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import argparse
 import logging
 from typing import Any
 
-import torch
-
 from caffe_compat import SolverError
+
+METHODS = ("pca", "svd", "kmeans", "separable", "tucker", "cp")  # of `cc.factorize`
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +80,8 @@ def set_threads(threads: int | None) -> None:
     if threads is not None:
         if threads < 1:
             raise SolverError(f"--threads {threads}: must be 1 or more")
+        import torch
+
         torch.set_num_threads(threads)
 
 
@@ -86,6 +91,8 @@ def choose_device(arguments: argparse.Namespace) -> str:
     SolverError for a GPU that is not there.
     """
     set_threads(arguments.threads)
+    import torch
+
     device = gpu_device(arguments.gpu)
     if device is None and arguments.device == "cuda":
         device = gpu_device(("0",))
@@ -97,6 +104,8 @@ def choose_device(arguments: argparse.Namespace) -> str:
 
 def gpu_device(numbers: tuple[str, ...]) -> str | None:
     """The torch device of Caffe's -gpu: one number, or "all" where that is one; None where nothing was given."""
+    import torch
+
     found = torch.cuda.device_count()
     if numbers == ("all",):
         numbers = tuple(map(str, range(found))) or ("0",)

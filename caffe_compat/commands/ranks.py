@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-import torch
-
 import caffe_compat as cc
 
 log = logging.getLogger(__name__)
@@ -26,6 +24,8 @@ class RankReport:
 
     def after_test(self, solver: cc.Solver, results: object) -> None:
         """One line and one JSON object about every forced layer, if there is a force; one JSON object about all."""
+        import torch
+
         banks = {param.layer: param.tensor for param in solver.net.learnable_params if param.tensor.dim() >= 2}
         norms = {layer: float(torch.linalg.vector_norm(bank.detach())) for layer, bank in banks.items()}
         zeros = {layer: shares for layer, bank in banks.items() if (shares := cc.zero_shares(bank))["elements"]}

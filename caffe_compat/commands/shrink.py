@@ -18,6 +18,7 @@ from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands.options import (
+    METHODS,
     add_compat,
     add_device,
     add_weights,
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ranks", type=comma_list, metavar="R", help="instead: ranks in the order of the layers, or NAME=RANK,..."
     )
-    parser.add_argument("--method", choices=tuple(cc.METHODS), default="pca", help="default pca")
+    parser.add_argument("--method", choices=METHODS, default="pca", help="default pca")
     parser.add_argument("--except-layers", type=comma_list, default=(), metavar="A,B", help="layers to leave alone")
     parser.add_argument("--enable-fc", action="store_true", help="decompose InnerProducts too")
     parser.add_argument(

@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import torch
-
 import caffe_compat as cc
 from caffe_compat.commands.options import (
     add_compat,
@@ -158,6 +156,8 @@ def keepers(arguments: argparse.Namespace) -> Iterator[Any]:
 
 def circumstances(solver: cc.Solver) -> dict[str, Any]:
     """What a reader of the log needs to run it again: versions, device, threads, seed."""
+    import torch
+
     return {
         "caffe_compat": cc.__version__,
         "torch": torch.__version__,

@@ -7,9 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
-
 import caffe_compat as cc
 
 LOGGER = logging.getLogger("caffe_compat")
@@ -33,6 +30,8 @@ class ProgressBar:
     """A solver callback: iterations done, the loss and the learning rate, on one line below the log."""
 
     def __init__(self, solver: cc.Solver) -> None:
+        from tqdm import tqdm
+
         self.bar = tqdm(total=solver.config.max_iter, initial=solver.iteration, unit="it", file=sys.stderr, leave=False)
 
     def after_step(self, solver: cc.Solver) -> None:
@@ -46,6 +45,8 @@ def progress(solver: cc.Solver) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
     bar = ProgressBar(solver)
     solver.callbacks.append(bar)
     try:

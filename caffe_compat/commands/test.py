@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands.options import (
@@ -55,16 +53,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-@torch.inference_mode()
 def report(net: cc.Net, iterations: int) -> None:
     """Log every value of every output of each batch, then the mean loss and the mean of every output."""
+    import torch
+
     log.info("Running for %d iterations.", iterations)
-    losses, sums = 0.0, dict[str, np.ndarray]()
+    losses, sums = 0.0, dict[str, Any]()
     for iteration in range(iterations):
-        outputs, loss = net.forward_with_loss()
+        with torch.inference_mode():
+            outputs, loss = net.forward_with_loss()
         losses += float(loss)
         for name, top in outputs.items():
-            values = top.detach().cpu().numpy().astype(np.float64).ravel()
+            values = top.detach().double().cpu().numpy().ravel()
             for value in values:
                 log.info("Batch %d, %s = %s", iteration, name, f"{value:g}")
             sums[name] = sums.get(name, 0.0) + values

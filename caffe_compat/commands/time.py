@@ -15,12 +15,15 @@ import logging
 import statistics
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import caffe_compat as cc
 from caffe_compat.commands.compare_time import compare
-from caffe_compat.commands.layer_timer import LayerTimer
 from caffe_compat.commands.options import add_compat, add_device, add_net, add_state, choose_device, one_of
 from caffe_compat.commands.terminal import glog_lines
+
+if TYPE_CHECKING:
+    from caffe_compat.commands.layer_timer import LayerTimer
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def measure(net: cc.Net, iterations: int, warm_up: int) -> None:
     """Log the time of each layer and of the whole passes."""
+    from caffe_compat.commands.layer_timer import LayerTimer
+
     timer = LayerTimer(net)
     log.info("Performing Forward")
     log.info("Initial loss: %g", timer.forward())

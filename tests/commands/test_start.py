@@ -1,0 +1,88 @@
+"""How a command starts: help without heavy imports, and Ctrl-C at any moment without a traceback."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import caffe_compat as cc
+from caffe_compat import commands
+from caffe_compat.commands import options
+
+HEAVY = ("torch", "numpy", "scipy", "h5py", "google.protobuf", "tqdm", "matplotlib", "onnx")
+
+
+def test_no_help_imports_torch_or_numpy():
+    program = f"""
+import contextlib, io, sys
+from caffe_compat.commands import VERBS, main
+from caffe_compat.commands.data import TOOLS
+for words in [[], *([verb] for verb in VERBS), *(["data", tool] for tool in TOOLS)]:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main([*words, "--help"])
+    found = [name for name in {HEAVY} if name in sys.modules]
+    if found:
+        sys.exit(f"{{words}} --help imports {{found}}")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_methods_told_in_help_are_those_there_are():
+    assert tuple(cc.METHODS) == options.METHODS
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.3, 0.8])
+@pytest.mark.parametrize("verb", ["show net.prototxt", "solve solver.prototxt", "log run.log"])
+def test_ctrl_c_leaves_no_traceback_even_while_modules_are_imported(problem, verb, seconds):
+    problem.edit("solver.prototxt", "max_iter: 20", "max_iter: 1000000")
+    command = f"""
+import os, signal, sys, threading, time
+from caffe_compat.__main__ import main
+def send():
+    while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        time.sleep(0.0005)
+    time.sleep({seconds})
+    for _ in range(3):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+threading.Thread(target=send, daemon=True).start()
+sys.exit(main({verb.split()}))
+"""
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, cwd=problem.folder)
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+    assert done.returncode in (0, 130, -signal.SIGINT) or "no such log" in done.stderr
+
+
+def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it(problem):
+    program = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+from caffe_compat.__main__ import main
+sys.argv[1:] = ["log", "--help"]
+os.kill(os.getpid(), signal.SIGINT)
+main()
+"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KeyError("conv1"), "KeyError: 'conv1'; this is a fault of caffe_compat"),
+        (RuntimeError("not enough memory: you tried to allocate 1 bytes\nException"), "use a smaller batch"),
+        (MemoryError(), "MemoryError: MemoryError; use a smaller batch"),
+    ],
+)
+def test_an_unforeseen_error_is_one_line_and_its_traceback_is_there_for_who_asks(monkeypatch, capsys, error, told):
+    def fail(words):
+        raise error
+
+    monkeypatch.setattr(commands, "_dispatch", fail)
+    with pytest.raises(type(error)):
+        commands.main(["show"])
+    monkeypatch.delenv(commands.TRACEBACK)
+    assert commands.main(["show"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("caffe-compat: ") and told in line
