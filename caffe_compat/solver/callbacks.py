@@ -15,7 +15,7 @@ from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.reading import read_json
 from caffe_compat.solver.log import number
 from caffe_compat.solver.nets import output_weights
-from caffe_compat.solver.sidecar import sidecar_path
+from caffe_compat.solver.sidecar import arrays_path, sidecar_path
 
 logger = logging.getLogger(__name__)
 
@@ -110,5 +110,5 @@ class KeepLast:
         found = [(int(match[1]), file) for file in prefix.parent.iterdir() if (match := form.fullmatch(file.name))]
         for _, state in sorted(pair for pair in found if pair[0] <= solver.iteration)[: -self.count]:
             weights = state.with_name(state.name.replace(".solverstate", ".caffemodel"))
-            for file in (state, sidecar_path(state), weights):
+            for file in (state, sidecar_path(state), arrays_path(state), weights):
                 file.unlink(missing_ok=True)

@@ -6,13 +6,13 @@ import difflib
 import logging
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from caffe_compat.errors import SolverError
 from caffe_compat.solver.regularizers.force import DECAY_TYPES, DIRECTIONS, POWERS, SCALERS
 from caffe_compat.solver.schedules import POLICIES
-from caffe_compat.solver.structure import StructureConfig, read_structure
+from caffe_compat.solver.settings import ForceConfig, SolverConfig
+from caffe_compat.solver.structure import read_structure
 from caffe_compat.solver.updates import UPDATES
 
 logger = logging.getLogger(__name__)
@@ -21,55 +21,6 @@ REGULARIZATION_TYPES = ("L2", "L1")
 NOT_NEGATIVE = (
     "base_lr", "weight_decay", "delta", "stepsize", "max_iter", "display", "snapshot", "test_interval",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ForceConfig:
-    """The fields force_type, force_decay, force_iter (-1: never ends), force_decay_type, _direction and _scaler."""
-
-    force_type: str
-    decay: float
-    last_iteration: int
-    decay_type: str
-    direction: str
-    scaler: str
-
-
-@dataclass(frozen=True)
-class SolverConfig:
-    """What a SolverParameter says, except of its nets; names are Caffe's."""
-
-    type: str
-    base_lr: float
-    lr_policy: str
-    gamma: float
-    power: float
-    stepsize: int
-    stepvalue: tuple[int, ...]
-    max_iter: int
-    momentum: float
-    momentum2: float
-    rms_decay: float
-    delta: float
-    weight_decay: float
-    regularization_type: str
-    clip_gradients: float
-    iter_size: int
-    average_loss: int
-    display: int
-    debug_info: bool
-    random_seed: int
-    test_iter: tuple[int, ...]
-    test_interval: int
-    test_initialization: bool
-    test_compute_loss: bool
-    snapshot: int
-    snapshot_prefix: str
-    snapshot_hdf5: bool
-    snapshot_diff: bool
-    snapshot_after_train: bool
-    force: ForceConfig
-    structure: StructureConfig
 
 
 def read_config(param: Any, path: str = "the solver") -> SolverConfig:

@@ -24,7 +24,8 @@ import torch.distributed as dist
 
 from caffe_compat.errors import CaffeCompatError, SolverError
 from caffe_compat.layers.caffe.data import StoredLayer
-from caffe_compat.solver.sidecar import Sidecar, generators, set_generators
+from caffe_compat.solver.continuation import generators, set_generators
+from caffe_compat.solver.sidecar import Sidecar
 from caffe_compat.solver.snapshots import snapshot_paths
 from caffe_compat.solver.solver import Solver
 
@@ -86,7 +87,7 @@ class DistributedSolver(Solver):
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
         super().__init__(solver, *args, **{**options, "graph": False})  # gradients are averaged between the passes
         self._asked = set()  # until all ranks agree
-        self._rank_generators: list[dict[str, str]] = []  # of a snapshot being written
+        self._random: list[dict[str, bytes]] = []  # of all ranks, while a snapshot is being written
         self._share_data()
         for layer in self.net.layers.values():
             for blob in layer.blobs:
@@ -108,21 +109,20 @@ class DistributedSolver(Solver):
         if name is None:
             with suppress(RuntimeError):  # a rank has ended: the next iteration will tell
                 dist.all_gather_object(states, generators())
-                self._rank_generators = states[1:]
+                self._random = states
         try:
             name = name or f"iter_{self.iteration}"
             return snapshot_paths(self.config, name)[1] if self.rank else super().snapshot(name)
         finally:
-            self._rank_generators = []
+            self._random = []
 
     def _extras(self) -> dict[str, Any]:
-        return {**super()._extras(), "rank_generators": self._rank_generators}
+        return {**super()._extras(), **({"random": self._random} if self._random else {})}
 
     def _restore_extras(self, extras: Sidecar) -> None:
         super()._restore_extras(extras)
-        kept = extras.rank_generators
-        if self.rank and len(kept) == self.ranks - 1:
-            set_generators(kept[self.rank - 1])
+        if self.rank and len(extras.random) == self.ranks:
+            set_generators(extras.random[self.rank])
         else:
             self._part_random_numbers(self.iteration)
 

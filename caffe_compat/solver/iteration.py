@@ -17,14 +17,15 @@ from caffe_compat.errors import SolverError
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam
-from caffe_compat.solver.config import SolverConfig
 from caffe_compat.solver.gradients import clip, normalize
 from caffe_compat.solver.graphed import GraphedIteration, NotRecorded
 from caffe_compat.solver.log import number
+from caffe_compat.solver.method_state import MethodStates
 from caffe_compat.solver.nets import output_weights
 from caffe_compat.solver.passes import Passes
 from caffe_compat.solver.regularizers.registry import regularizer
 from caffe_compat.solver.schedules import learning_rate
+from caffe_compat.solver.settings import SolverConfig
 from caffe_compat.solver.smoothing import Losses, SmoothedLoss
 from caffe_compat.solver.state import SolverState, new_state
 from caffe_compat.solver.structure import Structure
@@ -57,6 +58,8 @@ class Iterations:
         self._losses = Losses(config.average_loss)
         self._outputs: dict[str, Tensor] = {}
         self._carried: SmoothedLoss | None = None  # of a restored run
+        self._methods = MethodStates()
+        self._unknown: dict[str, Any] = {}  # sections of the side-car that a later version wrote
         self._requests = self._asked = set[str]()  # what holds, and what was asked of this process
         self._decay = regularizer(config.regularization_type)
         settings = {"force_type": force.force_type, "direction": force.direction, "decay_type": force.decay_type}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from caffe_compat.solver.config import SolverConfig
+    from caffe_compat.solver.settings import SolverConfig
 
 Policy = Callable[["SolverConfig", int, int, Any], tuple[Any, int]]
 

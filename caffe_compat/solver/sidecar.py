@@ -1,8 +1,12 @@
 """What Caffe forgets on resuming, kept in a JSON file beside its solverstate: PREFIX_iter_N.solverstate.json.
 
-Caffe's own files stay as Caffe writes them. The side-car holds the place and seed of every data layer, the state of the
-random generators, the smoothed loss and the solver type, and a checksum that ties it to one solverstate: one that was
-replaced, by Caffe for instance, is not resumed with another's data cursor.
+Caffe's own files stay as Caffe writes them. The side-car has named sections, of which a reader takes those it knows and
+keeps the others: `cursor` (the place and seed of every data layer), `random` (the generators of every rank),
+`smoothed_loss`, `loss_scale`, `run` (what the command line added), `methods` (what regularizers, masks and the like
+keep) and `checksums`. `checksum` ties it to one solverstate: one that was replaced, by Caffe for instance, is not
+resumed with another's data cursor. Arrays of methods lie in PREFIX_iter_N.solverstate.arrays.
+
+Version 1, which had no `run`, `methods` and `checksums`, is read too.
 """
 
 from __future__ import annotations
@@ -11,50 +15,60 @@ import base64
 import json
 import logging
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from caffe_compat.errors import SolverError
-from caffe_compat.layers.source import SourceLayer
-from caffe_compat.net.net import Net
 from caffe_compat.proto.binary import SolverStateFile
-from caffe_compat.proto.files import write_atomically
-from caffe_compat.solver.smoothing import SmoothedLoss
+from caffe_compat.proto.blobs import Weights
+from caffe_compat.proto.reading import parse_json
+from caffe_compat.solver.method_state import from_json, to_json
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
+LARGEST = 1 << 28  # bytes; one of 1000 ranks has some 4 MB
+LARGEST_GENERATOR = 1 << 20  # bytes; torch's have 5 kB
+START_ANEW = "data and random numbers start anew, as in Caffe"
 
 
 @dataclass(frozen=True)
 class Sidecar:
     """type: of the solver. checksum: of the solverstate it belongs to.
 
-    sources: net -> data layer -> (cursor, seed); the cursor counts the batches of all processes that train together.
-    generators: device -> state of torch's generator, base64 of zlib. rank_generators: the same of rank 1, 2, ...
-    losses, smoothed_loss, losses_added: see SmoothedLoss. loss_scale: of fp16 and how long it has held, see LossScale.
+    cursor: net -> data layer -> (cursor, seed); the cursor counts the batches of all processes that train together.
+    random: of each rank, device -> state of torch's generator. losses, smoothed_loss, losses_added: see SmoothedLoss.
+    loss_scale: of fp16 and how long it has held, see LossScale. run: what the command line added; None in version 1.
+    methods: name -> what it keeps, arrays included. checksums: of the "weights" and the "arrays", where known. others:
+    the sections of a later version, by name.
     """
 
     type: str
     checksum: int
-    sources: dict[str, dict[str, tuple[int, int]]]
-    generators: dict[str, str]
+    cursor: dict[str, dict[str, tuple[int, int]]]
+    random: list[dict[str, bytes]]
     losses: list[float]
     smoothed_loss: float
     losses_added: int
-    rank_generators: list[dict[str, str]] = field(default_factory=list)
     loss_scale: tuple[float, int] | None = None
-    version: int = VERSION
+    run: dict[str, Any] | None = None
+    methods: dict[str, Any] = field(default_factory=dict)
+    checksums: dict[str, int] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
 
 
 def sidecar_path(state_path: Path) -> Path:
     """Where the side-car of a solverstate lies."""
     return state_path.with_name(state_path.name + ".json")
+
+
+def arrays_path(state_path: Path) -> Path:
+    """Where the arrays that methods keep lie."""
+    return state_path.with_name(state_path.name + ".arrays")
 
 
 def checksum(stored: SolverStateFile) -> int:
@@ -65,23 +79,46 @@ def checksum(stored: SolverStateFile) -> int:
     return value
 
 
-def gather(solver_type: str, nets: Mapping[str, Net], smoothed: SmoothedLoss, stored: SolverStateFile) -> Sidecar:
-    """The side-car of now."""
-    return Sidecar(
-        type=solver_type,
-        checksum=checksum(stored),
-        sources={name: _places(net) for name, net in nets.items()},
-        generators=generators(),
-        losses=smoothed.losses,
-        smoothed_loss=smoothed.value,
-        losses_added=smoothed.added,
-    )
+def weights_checksum(weights: Weights) -> int:
+    """A CRC of the layers that have weights, with their values; the same for their binary and their HDF5 form."""
+    value = 0
+    for name in sorted(name for name, blobs in weights.items() if blobs):
+        value = zlib.crc32(f"{name}\0{len(weights[name])}".encode(), value)
+        for blob in weights[name]:
+            value = zlib.crc32(np.ascontiguousarray(blob, dtype="<f4").data, value)
+    return value
 
 
-def write(path: Path, sidecar: Sidecar) -> None:
-    """Write it as JSON, whole or not at all."""
-    with write_atomically(path) as temporary:
-        temporary.write_text(json.dumps(asdict(sidecar)), encoding="utf-8")
+def encode(sidecar: Sidecar) -> tuple[bytes, bytes]:
+    """The side-car as it is written, and the arrays that lie beside it; those are empty where no method has any."""
+    pieces: list[bytes] = []
+    facts: dict[str, Any] = {**sidecar.others, "version": VERSION}
+    facts |= {part.name: getattr(sidecar, part.name) for part in fields(Sidecar) if part.name != "others"}
+    facts["random"] = [{device: _pack(state) for device, state in rank.items()} for rank in sidecar.random]
+    facts["methods"] = to_json(sidecar.methods, pieces)
+    arrays = b"".join(pieces)
+    facts["checksums"] = {**sidecar.checksums, "arrays": zlib.crc32(arrays)}
+    facts["checksums"]["sidecar"] = _own_checksum(facts)
+    return json.dumps(facts).encode(), arrays
+
+
+def decode(text: bytes, arrays: bytes) -> Sidecar:
+    """What `encode` was given, or the same of version 1. ValueError says what is wrong with it."""
+    facts = _load(text)
+    version = facts.pop("version", None)
+    if not _is_int(version) or version < 1:
+        raise ValueError(f"its version is {version!r}")
+    if version == 1:
+        return _first_version(facts)
+    if {"checksums", "methods"} - facts.keys():
+        raise ValueError("it has no sections 'checksums' and 'methods'")
+    if facts["checksums"].get("sidecar") != _own_checksum({**facts, "version": version}):
+        raise ValueError("its own checksum does not fit; it is damaged")
+    known = {part.name: facts.pop(part.name) for part in fields(Sidecar) if part.name in facts}
+    if known["checksums"].get("arrays") != zlib.crc32(arrays):
+        raise ValueError("the .arrays file beside it is missing, damaged or of another snapshot")
+    known["methods"] = from_json(known["methods"], memoryview(arrays))
+    return _checked({**known, "others": facts})
 
 
 def read(state_path: Path, stored: SolverStateFile, solver_type: str) -> Sidecar | None:
@@ -91,16 +128,16 @@ def read(state_path: Path, stored: SolverStateFile, solver_type: str) -> Sidecar
     """
     path = sidecar_path(state_path)
     if not path.is_file():
-        logger.info("No %s: data and random numbers start anew, as in Caffe", path)
+        logger.info("No %s: %s", path, START_ANEW)
         return None
     try:
-        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        sidecar = Sidecar(**fields)
-    except (OSError, ValueError, TypeError) as error:
-        logger.warning("%s cannot be used (%s): data and random numbers start anew, as in Caffe", path, error)
+        arrays = arrays_path(state_path)
+        sidecar = decode(_read_bounded(path), arrays.read_bytes() if arrays.is_file() else b"")
+    except (OSError, ValueError) as error:
+        logger.warning("%s cannot be used (%s): %s", path, error, START_ANEW)
         return None
-    if sidecar.version != VERSION or sidecar.checksum != checksum(stored):
-        logger.warning("%s belongs to another solverstate: data and random numbers start anew, as in Caffe", path)
+    if sidecar.checksum != checksum(stored):
+        logger.warning("%s belongs to another solverstate: %s", path, START_ANEW)
         return None
     if sidecar.type != solver_type:
         raise SolverError(
@@ -110,54 +147,99 @@ def read(state_path: Path, stored: SolverStateFile, solver_type: str) -> Sidecar
     return sidecar
 
 
-def apply(sidecar: Sidecar, nets: Mapping[str, Net], window: int) -> SmoothedLoss:
-    """Put data layers and random generators where the side-car says; the smoothed loss to go on with."""
-    for name, net in nets.items():
-        places = sidecar.sources.get(name, {})
-        for layer in _sources(net):
-            if layer.name in places:
-                cursor, seed = places[layer.name]
-                layer.close()  # what it has open was made with its own seed
-                if hasattr(layer, "seed"):
-                    layer.seed = seed
-                layer.seek(-(-cursor // getattr(layer, "ranks", 1)))  # of another number of ranks: none is read twice
-    set_generators(sidecar.generators)
-    smoothed = SmoothedLoss(window)
-    if len(sidecar.losses) <= window:
-        smoothed.losses, smoothed.value, smoothed.added = sidecar.losses, sidecar.smoothed_loss, sidecar.losses_added
-    return smoothed
+def _read_bounded(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise ValueError(f"it has {size} bytes; wanted at most {LARGEST}")
+    return path.read_bytes()
 
 
-def generators() -> dict[str, str]:
-    """The state of torch's random generators of now, by device."""
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
-    return {name: _pack(state) for name, state in states.items()}
+def _load(text: bytes) -> dict[str, Any]:
+    facts = parse_json(text)
+    if not isinstance(facts, dict) or not isinstance(facts.get("checksums", {}), dict):
+        raise ValueError("it holds no sections")
+    return facts
 
 
-def set_generators(states: Mapping[str, str]) -> None:
-    """Go on with the random numbers that `generators` gave the state of."""
-    for name, state in states.items():
-        if name == "cpu":
-            torch.set_rng_state(_unpack(state))
-        elif torch.cuda.is_available():
-            torch.cuda.set_rng_state(_unpack(state))
+def _own_checksum(facts: Mapping[str, Any]) -> int:
+    """A CRC of all that a side-car says but this number."""
+    others = {name: value for name, value in facts["checksums"].items() if name != "sidecar"}
+    return zlib.crc32(json.dumps({**facts, "checksums": others}, sort_keys=True).encode())
 
 
-def _places(net: Net) -> dict[str, tuple[int, int]]:
-    return {
-        layer.name: (layer.cursor * getattr(layer, "ranks", 1), getattr(layer, "seed", 0)) for layer in _sources(net)
-    }
+def _first_version(facts: dict[str, Any]) -> Sidecar:
+    """The side-car that version 1 wrote as `facts`."""
+    if not facts.keys() >= {"sources", "generators"}:
+        raise ValueError("it has no sections 'sources' and 'generators'")
+    generators = [facts.pop("generators"), *facts.pop("rank_generators", [])]
+    return _checked({"cursor": facts.pop("sources"), "random": generators, **facts})
 
 
-def _sources(net: Net) -> list[Any]:
-    return [layer for layer in net.layers.values() if isinstance(layer, SourceLayer) and not layer.fed]
+def _checked(sections: dict[str, Any]) -> Sidecar:
+    """The side-car with these sections; ValueError names the first that is not of the form that Sidecar says."""
+    for name, fits in FORMS.items():
+        if name in sections and not fits(sections[name]):
+            raise ValueError(f"its section '{name}' is not of the form that it should have")
+    try:
+        random = [{device: _unpack(state) for device, state in rank.items()} for rank in sections["random"]]
+        return Sidecar(**{**sections, "random": random})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a section is missing, or one too many: {error}") from None
 
 
-def _pack(state: torch.Tensor) -> str:
-    return base64.b64encode(zlib.compress(state.numpy().tobytes())).decode()
+def _pack(state: bytes) -> str:
+    return base64.b64encode(zlib.compress(state)).decode()
 
 
-def _unpack(text: str) -> torch.Tensor:
-    return torch.frombuffer(bytearray(zlib.decompress(base64.b64decode(text))), dtype=torch.uint8)
+def _unpack(text: str) -> bytes:
+    unpacker = zlib.decompressobj()
+    try:
+        state = unpacker.decompress(base64.b64decode(text, validate=True), LARGEST_GENERATOR)
+    except (ValueError, zlib.error) as error:
+        raise ValueError(f"the state of a random generator cannot be unpacked: {error}") from None
+    if not unpacker.eof:
+        raise ValueError(f"the state of a random generator is cut, or has more than {LARGEST_GENERATOR} bytes")
+    return state
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or _is_int(value)
+
+
+def _is_place(value: Any) -> bool:
+    return _is_int(value) and 0 <= value < 1 << 63
+
+
+def _is_list(values: Any, form: Any) -> bool:
+    return isinstance(values, list) and all(map(form, values))
+
+
+def _are(values: Any, count: int, form: Any) -> bool:
+    return _is_list(values, form) and len(values) == count
+
+
+def _is_map(value: Any, form: Any) -> bool:
+    return isinstance(value, dict) and all(map(form, value.values()))
+
+
+FORMS: dict[str, Callable[[Any], bool]] = {
+    "type": _is_word,
+    "checksum": _is_int,
+    "cursor": lambda nets: _is_map(nets, lambda net: _is_map(net, lambda place: _are(place, 2, _is_place))),
+    "random": lambda ranks: _is_list(ranks, lambda rank: _is_map(rank, _is_word)) and len(ranks) > 0,
+    "losses": lambda values: _is_list(values, _is_number),
+    "smoothed_loss": _is_number,
+    "losses_added": _is_place,
+    "loss_scale": lambda kept: kept is None or (_are(kept, 2, _is_number) and kept[0] > 0),
+    "run": lambda value: value is None or isinstance(value, dict),
+    "methods": lambda value: _is_map(value, lambda state: isinstance(state, dict)),
+    "checksums": lambda value: _is_map(value, _is_int),
+}

@@ -16,9 +16,10 @@ from caffe_compat.errors import SolverError
 from caffe_compat.net.loading import load_files
 from caffe_compat.net.net import Net
 from caffe_compat.proto import binary, hdf5
+from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.model import read_weights
-from caffe_compat.solver import sidecar
-from caffe_compat.solver.config import SolverConfig
+from caffe_compat.solver import continuation, sidecar
+from caffe_compat.solver.settings import SolverConfig
 from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.state import SolverState, check_fit, load, read_state, to_file, write_state
 
@@ -113,8 +114,9 @@ def write_snapshot(
         else:
             binary.write_net(weights_path, model.net, model.weights)
         logger.info("Snapshotting solver state to %s file %s", kind, state_path)
-        gathered = sidecar.gather(config.type, nets, smoothed, stored)
-        sidecar.write(sidecar.sidecar_path(state_path), replace(gathered, **extras))
+        gathered = continuation.gather(config.type, nets, smoothed, stored)
+        checksums = {"weights": sidecar.weights_checksum(model.weights)}
+        _write_sidecar(state_path, replace(gathered, checksums=checksums, **extras))
         write_state(state_path, stored)
     except OSError as error:
         raise SolverError(
@@ -122,6 +124,16 @@ def write_snapshot(
             "resume from the last once there is room"
         ) from None
     return state_path
+
+
+def _write_sidecar(state_path: Path, sections: sidecar.Sidecar) -> None:
+    text, arrays = sidecar.encode(sections)
+    for path, content in ((sidecar.arrays_path(state_path), arrays), (sidecar.sidecar_path(state_path), text)):
+        if content:
+            with write_atomically(path) as temporary:
+                temporary.write_bytes(content)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def read_snapshot(
@@ -141,7 +153,8 @@ def read_snapshot(
         net.load_weights(read_weights(weights_path, net.param))
     logger.info("SGDSolver: restoring history")
     load(state, stored)
-    return (sidecar.apply(extras, nets, config.average_loss) if extras else SmoothedLoss(config.average_loss)), extras
+    window = config.average_loss
+    return (continuation.apply(extras, nets, window) if extras else SmoothedLoss(window)), extras
 
 
 def load_weights(net: Net, weights: Any) -> None:

@@ -18,15 +18,17 @@ from caffe_compat.proto.model import Model, read_solver
 from caffe_compat.proto.upgrade import upgrade_solver
 from caffe_compat.solver import snapshots
 from caffe_compat.solver.compiling import compile_net
-from caffe_compat.solver.config import SolverConfig, read_config
+from caffe_compat.solver.config import read_config
 from caffe_compat.solver.debug import forward_explained
 from caffe_compat.solver.device import choose_device
 from caffe_compat.solver.forcing import choose_force, force_groups, force_multipliers
 from caffe_compat.solver.graphed import GraphedIteration, cuda_graph, obstacle
 from caffe_compat.solver.iteration import Iterations
 from caffe_compat.solver.log import number
+from caffe_compat.solver.method_state import Stateful
 from caffe_compat.solver.nets import test_nets, training_net
 from caffe_compat.solver.passes import Passes
+from caffe_compat.solver.settings import SolverConfig
 from caffe_compat.solver.sidecar import Sidecar
 from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.testing import run_test
@@ -166,6 +168,14 @@ class Solver(Iterations):
             raise SolverError(f"action is '{action}'; allowed: snapshot, stop")
         self._asked.add(action)
 
+    def keep(self, name: str, method: Stateful) -> None:
+        """Let every snapshot keep the state of `method` under `name`, and every `restore` hand it back.
+
+        Where the snapshot that this run went on from has one for that name, it is handed over now. Names are one for
+        all ranks, and only the root's state is kept. SolverError where the name is taken or the state does not fit.
+        """
+        self._methods.add(name, method)
+
     def test(self) -> list[dict[str, Any]]:
         """The mean of every output of every test net over its test_iter batches, by name; floats, or arrays."""
         results = [
@@ -196,10 +206,12 @@ class Solver(Iterations):
 
     def _extras(self) -> dict[str, Any]:
         """What else the side-car of a snapshot keeps."""
-        return {"loss_scale": self._passes.scale.kept}
+        return {"loss_scale": self._passes.scale.kept, "methods": self._methods.kept(), "others": self._unknown}
 
     def _restore_extras(self, extras: Sidecar) -> None:
         self._passes.scale.restore(extras.loss_scale)
+        self._methods.restore(extras.methods)
+        self._unknown = extras.others
 
     def model(self) -> Model:
         """The net as it was given, for all phases, with the weights of now."""

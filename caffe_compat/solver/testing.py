@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from caffe_compat.net.net import Net
-from caffe_compat.solver.config import SolverConfig
 from caffe_compat.solver.debug import forward_explained
 from caffe_compat.solver.log import number, output_lines
 from caffe_compat.solver.nets import output_weights
+from caffe_compat.solver.settings import SolverConfig
 
 logger = logging.getLogger(__name__)
 

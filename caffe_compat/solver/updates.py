@@ -18,7 +18,7 @@ from torch import Tensor
 from caffe_compat.solver.multiples import add_multiples
 
 if TYPE_CHECKING:
-    from caffe_compat.solver.config import SolverConfig
+    from caffe_compat.solver.settings import SolverConfig
 
 Tensors = list[Tensor]
 
