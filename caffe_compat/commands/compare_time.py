@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import caffe_compat as cc
 from caffe_compat.commands.options import choose_device
 
-Times = dict[str, list[float]]  # seconds of every round, by layer
+Key = tuple[str, str, int]  # a layer: its name, its type, and how many of both stand before it
+Times = dict[Key, list[float]]  # seconds of every round, by layer
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -71,16 +73,29 @@ def layer_times(nets: Sequence[cc.Net], inputs: dict[str, Any], rounds: int, war
     from caffe_compat.commands.layer_timer import LayerTimer
 
     timers = [LayerTimer(net) for net in nets]
-    times: list[Times] = [{name: [] for name, layer in net.layers.items() if layer.param.bottom} for net in nets]
+    keys = [layer_keys(net) for net in nets]
+    times: list[Times] = [{key: [] for layer, key in each.items() if layer.param.bottom} for each in keys]
     for count in range(warm_up + rounds):
-        for timer, found in zip(timers, times, strict=True):
+        for timer, known, found in zip(timers, keys, times, strict=True):
             timer.clear()
             timer.steps.clear()
             with torch.inference_mode():
                 timer.run(*(inputs[name] for name in timer.net.input_names))
-            for name in found if count >= warm_up else ():
-                found[name].append(timer.forward_seconds[name])
+            for layer, key in known.items() if count >= warm_up else ():
+                if key in found:
+                    found[key].append(timer.forward_seconds[layer])
     return times
+
+
+def layer_keys(net: cc.Net) -> dict[Any, Key]:
+    """What each layer is told by in another net; names alone do not tell, for layers may share one."""
+    seen: Counter[tuple[str, str]] = Counter()
+    keys: dict[Any, Key] = {}
+    for node, layer in net.steps:
+        kind = (node.name, str(node.param.type))
+        keys[layer] = (*kind, seen[kind])
+        seen[kind] += 1
+    return keys
 
 
 def table(layers: Sequence[Times], whole: Mapping[str, Sequence[Sequence[float]]]) -> str:
@@ -89,13 +104,13 @@ def table(layers: Sequence[Times], whole: Mapping[str, Sequence[Sequence[float]]
     whole: {layout: seconds of every round of both nets}, the layout in which nets run first.
     """
     rows: list[tuple[str, ...]] = [("layer", "A", "quartiles", "B", "quartiles", "A/B")]
-    taken: set[str] = set()
-    for name, seconds in layers[0].items():
-        stand_ins = [name] if name in layers[1] else [other for other in layers[1] if _stands_for(other, name, layers)]
+    taken: set[Key] = set()
+    for key, seconds in layers[0].items():
+        stand_ins = [key] if key in layers[1] else [other for other in layers[1] if _stands_for(other, key, layers)]
         taken.update(stand_ins)
         together = [sum(parts) for parts in zip(*(layers[1][other] for other in stand_ins), strict=True)]
-        rows.append(_row(name, seconds, together))
-    rows += [_row(name, [], seconds) for name, seconds in layers[1].items() if name not in taken]
+        rows.append(_row(key[0], seconds, together))
+    rows += [_row(key[0], [], seconds) for key, seconds in layers[1].items() if key not in taken]
     for index, (layout, (before, after)) in enumerate(whole.items()):
         rows.append(_row(f"total, {layout}" if index else "total", before, after))
     rows = [row for row in rows if set(row[1:]) != {"-"}]
@@ -103,10 +118,10 @@ def table(layers: Sequence[Times], whole: Mapping[str, Sequence[Sequence[float]]
     return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
 
 
-def _stands_for(other: str, name: str, layers: Sequence[Times]) -> bool:
-    """Whether layer `other` of B took the place of layer `name` of A, as `decompose` names them."""
-    gone = [each for each in layers[0] if each not in layers[1] and other.startswith(f"{each}_")]
-    return other not in layers[0] and max(gone, key=len, default=None) == name
+def _stands_for(other: Key, key: Key, layers: Sequence[Times]) -> bool:
+    """Whether layer `other` of B took the place of layer `key` of A, as `decompose` names them."""
+    gone = [each for each in layers[0] if each not in layers[1] and other[0].startswith(f"{each[0]}_")]
+    return other not in layers[0] and max(gone, key=lambda each: len(each[0]), default=None) == key
 
 
 def _row(name: str, before: Sequence[float], after: Sequence[float]) -> tuple[str, ...]:

@@ -186,7 +186,8 @@ def ranks_by_ratio(model: cc.Model, ratio: float, method: str, fc: bool, excepte
 
 def without_unasked(model: cc.Model, ranks: Mapping[str, Any], fc: bool, excepted: Collection[str]) -> dict[str, Any]:
     """`ranks` less the excepted layers, and without --enable-fc less the InnerProducts, as the fork reads its file."""
-    dense = {layer.name for layer in model.net.layer if layer.type == "InnerProduct" and not fc} & set(ranks)
+    kinds = {layer.name: layer.type for layer in model.net.layer if layer.type in ("Convolution", "InnerProduct")}
+    dense = {name for name in ranks if kinds.get(name) == "InnerProduct" and not fc}
     for name in sorted(dense):
         log.warning("layer '%s' is an InnerProduct and stays dense; --enable-fc decomposes it", name)
     return {name: rank for name, rank in ranks.items() if name not in excepted and name not in dense}
@@ -238,7 +239,7 @@ def rank_line(layer: Any, rank: Any) -> str:
 def report(before: cc.Model, after: cc.Model, ranks: Mapping[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
     """The fork's line for every layer, and the costs where the shapes of the inputs are known."""
     for layer in before.net.layer:
-        if layer.name in ranks:
+        if layer.name in ranks and layer.type in ("Convolution", "InnerProduct"):
             print(rank_line(layer, ranks[layer.name]))
     try:
         print(cc.compare_cost(before, after, shapes or None))

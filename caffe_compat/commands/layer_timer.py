@@ -17,7 +17,8 @@ import caffe_compat as cc
 class LayerTimer(fx.Interpreter):
     """Runs the program of a net layer by layer, each on its own piece of the autograd graph, and sums its seconds.
 
-    seconds: "forward", "backward" or "update" -> layer -> seconds of each round.
+    seconds: "forward", "backward" or "update" -> layer -> seconds of each round. A layer is the module itself, for
+    names may be shared; what only passes values between layers counts under None.
     """
 
     def __init__(self, net: cc.Net) -> None:
@@ -25,7 +26,7 @@ class LayerTimer(fx.Interpreter):
         self.net = net
         self.steps: list[tuple[fx.Node, dict[fx.Node, Any], Any]] = []
         self.loss: Any = 0.0
-        self._history: dict[str, list[Tensor]] = {}
+        self._history: dict[Any, list[Tensor]] = {}
         self.synchronize: Callable[[], None] = lambda: None
         if any(parameter.is_cuda for parameter in net.parameters()):
             self.synchronize = torch.cuda.synchronize
@@ -33,10 +34,10 @@ class LayerTimer(fx.Interpreter):
 
     def clear(self) -> None:
         """Forget the seconds summed so far."""
-        self.forward_seconds: dict[str, float] = defaultdict(float)
-        self.backward_seconds: dict[str, float] = defaultdict(float)
+        self.forward_seconds: dict[Any, float] = defaultdict(float)
+        self.backward_seconds: dict[Any, float] = defaultdict(float)
         words = ("forward", "backward", "update")
-        self.seconds: dict[str, dict[str, list[float]]] = {word: defaultdict(list) for word in words}
+        self.seconds: dict[str, dict[Any, list[float]]] = {word: defaultdict(list) for word in words}
 
     def pass_through(self) -> float:
         """One forward and one backward pass; the seconds they took together."""
@@ -46,21 +47,21 @@ class LayerTimer(fx.Interpreter):
         self.backward()
         seconds = time.perf_counter() - started
         for word, old, new in zip(self.seconds, before, (self.forward_seconds, self.backward_seconds), strict=False):
-            for name, total in new.items():
-                self.seconds[word][name].append(total - old.get(name, 0.0))
+            for layer, total in new.items():
+                self.seconds[word][layer].append(total - old.get(layer, 0.0))
         return seconds
 
     def update(self) -> None:
         """One step of SGD with momentum for each layer that has gradients; so small that its weights stay."""
-        for name, layer in self.net.layers.items():
+        for _, layer in self.net.steps:
             weights = [blob.detach() for blob in layer.blobs if blob.grad is not None]
             gradients = [blob.grad for blob in layer.blobs if blob.grad is not None]
             if weights:
-                history = self._history.setdefault(name, [torch.zeros_like(weight) for weight in weights])
-                sums: dict[str, float] = defaultdict(float)
-                with self._timed(sums, name):
+                history = self._history.setdefault(layer, [torch.zeros_like(weight) for weight in weights])
+                sums: dict[Any, float] = defaultdict(float)
+                with self._timed(sums, layer):
                     cc.momentum_step(weights, gradients, history, rate=1e-20, momentum=0.9)
-                self.seconds["update"][name].append(sums[name])
+                self.seconds["update"][layer].append(sums[layer])
 
     def forward(self) -> float:
         """Run all layers on the next batch; the loss."""
@@ -73,13 +74,13 @@ class LayerTimer(fx.Interpreter):
     def _next_batch(self) -> dict[str, Tensor]:
         """The tops of every source; zeros where only a user could feed it, as Caffe times a net with Input layers."""
         values: dict[str, Tensor] = {}
-        for name, layer in self.net.layers.items():
+        for _, layer in self.net.steps:
             tops = [top for top in layer.param.top if top in self.net.input_names]
             source: Any = layer
             if tops and source.fed:
                 values.update((top, torch.zeros(self.net.shapes[top])) for top in tops)
             elif tops:
-                with self._timed(self.forward_seconds, name):
+                with self._timed(self.forward_seconds, layer):
                     values.update(zip(tops, source.next_batch(), strict=True))
         return values
 
@@ -92,7 +93,7 @@ class LayerTimer(fx.Interpreter):
             given = zip(_tensors(value), gradients.pop(node, []), strict=False)
             pairs = [(top, gradient) for top, gradient in given if gradient is not None and top.requires_grad]
             if pairs:
-                with self._timed(self.backward_seconds, self._layer_name(node)):
+                with self._timed(self.backward_seconds, self._layer(node)):
                     torch.autograd.backward([top for top, _ in pairs], [gradient for _, gradient in pairs])
                 for source, tensors in inputs.items():
                     _add_gradients(gradients, source, [tensor.grad for tensor in _tensors(tensors)])
@@ -102,22 +103,22 @@ class LayerTimer(fx.Interpreter):
             return super().run_node(n)
         inputs = {node: _cut(self.env[node]) for node in n.all_input_nodes}
         arguments = fx.node.map_arg(n.args, inputs.__getitem__)
-        with self._timed(self.forward_seconds, self._layer_name(n)):
+        with self._timed(self.forward_seconds, self._layer(n)):
             value = getattr(self, n.op)(n.target, arguments, {})
         self.steps.append((n, inputs, value))
         return value
 
-    def _layer_name(self, node: fx.Node) -> str:
-        """The layer of a node; what only passes values between layers counts under an empty name."""
-        return str(self.fetch_attr(str(node.target)).name) if node.op == "call_module" else ""
+    def _layer(self, node: fx.Node) -> Any:
+        """The layer of a node; None for what only passes values between layers."""
+        return self.fetch_attr(str(node.target)) if node.op == "call_module" else None
 
     @contextmanager
-    def _timed(self, seconds: dict[str, float], name: str) -> Iterator[None]:
+    def _timed(self, seconds: dict[Any, float], layer: Any) -> Iterator[None]:
         self.synchronize()
         started = time.perf_counter()
         yield
         self.synchronize()
-        seconds[name] += time.perf_counter() - started
+        seconds[layer] += time.perf_counter() - started
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -93,9 +93,9 @@ def measure(net: cc.Net, iterations: int, warm_up: int) -> None:
 def report(timer: LayerTimer, iterations: int, total: float) -> None:
     """Log the means: per layer, per pass, and the total."""
     log.info("Average time per layer: ")
-    for name in timer.net.layers:
+    for _, layer in timer.net.steps:
         for word, seconds in (("forward", timer.forward_seconds), ("backward", timer.backward_seconds)):
-            log.info("%10s\t%s: %g ms.", name, word, 1e3 * seconds[name] / iterations)
+            log.info("%10s\t%s: %g ms.", layer.name, word, 1e3 * seconds[layer] / iterations)
     forward, backward = sum(timer.forward_seconds.values()), sum(timer.backward_seconds.values())
     log.info("Average Forward pass: %g ms.", 1e3 * forward / iterations)
     log.info("Average Backward pass: %g ms.", 1e3 * backward / iterations)
@@ -106,9 +106,9 @@ def report(timer: LayerTimer, iterations: int, total: float) -> None:
 def medians(timer: LayerTimer) -> str:
     """A table of milliseconds: each layer's median forward, backward and update; a dash where it has none."""
     rows = [("layer", *timer.seconds)]
-    for name in timer.net.layers:
-        rounds = [timer.seconds[word][name] for word in timer.seconds]
-        rows.append((name, *(f"{1e3 * statistics.median(times):.3f}" if times else "-" for times in rounds)))
+    for _, layer in timer.net.steps:
+        rounds = [timer.seconds[word][layer] for word in timer.seconds]
+        rows.append((layer.name, *(f"{1e3 * statistics.median(times):.3f}" if times else "-" for times in rounds)))
     totals = [sum(statistics.median(times) for times in each.values() if times) for each in timer.seconds.values()]
     rows.append(("median ms in all", *(f"{1e3 * total:.3f}" for total in totals)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -91,12 +91,18 @@ def _shared_blob(model: Model, name: str) -> tuple[np.ndarray, ...]:
     return ()
 
 
+def has_filters(layer: Any) -> bool:
+    """Whether a message is of one of the KINDS; of layers of one name only such a one can be decomposed."""
+    return layer.type in KINDS
+
+
 def find_layer(model: Model, name: str) -> Any:
-    """The layer of `name`; RankError with the nearest name where there is none."""
-    layers = {layer.name: layer for layer in reversed(model.net.layer)}
+    """The layer of `name`, of several one that has filters; RankError with the nearest name where there is none."""
+    layers = {layer.name: layer for layer in sorted(reversed(model.net.layer), key=has_filters)}
     if name not in layers:
         near = difflib.get_close_matches(name, layers, n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else f"; the net has {', '.join(reversed(layers))}"
+        known = dict.fromkeys(layer.name for layer in model.net.layer)
+        hint = f"; did you mean '{near[0]}'?" if near else f"; the net has {', '.join(known)}"
         raise RankError(f"ranks name layer '{name}', which is not in the net{hint}")
     return layers[name]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caffe_compat.decompose.bank import FilterBank, banks
+from caffe_compat.decompose.bank import FilterBank, banks, has_filters
 from caffe_compat.decompose.ranks import energies
 from caffe_compat.errors import RankError
 from caffe_compat.layers.base import Shape
@@ -80,9 +80,8 @@ def analytic_table(
     input_shapes: Mapping[str, Shape] | None = None,
 ) -> Table:
     """The choices of every layer: dense, and each method at every rank that costs less."""
-    shapes = {
-        layer.name: (bottoms[0], tops[0]) for layer, bottoms, tops in layers_with_shapes(model, input_shapes) if bottoms
-    }
+    known = layers_with_shapes(model, input_shapes)
+    shapes = {layer.name: (bottoms[0], tops[0]) for layer, bottoms, tops in known if has_filters(layer.param)}
     table: Table = {}
     for name, bank in banks(model, inner_product).items():
         if name not in shapes:

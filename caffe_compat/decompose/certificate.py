@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caffe_compat.decompose.bank import FilterBank, find_layer, read_bank
+from caffe_compat.decompose.bank import FilterBank, find_layer, has_filters, read_bank
 from caffe_compat.decompose.factorize import compose
 from caffe_compat.decompose.rewrite import CHAINS
 from caffe_compat.errors import RankError, WeightsError
@@ -41,10 +41,11 @@ def certify(original: Model, decomposed: Model, input_shapes: Mapping[str, Shape
     is gone without a chain, WeightsError for weights that a net lacks or that do not fit.
     """
     names = {layer.name for layer in decomposed.net.layer}
+    filters = {layer.name for layer in decomposed.net.layer if has_filters(layer)}
     layers = {
-        layer.name: _certify_chain(decomposed, read_bank(original, layer), _chain_of(layer.name, names))
+        layer.name: _certify_chain(decomposed, read_bank(original, layer), _chain_of(layer.name, filters))
         for layer in original.net.layer
-        if layer.name not in names
+        if layer.name not in (filters if has_filters(layer) else names)
     }
     return Certificate(layers, compare_outcomes(original, decomposed, input_shapes))
 

@@ -59,7 +59,8 @@ def split_groups(model: Model, parts: Mapping[str, int] | None = None) -> Model:
         _check_split(model, find_layer(model, name), count)
     net = _empty_copy(model.net)
     for layer in model.net.layer:
-        net.layer.extend(_split_layer(layer, parts[layer.name]) if layer.name in parts else [layer])
+        splits = layer.name in parts and layer.type == "Convolution"
+        net.layer.extend(_split_layer(layer, parts[layer.name]) if splits else [layer])
     return Model(net, regroup_weights(model.weights, net))
 
 
@@ -87,13 +88,17 @@ def regroup_weights(weights: Weights, net: Any) -> Weights:
     counts: dict[str, int] = {}
     for layer in net.layer:
         part = PART.fullmatch(layer.name)
-        if part and part["name"] in weights:
+        if part and part["name"] in weights and layer.type == "Convolution":
             counts[part["name"]] = max(counts.get(part["name"], 0), int(part["index"]) + 1)
     found: Weights = {}
+    convolutions = {layer.name for layer in net.layer if layer.type == "Convolution"}
     for layer in net.layer:
         part = PART.fullmatch(layer.name)
         if layer.name in weights:
-            found[layer.name] = weights[layer.name]
+            if layer.name in convolutions or layer.name not in counts:  # else its parts have them, not a namesake
+                found[layer.name] = weights[layer.name]
+        elif layer.name not in convolutions:
+            continue
         elif part and part["name"] in counts:
             whole, count = weights[part["name"]], counts[part["name"]]
             if any(len(blob) % count for blob in whole):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from caffe_compat.decompose.bank import FilterBank, banks, find_layer, stored_blobs
+from caffe_compat.decompose.bank import FilterBank, banks, find_layer, has_filters, stored_blobs
 from caffe_compat.decompose.budget import DENSE, Choice, Plan, Table, kept_energy, solve_tied
 from caffe_compat.decompose.latency_table import LatencyTable
 from caffe_compat.decompose.rewrite import decompose
@@ -86,8 +86,9 @@ def measured_table(
 
 
 def _bottoms(model: Model, input_shapes: Mapping[str, Shape] | None) -> dict[str, Shape]:
-    """The shape of the first bottom of every layer that has one."""
-    return {layer.name: shapes[0] for layer, shapes, _ in layers_with_shapes(model, input_shapes) if shapes}
+    """The shape of the first bottom of every layer that has filters."""
+    known = layers_with_shapes(model, input_shapes)
+    return {layer.name: shapes[0] for layer, shapes, _ in known if shapes and has_filters(layer.param)}
 
 
 def _candidates(bank: FilterBank, methods: Sequence[str], multiple: int, grid: int) -> list[tuple[str, int]]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from caffe_compat.decompose.bank import FilterBank, find_layer, read_bank
+from caffe_compat.decompose.bank import FilterBank, find_layer, has_filters, read_bank
 from caffe_compat.decompose.directions import settle_signs, single_rank
 from caffe_compat.decompose.factorize import Factorization
 from caffe_compat.decompose.rewrite import LOWRANK, replace_layers
@@ -52,7 +52,7 @@ def decompose_by_responses(
         raise DataError("no batches are given; responses need at least one, {input: array}")
     for name in ranks:
         find_layer(model, name)
-    order = [layer.name for layer in model.net.layer if layer.name in ranks]
+    order = [layer.name for layer in model.net.layer if layer.name in ranks and has_filters(layer)]
     current = model
     for name in dict.fromkeys(order):
         layer = find_layer(model, name)
@@ -124,7 +124,7 @@ def recalibrate(model: Model, batches: Iterable[Batch]) -> Model:
     if not batches:
         raise DataError("no batches are given; BatchNorm needs at least one, {input: array}")
     net, batches = _fed(model, batches)
-    norms: list[Any] = [layer for layer in net.layers.values() if layer.param.type == "BatchNorm"]
+    norms: list[Any] = [layer for _, layer in net.steps if layer.param.type == "BatchNorm"]
     for layer in norms:
         layer.use_global_stats, layer.fraction = False, 1.0  # sums over batches, and how many there were
         for blob in layer.blobs:
@@ -207,6 +207,7 @@ def _between(positive: np.ndarray, made: np.ndarray, penalty: float) -> np.ndarr
 
 def _has_relu(net: Any, layer: Any) -> bool:
     """Whether a plain ReLU is the first to read the layer's top."""
-    after = list(net.layer)[[each.name for each in net.layer].index(layer.name) + 1 :]
+    place = next(i for i, each in enumerate(net.layer) if each.name == layer.name and has_filters(each))
+    after = list(net.layer)[place + 1 :]
     reader = next((each for each in after if layer.top[0] in each.bottom), None)
     return reader is not None and reader.type == "ReLU" and reader.relu_param.negative_slope == 0

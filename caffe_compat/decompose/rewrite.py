@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.decompose.bank import find_layer, layer_fields, read_bank
+from caffe_compat.decompose.bank import find_layer, has_filters, layer_fields, read_bank
 from caffe_compat.decompose.directions import Rank
 from caffe_compat.decompose.factorize import METHODS, Factorization, factorize
 from caffe_compat.decompose.ranks import as_rank
@@ -100,7 +100,7 @@ def replace_layers(
     weights = {name: blobs for name, blobs in model.weights.items() if name not in chains}
     for layer in model.net.layer:
         parts = [layer]
-        if layer.name in chains:
+        if layer.name in chains and has_filters(layer):
             parts = chain_layers(layer, chains[layer.name], links[layer.name])
             _check_names(model, layer, parts)
             own = read_bank(model, layer).bias

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caffe_compat.graph.graph import Blob, Node
-from caffe_compat.layers.base import Shape
+from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.net.net import Net
 
 
@@ -39,14 +39,14 @@ def boxes_of(net: Net, ranks: Mapping[str, int]) -> tuple[list[Box], list[tuple[
     owner: dict[Blob, int] = {}
     labels: dict[Blob, str] = {}
     seen: set[int] = set()
-    for node in net.graph.nodes:
+    for node, layer in net.steps:
         if node.param.type == "Split":
             (copied,) = node.bottoms
             owner.update(dict.fromkeys(node.tops, owner[copied]))
             if copied in labels:
                 labels.update(dict.fromkeys(node.tops, labels[copied]))
             continue
-        box = _box(net, node, ranks, seen)
+        box = _box(net, node, layer, ranks, seen)
         if len(node.bottoms) == 1 and [top.name for top in node.tops] == [node.bottoms[0].name]:
             number = owner[node.bottoms[0]]
             boxes[number].in_place.append(box)
@@ -61,13 +61,12 @@ def boxes_of(net: Net, ranks: Mapping[str, int]) -> tuple[list[Box], list[tuple[
     return boxes, edges
 
 
-def _box(net: Net, node: Node, ranks: Mapping[str, int], seen: set[int]) -> Box:
-    layer = net.layers[node.name]
+def _box(net: Net, node: Node, layer: Layer, ranks: Mapping[str, int], seen: set[int]) -> Box:
     owned = sum(blob.numel() for blob in layer.blobs if id(blob) not in seen)
     seen.update(id(blob) for blob in layer.blobs)
     bottoms, tops = ([net.shapes[blob.name] for blob in blobs] for blobs in (node.bottoms, node.tops))
     box = Box(node.name, node.param.type, _settings(node.param), tuple(tops), owned, layer.multiply_adds(bottoms, tops))
-    if node.name in ranks:
+    if node.name in ranks and len(layer.blobs):
         filters, *rest = layer.blob_shapes[0]
         group = max(1, node.param.convolution_param.group)
         box.rank, box.largest_rank = ranks[node.name], group * min(filters // group, math.prod(rest))

@@ -201,7 +201,10 @@ class _Walk:
 
 def _check_files(model: Model, walks: Sequence[_Walk], findings: Findings) -> None:
     """What concerns the net as a whole: its weights, sharing, names, and fields that nobody knows."""
-    layers = {layer.name: layer for walk in walks for layer in walk.layers}
+    layers: dict[str, Layer] = {}
+    for layer in (layer for walk in walks for layer in walk.layers):
+        if layer.name not in layers or not len(layers[layer.name].blobs):  # of one name, weights go where blobs are
+            layers[layer.name] = layer
     if model.weights:
         _check_weights(model, layers, findings)
     for name, users in _shared(model.net).items():
@@ -209,7 +212,9 @@ def _check_files(model: Model, walks: Sequence[_Walk], findings: Findings) -> No
     for walk in walks:
         seen: set[str] = set()
         for layer in walk.layers:
-            if len(layer.blobs) and layer.name in seen:
+            if not len(layer.blobs):
+                continue
+            if layer.name in seen:
                 message = f"two layers are named '{layer.name}'; blobs are kept by layer name, so rename one"
                 findings.problem(layer.name, "name", message)
             seen.add(layer.name)
@@ -233,7 +238,7 @@ def _check_weights(model: Model, layers: Mapping[str, Layer], findings: Findings
         if name in layers:
             for misfit in misfits(layers[name], [blob.shape for blob in blobs]):
                 findings.problem(name, "weights", misfit)
-    types = {layer.name: layer for layer in model.net.layer}
+    types = {layer.name: layer for layer in model.net.layer} | {name: each.param for name, each in layers.items()}
     unused = [name for name in model.weights if name not in types]
     if unused:
         findings.note("", "weights", f"weights of {len(unused)} layers are not used: {', '.join(unused)}")

@@ -17,9 +17,12 @@ Result:
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from caffe_compat.errors import GraphError
 from caffe_compat.export.heads import Step, find_heads, steps_of, wanted_values
@@ -27,6 +30,7 @@ from caffe_compat.graph.graph import build_graph
 from caffe_compat.graph.rules import net_state, partition
 from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.registry import loss_types
+from caffe_compat.net.shapes import set_up_layers
 from caffe_compat.net.sources import shapes_of_source
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import FillerParameter, LayerParameter, NetParameter, is_repeated
@@ -74,6 +78,7 @@ def deploy(
             _clear_training(layer, keep_fillers=bool(model.weights) and layer.name not in model.weights)
     if not keep_training:
         logger.info("fillers, learning rates and decay multipliers cleared")
+    names -= _left_without_blobs(net, included, folder)
     return Model(net, {name: blobs for name, blobs in model.weights.items() if name in names})
 
 
@@ -92,6 +97,17 @@ def _kept(steps: list[Step], replaced: Mapping[int, Any], wanted: set[Any], inpu
         else:
             logger.info("layer '%s' (%s) dropped", step.layer.name, step.layer.type)
     return [layer for group in reversed(kept) for layer in group]
+
+
+def _left_without_blobs(net: Any, before: Iterable[Any], folder: Path | None) -> set[str]:
+    """The names that several layers had `before`, of which those with the blobs are no longer in `net`."""
+    counts = Counter(layer.name for layer in before)
+    doubtful = {layer.name for layer in net.layer if counts[layer.name] > 1}
+    if not doubtful:
+        return set()
+    with torch.device("meta"):  # no memory, no random numbers
+        layers, _ = set_up_layers(build_graph(net, "TEST"), Context("TEST", folder=folder), {})
+    return doubtful - {layer.name for layer in layers if len(layer.blobs)}
 
 
 class _Inputs:

@@ -44,8 +44,7 @@ def to_onnx(
     names = _value_names(net)
     shapes = _shapes(net)
     program, problems = Program(onnx), []
-    for node in net.graph.nodes:
-        layer = net.layers[node.name]
+    for node, layer in net.steps:
         if isinstance(layer, SourceLayer):
             continue
         call = Call(
@@ -117,8 +116,8 @@ def _write(call: Call) -> list[str]:
 
 def _value_names(net: Net) -> dict[Blob, str]:
     """The name of every blob version: inputs and last versions have the blob's own, save that of a changed input."""
-    tops = [(node, top) for node in net.graph.nodes for top in node.tops]
-    given = {top for node, top in tops if isinstance(net.layers[node.name], SourceLayer)}
+    tops = [(layer, top) for node, layer in net.steps for top in node.tops]
+    given = {top for layer, top in tops if isinstance(layer, SourceLayer)}
     taken = {top.name for top in given}
     last = {top.name: top for _, top in tops}
     owns = given | {top for name, top in last.items() if name not in taken}
@@ -127,7 +126,7 @@ def _value_names(net: Net) -> dict[Blob, str]:
 
 def _shapes(net: Net) -> dict[Blob, Shape]:
     """The shape of every blob version."""
-    layers = [net.layers[node.name] for node in net.graph.nodes]
+    layers = [layer for _, layer in net.steps]
     return infer_shapes(net.graph, layers, {name: net.shapes[name] for name in net.input_names})
 
 
@@ -138,8 +137,8 @@ def _assemble(
     read = {name for node in program.nodes for name in node.input}
     first = [
         top
-        for node in net.graph.nodes
-        if isinstance(net.layers[node.name], SourceLayer)
+        for node, layer in net.steps
+        if isinstance(layer, SourceLayer)
         for top in node.tops
         if names[top] in read
     ]

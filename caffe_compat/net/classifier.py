@@ -122,13 +122,13 @@ def own_preprocessing(net: Net, with_mean: bool = True) -> Preprocessing:
 
     with_mean False leaves out the mean, whose file may be missing.
     """
-    for node in net.graph.nodes:
+    for node, layer in net.steps:
         if node.param.HasField("transform_param"):
             param = copy.copy(node.param.transform_param)
             if not with_mean:
                 param.ClearField("mean_file")
                 param.ClearField("mean_value")
-            transform = read_transform(param, node.name, net.graph.phase, net.layers[node.name].context.folder)
+            transform = read_transform(param, node.name, net.graph.phase, layer.context.folder)
             mean = transform.mean
             if mean is not None and mean.ndim == 3:
                 mean = mean.transpose(2, 0, 1)

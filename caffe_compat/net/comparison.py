@@ -182,10 +182,10 @@ def _shapes_of(
 
 
 def _compared(net: Net, first: Arrays, second: Arrays, fed: set[str], tolerance: float) -> BlobComparison:
-    makers = {top.name: node.name for node in net.graph.nodes for top in node.tops}  # the last one, in its place
-    ordered: Iterable[str] = dict.fromkeys(
-        top.name for node in net.graph.nodes for top in node.tops if makers[top.name] == node.name
-    )
+    last = net.graph.last_versions()
+    tops = [(node.name, top) for node in net.graph.nodes for top in node.tops if last[top.name] == top]
+    makers = {top.name: layer for layer, top in tops}
+    ordered = list(makers)
     names = [name for name in ordered if name in first and name not in fed]
     both = [name for name in names if name in second]
     if not both:

@@ -28,19 +28,29 @@ class Cost:
 
 
 def layer_costs(model: Model, input_shapes: Mapping[str, Shape] | None = None) -> dict[str, Cost]:
-    """The cost of every layer of the TEST net, in order.
+    """The cost of every layer of the TEST net by name, in order; layers of one name add up.
 
     input_shapes: {blob: shape} for inputs whose shape the net does not declare, or whose data is not here.
     A blob shared between layers counts where it comes first. Raises DataError where a shape is missing.
     """
     costs: dict[str, Cost] = {}
+    for (name, _), cost in _costs(model, input_shapes).items():
+        costs[name] = costs.get(name, Cost()) + cost
+    return costs
+
+
+def _costs(model: Model, input_shapes: Mapping[str, Shape] | None) -> dict[tuple[str, str], Cost]:
+    """The cost of the layers of every name and type: names alone are not always a layer's own."""
+    costs: dict[tuple[str, str], Cost] = {}
     seen: set[str] = set()
     for layer, bottoms, tops in layers_with_shapes(model, input_shapes):
         batch = bottoms[0][0] if bottoms and bottoms[0] else 1
         names = [spec.name for spec in layer.param.param] + [""] * len(layer.blobs)
         own = [blob for blob, name in zip(layer.blobs, names, strict=False) if name not in seen]
         seen.update(name for name in names if name)
-        costs[layer.name] = Cost(layer.multiply_adds(bottoms, tops) // batch, sum(blob.numel() for blob in own))
+        key = (layer.name, str(layer.param.type))
+        spent = Cost(layer.multiply_adds(bottoms, tops) // batch, sum(blob.numel() for blob in own))
+        costs[key] = costs.get(key, Cost()) + spent
     return costs
 
 
@@ -97,15 +107,20 @@ def compare_cost(before: Model, after: Model, input_shapes: Mapping[str, Shape] 
     A layer that is gone is stood for by those whose names begin with its name and an underscore, as `decompose`
     names them. print() gives a table.
     """
-    old, new = layer_costs(before, input_shapes), layer_costs(after, input_shapes)
-    pairs = {name: (cost, new.get(name, Cost())) for name, cost in old.items()}
-    for name, cost in new.items():
-        if name not in old:
-            gone = [each for each in old if each not in new and name.startswith(f"{each}_")]
-            owner = max(gone, key=len, default=name)
-            was, now = pairs.get(owner, (Cost(), Cost()))
-            pairs[owner] = (was, now + cost)
+    old, new = _costs(before, input_shapes), _costs(after, input_shapes)
+    pairs: dict[str, tuple[Cost, Cost]] = {}
+    for key, cost in old.items():
+        _add(pairs, key[0], cost, new.get(key, Cost()))
+    for key, cost in new.items():
+        if key not in old:
+            gone = [name for name, kind in old if (name, kind) not in new and key[0].startswith(f"{name}_")]
+            _add(pairs, max(gone, key=len, default=key[0]), Cost(), cost)
     return Comparison(pairs)
+
+
+def _add(pairs: dict[str, tuple[Cost, Cost]], name: str, before: Cost, after: Cost) -> None:
+    was, now = pairs.get(name, (Cost(), Cost()))
+    pairs[name] = (was + before, now + after)
 
 
 def _row(name: str, before: Cost, after: Cost) -> tuple[str, ...]:

@@ -34,9 +34,10 @@ class Net(nn.Module):
     or "wen2017" (the paper's fork). input_shapes: {blob: shape} in place of the shapes that inputs and data layers
     declare. folder: where files that the net names are sought if the working directory lacks them.
 
-    graph: the resolved layers. graph_module: the PyTorch program they became. layers: by name. learnable_params: what
-    a solver updates, in Caffe's order. input_names: what `forward` takes. output_names: what it gives, in Caffe's
-    order. load_report: what became of the model's weights.
+    graph: the resolved layers. graph_module: the PyTorch program they became. layers: by name; of several of one name
+    that with blobs, else the first (`steps` has all). learnable_params: what a solver updates, in Caffe's order.
+    input_names: what `forward` takes. output_names: what it gives, in Caffe's order. load_report: what became of the
+    model's weights.
     """
 
     _place: Tensor
@@ -139,7 +140,7 @@ class Net(nn.Module):
         """Pickled and copied as its message and values; messages and fx graphs do not survive that by themselves."""
         state = self.graph.state
         values = {name: [blob.detach() for blob in layer.blobs] for name, layer in self.layers.items()}
-        cursors = {node.name: layer.cursor for node, layer in self._sources()}
+        cursors = [layer.cursor for _, layer in self._sources()]
         settings = {"phase": self.graph.phase, "level": state.level, "stages": list(state.stage), **self._options}
         return _restored, (type(self), self.param.SerializeToString(), settings, values, cursors, self._place)
 
@@ -194,11 +195,14 @@ class Net(nn.Module):
 
 
 def _by_name(layers: Iterable[Layer]) -> dict[str, Layer]:
-    """The first layer of every name, as Caffe finds it; GraphError where the blobs of two would have one name."""
+    """The layer of every name, of several the one with blobs, else the first; GraphError where two have blobs."""
     named: dict[str, Layer] = {}
     for layer in layers:
-        if named.setdefault(layer.name, layer) is not layer and len(layer.blobs):
+        if named.setdefault(layer.name, layer) is layer or not len(layer.blobs):
+            continue
+        if len(named[layer.name].blobs):
             raise GraphError(f"two layers are named '{layer.name}'; blobs are kept by layer name, so rename one")
+        named[layer.name] = layer
     return named
 
 
@@ -207,7 +211,7 @@ def _restored(
     message: bytes,
     settings: dict[str, Any],
     values: dict[str, list[Tensor]],
-    cursors: dict[str, int],
+    cursors: list[int],
     place: Tensor,
 ) -> Net:
     net = kind(NetParameter.FromString(message), **settings).to(device=place.device, dtype=place.dtype)
@@ -215,6 +219,6 @@ def _restored(
         for name, blobs in values.items():
             for blob, value in zip(net.layers[name].blobs, blobs, strict=True):
                 blob.copy_(value)
-    for node, layer in net._sources():
-        layer.seek(cursors[node.name])
+    for (_, layer), cursor in zip(net._sources(), cursors, strict=True):
+        layer.seek(cursor)
     return net

@@ -25,8 +25,8 @@ def own_batches(
     only.CopyFrom(net)
     del only.layer[:]
     only.layer.extend(layer for layer in net.layer if not layer.bottom)
-    layers = Net(only, phase, compat=compat, folder=folder).layers if only.layer else {}
-    sources = [layer for layer in layers.values() if isinstance(layer, SourceLayer) and not layer.fed]
+    steps = Net(only, phase, compat=compat, folder=folder).steps if only.layer else []
+    sources = [layer for _, layer in steps if isinstance(layer, SourceLayer) and not layer.fed]
     if not sources:
         raise DataError(f"net '{net.name}' has no data layer in phase {phase}; name a net that has one")
     try:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from caffe_compat.decompose.bank import banks, layer_fields, read_bank
+from caffe_compat.decompose.bank import KINDS, banks, layer_fields, read_bank
 from caffe_compat.decompose.factorize import factorize
 from caffe_compat.decompose.ranks import rank_by_energy, rank_by_norm
 from caffe_compat.decompose.rewrite import decompose
@@ -172,10 +172,10 @@ class _Run:
 
 def pairs(net: Any) -> list[tuple[Any, Any]]:
     """The layers X_lowrank and X_linear of a NetParameter. RankError for one that cannot be pruned."""
-    layers = {layer.name: layer for layer in net.layer}
+    layers = {layer.name: layer for layer in net.layer if layer.type in KINDS}
     found = []
     for low in net.layer:
-        if not low.name.endswith("_lowrank") or low.type not in ("Convolution", "InnerProduct"):
+        if not low.name.endswith("_lowrank") or low.type not in KINDS:
             continue
         linear = layers.get(f"{low.name.removesuffix('_lowrank')}_linear")
         if linear is None or linear.type != low.type or list(linear.bottom) != list(low.top):
@@ -217,9 +217,9 @@ def carry_state(before: Solver, after: Solver, mixings: Mapping[str, np.ndarray]
     """
     after.state.iteration, after.state.current_step = before.state.iteration, before.state.current_step
     for old, new in zip((before.net, *before.test_nets), (after.net, *after.test_nets), strict=True):
-        for name, layer in new.layers.items():
-            same = old.layers.get(name)
-            if isinstance(layer, SourceLayer) and isinstance(same, SourceLayer) and not layer.fed:
+        sources = ([layer for _, layer in net.steps if isinstance(layer, SourceLayer)] for net in (old, new))
+        for same, layer in zip(*sources, strict=True):
+            if not layer.fed:
                 layer.seek(same.cursor)
     count = len(before.net.learnable_params)
     rounds = len(before.state.history) // max(count, 1)

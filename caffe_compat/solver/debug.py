@@ -23,8 +23,8 @@ def size(values: Tensor | None) -> str:
 
 
 @contextmanager
-def forward_explained(net: Net, bottoms: dict[str, list[Tensor]] | None = None) -> Iterator[None]:
-    """Within this block, log tops and parameters of each layer that runs; `bottoms` gets its bottoms, by layer."""
+def forward_explained(net: Net, bottoms: dict[Layer, list[Tensor]] | None = None) -> Iterator[None]:
+    """Within this block, log tops and parameters of each layer that runs; `bottoms` gets its bottoms."""
 
     def note(layer: Any, inputs: tuple[Tensor, ...], outputs: Any) -> Any:
         if layer.param.type == "Split":  # its tops are one tensor, whose gradient would be the sum of theirs
@@ -34,13 +34,13 @@ def forward_explained(net: Net, bottoms: dict[str, list[Tensor]] | None = None) 
         for name, blob in zip(_blob_names(layer), layer.blobs, strict=True):
             logger.info("    [Forward] Layer %s, param blob %s data: %s", layer.name, name, size(blob))
         if bottoms is not None:
-            bottoms[layer.name] = list(inputs)
+            bottoms[layer] = list(inputs)
             for value in inputs:
                 if value.requires_grad:
                     value.retain_grad()
         return outputs
 
-    hooks = [layer.register_forward_hook(note) for layer in net.layers.values()]
+    hooks = [layer.register_forward_hook(note) for _, layer in net.steps]
     try:
         yield
     finally:
@@ -54,11 +54,11 @@ def passes_explained(net: Net) -> Iterator[None]:
 
     A parameter that several layers share shows its whole gradient at each of them, where Caffe shows the sum so far.
     """
-    bottoms: dict[str, list[Tensor]] = {}
+    bottoms: dict[Layer, list[Tensor]] = {}
     with forward_explained(net, bottoms):
         yield
-    for name in reversed(bottoms):
-        _log_gradients(net.layers[name], bottoms[name])
+    for layer in reversed(bottoms):
+        _log_gradients(layer, bottoms[layer])
     _log_norms(net)
 
 

@@ -89,7 +89,7 @@ class DistributedSolver(Solver):
         self._asked = set()  # until all ranks agree
         self._random: list[dict[str, bytes]] = []  # of all ranks, while a snapshot is being written
         self._share_data()
-        for layer in self.net.layers.values():
+        for _, layer in self.net.steps:
             for blob in layer.blobs:
                 values = blob.detach().contiguous()
                 dist.broadcast(values, src=0)
@@ -181,7 +181,7 @@ class DistributedSolver(Solver):
 
     def _share_data(self) -> None:
         """Give each rank its part of the records, in the order that the root's seeds make."""
-        stored = [layer for layer in self.net.layers.values() if isinstance(layer, StoredLayer)]
+        stored = [layer for _, layer in self.net.steps if isinstance(layer, StoredLayer)]
         seeds = torch.tensor([layer.seed for layer in stored], dtype=torch.int64, device=self.device)
         dist.broadcast(seeds, src=0)
         for layer, seed in zip(stored, seeds.tolist(), strict=True):

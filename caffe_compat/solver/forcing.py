@@ -56,7 +56,7 @@ def force_multipliers(
     if force_layers is not None:
         names = force_layers.split(",") if isinstance(force_layers, str) else list(force_layers)
         return _for_layers(net, [name.strip() for name in names])
-    if wanted and not any(spec.HasField("force_mult") for layer in net.layers.values() for spec in layer.param.param):
+    if wanted and not any(spec.HasField("force_mult") for _, layer in net.steps for spec in layer.param.param):
         convolutions = [name for name, layer in net.layers.items() if layer.param.type == "Convolution"]
         if convolutions:
             logger.info("Force: no param sets force_mult; forcing every Convolution: %s", ", ".join(convolutions))
@@ -103,7 +103,7 @@ def _nothing_to_force(net: Net, decay: float, wanted: bool, compat: str) -> None
         f"force_decay is {decay:g}, but net '{net.graph.name}' has nothing to force: "
         "no weights of 2 axes or more with a force_mult other than 0; set force_mult, or name force_layers"
     )
-    explicit = any(spec.HasField("force_mult") for layer in net.layers.values() for spec in layer.param.param)
+    explicit = any(spec.HasField("force_mult") for _, layer in net.steps for spec in layer.param.param)
     if not wanted and (explicit or compat == "wen2017"):
         logger.warning("%s", message)
     else:

@@ -36,7 +36,7 @@ class NotRecorded(Exception):
 
 def obstacle(net: Net) -> str | None:
     """The layer that keeps iterations of `net` from being recorded, in words; None if there is none."""
-    for layer in net.layers.values():
+    for _, layer in net.steps:
         if not isinstance(layer, SourceLayer) and layer.param.type not in FIT:
             return f"layer '{layer.name}' is of type {layer.param.type}"
     return None

@@ -186,7 +186,7 @@ class Iterations:
 
     def _unread(self) -> None:
         """Let the batches of this iteration come again: they were not learnt from."""
-        for layer in self.net.layers.values():
+        for _, layer in self.net.steps:
             if isinstance(layer, SourceLayer) and not layer.fed:
                 layer.seek(max(0, layer.cursor - self.config.iter_size))
 

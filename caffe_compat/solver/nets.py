@@ -67,16 +67,15 @@ def output_weights(net: Net) -> dict[str, float]:
     """The loss weight of every output of `net`, 0 for what is no loss."""
     weights = {
         top.name: weight
-        for node in net.graph.nodes
-        for top, weight in zip(node.tops, loss_weights(node, net.layers[node.param.name]), strict=True)
+        for node, layer in net.steps
+        for top, weight in zip(node.tops, loss_weights(node, layer), strict=True)
     }
     return {name: weights.get(name, 0.0) for name in net.output_names}
 
 
 def _check_loss(net: Net) -> None:
     """SolverError for a net that nothing teaches; rules that leave its losses out are the usual reason."""
-    nodes = [(node, net.layers[node.param.name]) for node in net.graph.nodes]
-    if any(any(loss_weights(node, layer)) for node, layer in nodes):
+    if any(any(loss_weights(node, layer)) for node, layer in net.steps):
         return
     state = f"phase TRAIN and stages {', '.join(net.graph.state.stage) or 'none'}"
     here = {node.name for node in net.graph.nodes}

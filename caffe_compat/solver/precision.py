@@ -67,7 +67,7 @@ def choose_precision(net: Net, precision: str) -> Callable[[], AbstractContextMa
         raise SolverError(f"precision is '{precision}'; allowed: {', '.join(PRECISIONS)}")
     if precision == "fp32":
         return contextlib.nullcontext
-    for layer in net.layers.values():
+    for _, layer in net.steps:
         if layer.param.type not in HALF:
             layer.register_forward_pre_hook(_in_single)
     return lambda: torch.autocast(net._place.device.type, PRECISIONS[precision])

@@ -33,11 +33,11 @@ def test_every_layer_of_the_first_net_has_its_row_and_the_whole_has_the_last(two
 
 
 def test_a_chain_counts_in_the_row_of_its_layer():
-    first = {"conv1": [3.0, 3.0, 3.0], "conv1_b": [1.0, 1.0, 1.0]}
-    second = {
-        "conv1_lowrank": [1.0, 1.0, 1.0], "conv1_linear": [0.5, 0.5, 0.5], "conv1_b": [1.0, 1.0, 1.0],
-        "new": [0.1, 0.1, 0.1],
-    }  # fmt: skip
+    def times(**seconds):
+        return {(name, "Convolution", 0): [each] * 3 for name, each in seconds.items()}
+
+    first = times(conv1=3.0, conv1_b=1.0)
+    second = times(conv1_lowrank=1.0, conv1_linear=0.5, conv1_b=1.0, new=0.1)
     rows = [line.split() for line in table([first, second], {"channels_last": [[4.0, 4.0], [2.0, 2.0]]}).splitlines()]
     assert [(row[0], row[1], row[3], row[5]) for row in rows[1:]] == [
         ("conv1", "3000.000", "1500.000", "2.00"),
