@@ -1,12 +1,28 @@
-"""Caffe's layer types, registered when the package is imported.
+"""Caffe's layer types, registered when the package is imported, and what a layer's author imports: the frame.
 
-The modules of this folder are the frame: what a layer's author imports. The types are in two packages.
+    base            Layer, and Elementwise: one whose top has the shape of its bottom
+    registry        Caffe type name -> class
+    fields          fields that need more than an attribute to read
+    windows         kernel, stride, pad and dilation; output sizes
+    fillers         weight fillers
+    labels          class labels, checked
+    loss            LossLayer, DifferenceLoss, normalizers
+    source          SourceLayer: one that makes its own tops
+    stored          StoredLayer: from files
+    shapes_only     ShapesOnly: one that does not run
+    regions         RegionLayer: one that pools regions
+    boxes           boxes: codes, overlaps, suppression
+    sampling        values between pixels
+    layout          how activations lie in memory
+    lanes           convolutions with fewer wasted vector lanes
+    resident        a set of images that stays on a device
+    python_modules  where the modules of Python layers are
 
-    caffe    the types of Caffe 1.0 and the two of the paper's fork
-    forks    the types of other forks, a package a family; nothing in `caffe` imports from it
+The types are in two packages:
+
+    caffe           the types of Caffe 1.0 and the two of the paper's fork, a module a family
+    forks           the types of other forks, a package a family; nothing in `caffe` imports from it
 """
 
 from caffe_compat.layers import caffe as caffe
 from caffe_compat.layers import forks as forks
-from caffe_compat.layers import loss as loss
-from caffe_compat.layers import source as source

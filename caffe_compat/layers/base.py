@@ -136,3 +136,10 @@ class Layer(nn.Module):
         if not -len(shape) <= axis < len(shape):
             raise ShapeError(f"layer '{self.name}': {field} {axis} is out of range for a bottom of shape {shape}")
         return axis % len(shape)
+
+
+class Elementwise(Layer):
+    """A layer whose top has the shape of its bottom."""
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        return [bottom_shapes[0]]

@@ -11,7 +11,8 @@ from typing import Any
 from caffe_compat.graph.graph import Blob, Node
 from caffe_compat.layers.base import Layer
 from caffe_compat.layers.caffe.activation import ReLU
-from caffe_compat.layers.caffe.normalization import BatchNorm, Scale
+from caffe_compat.layers.caffe.batch_norm import BatchNorm
+from caffe_compat.layers.caffe.scale_bias import Scale
 from caffe_compat.net.net import Net
 
 # types whose gradient does not need their top, which the next layer may therefore overwrite

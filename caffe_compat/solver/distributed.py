@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 
 from caffe_compat.errors import CaffeCompatError, SolverError
-from caffe_compat.layers.caffe.data import StoredLayer
+from caffe_compat.layers.stored import StoredLayer
 from caffe_compat.solver.continuation import generators, set_generators
 from caffe_compat.solver.sidecar import Sidecar
 from caffe_compat.solver.snapshots import snapshot_paths

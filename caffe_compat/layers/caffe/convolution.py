@@ -1,10 +1,9 @@
-"""Convolution, Deconvolution and Im2col over one, two or three spatial axes (base_conv_layer.cpp and its heirs)."""
+"""Convolution and Deconvolution over one to three spatial axes (base_conv_layer.cpp and its heirs in Caffe 1.0)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +25,8 @@ from caffe_compat.layers.windows import (
 )
 
 _CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
 _DECONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
@@ -130,7 +131,7 @@ class Convolution(_FilterBank):
 
     def filter(self, bottom: Tensor, weight: Tensor) -> Tensor:
         windows = self.windows
-        bottom = _reached(bottom, windows)
+        bottom = reached(bottom, windows)
         form = faster_form(bottom, weight, windows, self.group)
         if form is not None:
             return form(bottom, weight, self.bias, windows, self.group)
@@ -162,35 +163,7 @@ class Deconvolution(_FilterBank):
         return math.prod(self.blob_shapes[0][1:]) * sum(math.prod(shape) for shape in bottom_shapes)
 
 
-@register("Im2col")
-class Im2col(Layer):
-    """A window as a column: (.., channels, *size) to (.., channels * taps, *output size); taps in row-major order."""
-
-    def setup(self, bottom_shapes: list[Shape]) -> None:
-        param = self.param.convolution_param
-        self.axis = self.canonical_axis(param.axis, bottom_shapes[0])
-        self.windows: Windows = convolution_windows(self.name, param, len(bottom_shapes[0]) - self.axis - 1)
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        shape = bottom_shapes[0]
-        size = shape[self.axis + 1 :]
-        output = convolved_size(size, self.windows)
-        check_output(self.name, size, output, self.windows)
-        return [(*shape[: self.axis], shape[self.axis] * math.prod(self.windows.kernel), *output)]
-
-    def forward(self, *bottoms: Tensor) -> Tensor:
-        windows, spatial = self.windows, len(self.windows.kernel)
-        padded = F.pad(_reached(bottoms[0], windows), [p for pad in reversed(windows.pad) for p in (pad, pad)])
-        for axis, (extent, stride) in enumerate(zip(windows.extent, windows.stride, strict=True)):
-            padded = padded.unfold(self.axis + 1 + axis, extent, stride)
-        steps: tuple[Any, ...] = (..., *(slice(None, None, step) for step in windows.dilation))
-        taps = padded[steps]
-        # axes now: batch, channel, one an output axis, one a kernel axis; the kernel's go behind the channel
-        columns = taps.movedim(tuple(range(-spatial, 0)), tuple(range(self.axis + 1, self.axis + 1 + spatial)))
-        return columns.flatten(self.axis, self.axis + spatial)
-
-
-def _reached(bottom: Tensor, windows: Windows) -> Tensor:
+def reached(bottom: Tensor, windows: Windows) -> Tensor:
     """`bottom` with zeros after its end, where C++ truncation lets the only window reach beyond the pad."""
     size = tuple(bottom.shape[-len(windows.kernel) :])
     beyond = overhang(size, convolved_size(size, windows), windows)

@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from caffe_compat.errors import UnsupportedParameterError
-from caffe_compat.layers.base import Context
-from caffe_compat.layers.caffe.activation import Elementwise
+from caffe_compat.layers.base import Context, Elementwise
 from caffe_compat.layers.registry import register
 
 

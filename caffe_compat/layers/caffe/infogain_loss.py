@@ -15,10 +15,10 @@ from torch.nn import functional
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Shape
-from caffe_compat.layers.caffe.cross_entropy import LOG_THRESHOLD, clamped_log, normalization, normalizer
+from caffe_compat.layers.caffe.multinomial_logistic_loss import LOG_THRESHOLD, clamped_log
 from caffe_compat.layers.fields import given
 from caffe_compat.layers.labels import check_label_count, class_labels
-from caffe_compat.layers.loss import LossLayer
+from caffe_compat.layers.loss import LossLayer, normalization, normalizer
 from caffe_compat.layers.registry import register
 from caffe_compat.proto.binary import read_blob
 from caffe_compat.proto.files import find_file

@@ -1,7 +1,4 @@
-"""RNN, LSTM and LSTMUnit (recurrent_layer.cpp, rnn_layer.cpp, lstm_layer.cpp, lstm_unit_layer.cpp of Caffe 1.0).
-
-Caffe unrolls a net over the time steps; here the steps are a loop. Shapes: T time steps, N streams, D = num_output.
-"""
+"""What RNN and LSTM have in common (recurrent_layer.cpp of Caffe 1.0)."""
 
 from __future__ import annotations
 
@@ -14,8 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
-from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
-from caffe_compat.layers.registry import register
+from caffe_compat.layers.base import Context, Count, Layer, Shape
 
 State = tuple[Tensor, ...]  # h, and for an LSTM c: each (N, D)
 
@@ -126,68 +122,3 @@ class RecurrentLayer(Layer):
         weights = [math.prod(shape) for shape in self.blob_shapes if len(shape) == 2]
         static = weights.pop(1) if self.static_input else 0
         return streams * (steps * sum(weights) + static)
-
-
-@register("RNN")
-class RNN(RecurrentLayer):
-    """h_t = tanh(W_hh (cont_t h_{t-1}) + W_xh x_t + b_h), o_t = tanh(W_ho h_t + b_o); the top is o, the state h.
-
-    Blobs: W_xh, b_h, [W_xh_static], W_hh, W_ho, b_o.
-    """
-
-    gates = 1
-    states = 1
-
-    def add_output_blobs(self) -> None:
-        self.add_blob((self.num_output, self.num_output), self.param.recurrent_param.weight_filler)
-        self.add_blob((self.num_output,), self.param.recurrent_param.bias_filler)
-
-    def step(self, drive: Tensor, cont: Tensor, state: State) -> tuple[Tensor, State]:
-        hidden = torch.tanh(self.hidden_drive(drive, cont * state[0]))
-        number = len(self.blobs)
-        return torch.tanh(functional.linear(hidden, self.blob(number - 2), self.blob(number - 1))), (hidden,)
-
-
-def lstm_unit(gates: Tensor, cont: Tensor, cell: Tensor) -> State:
-    """h and c after one step: c = cont f c_before + i g, h = o tanh(c), from the gates i, f, o, g, (N, 4 D) in all."""
-    i, f, o, g = gates.chunk(4, -1)
-    cell = cont * torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(cell), cell
-
-
-@register("LSTM")
-class LSTM(RecurrentLayer):
-    """The gates i, f, o, g = W_hc (cont_t h_{t-1}) + W_xc x_t + b_c, then `lstm_unit`; the top is h, the state h and c.
-
-    Blobs: W_xc, b_c, [W_xc_static], W_hc.
-    """
-
-    gates = 4
-    states = 2
-
-    def step(self, drive: Tensor, cont: Tensor, state: State) -> tuple[Tensor, State]:
-        hidden, cell = state
-        after = lstm_unit(self.hidden_drive(drive, cont * hidden), cont, cell)
-        return after[0], after
-
-
-@register("LSTMUnit")
-class LSTMUnit(Layer):
-    """One step of an LSTM: bottoms c_before (1, N, D), gates (1, N, 4 D) and cont (1, N); tops c and h, (1, N, D)."""
-
-    bottoms = exactly(3)
-    tops = exactly(2)
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        cell, gates, cont = bottom_shapes
-        if len(cell) != 3 or cell[0] != 1 or gates != (1, cell[1], 4 * cell[2]) or cont != cell[:2]:
-            raise ShapeError(
-                f"layer '{self.name}': bottoms have shapes {cell}, {gates}, {cont}, wanted (1, N, D), (1, N, 4 D), (1, "
-                "N)"
-            )
-        return [cell, cell]
-
-    def forward(self, *bottoms: Tensor) -> tuple[Tensor, Tensor]:
-        cell, gates, cont = bottoms
-        hidden, cell = lstm_unit(gates, cont.detach().unsqueeze(2), cell)
-        return cell, hidden

@@ -7,8 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from caffe_compat.layers.base import Context, Shape
-from caffe_compat.layers.caffe.activation import Elementwise
+from caffe_compat.layers.base import Context, Elementwise, Shape
 from caffe_compat.layers.registry import register
 
 

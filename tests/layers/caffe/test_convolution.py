@@ -9,7 +9,7 @@ import torch
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Layer, Shape
 from tests.layers.single import build
-from tests.reference.convolution import columns, convolve, deconvolve
+from tests.reference.convolution import convolve, deconvolve
 
 # fields, bottom shape, then what the loops are given: output size, stride, pad, dilation, group
 CONVOLUTIONS = {
@@ -31,6 +31,8 @@ CONVOLUTIONS = {
     "one channel": ("kernel_size: 3", (2, 1, 5, 4), ((3, 2), [1, 1], [0, 0], [1, 1], 1)),
     "one pixel": ("kernel_size: 1", (2, 5, 1, 1), ((1, 1), [1, 1], [0, 0], [1, 1], 1)),
 }
+
+
 DECONVOLUTIONS = {
     "odd sizes": ("kernel_size: 3", (2, 3, 4, 5), ((6, 7), [1, 1], [0, 0], [1, 1], 1)),
     "rectangular": (
@@ -75,16 +77,6 @@ def test_deconvolution_adds_a_kernel_for_every_value(name: str) -> None:
     expected = deconvolve(x.numpy(), weight, bias, *geometry)
     assert layer.top_shapes([shape]) == [expected.shape]
     np.testing.assert_allclose(layer(x).detach(), expected, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("name", [name for name in CONVOLUTIONS if name not in ("groups", "one pixel")])
-def test_im2col_lists_the_taps_of_every_window(name: str) -> None:
-    fields, shape, (output, stride, pad, dilation, _) = CONVOLUTIONS[name]
-    layer = build(f'type: "Im2col" convolution_param {{ {fields} }}', shape)
-    x = _random(shape)
-    expected = columns(x.numpy(), layer.windows.kernel, output, stride, pad, dilation)
-    assert layer.top_shapes([shape]) == [expected.shape]
-    assert np.array_equal(layer(x), expected)
 
 
 @pytest.mark.parametrize("type_name", ["Convolution", "Deconvolution", "Im2col"])

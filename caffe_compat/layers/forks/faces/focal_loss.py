@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context
-from caffe_compat.layers.caffe.cross_entropy import FLT_MIN, SoftmaxWithLoss, normalizer
+from caffe_compat.layers.caffe.softmax_with_loss import SoftmaxWithLoss
 from caffe_compat.layers.fields import enum_name, refuse_other_fields
 from caffe_compat.layers.labels import class_labels
+from caffe_compat.layers.loss import FLT_MIN, normalizer
 from caffe_compat.layers.registry import register
 
 

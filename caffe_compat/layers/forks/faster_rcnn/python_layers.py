@@ -1,7 +1,5 @@
 """What stands in for py-faster-rcnn's Python layers where its `lib` folder is not there (rbgirshick/py-faster-rcnn).
 
-makefile/frcnn's C++ layers of the same tasks are here too, built for their shapes.
-
 ProposalLayer runs, with the settings of py-faster-rcnn's config.py. The layers that draw samples, and the one that
 reads images, are built for their shapes.
 """
@@ -20,13 +18,18 @@ from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
 from caffe_compat.layers.boxes import suppressed
 from caffe_compat.layers.forks.faster_rcnn.proposal import moved_anchors
-from caffe_compat.layers.forks.yolo.shapes_only import ShapesOnly
 from caffe_compat.layers.python_modules import AbsentData, stands_in
-from caffe_compat.layers.registry import register
+from caffe_compat.layers.shapes_only import ShapesOnly
 
 _TARGETS = ("bbox_targets", "bbox_inside_weights", "bbox_outside_weights", "bbox_loss_weights")
+
+
 _BASE, _RATIOS, _SCALES = 16, (0.5, 1.0, 2.0), (8, 16, 32)
+
+
 _MIN_SIZE, _OVERLAP = 16, 0.7
+
+
 _BEFORE, _AFTER = {"TRAIN": 12000, "TEST": 6000}, {"TRAIN": 2000, "TEST": 300}  # boxes before and after suppression
 
 
@@ -161,47 +164,3 @@ class RoIDataLayer(AbsentData):
         if not set(self.param.top) <= set(shapes):
             return super().top_shapes(bottom_shapes)
         return [shapes[top] for top in self.param.top]
-
-
-class _OfConfig(ShapesOnly):
-    """A layer of makefile/frcnn, whose anchors, classes and thresholds stand in a file that its data layer names."""
-
-    reason = "its settings are in the JSON file that FrcnnRoiData names"
-
-
-@register("FrcnnProposal")
-class FrcnnProposal(_OfConfig):
-    """Regions (1, 5, 1, 1) and, if asked for, their scores (1, 1, 1, 1) (frcnn_proposal_layer.cpp)."""
-
-    bottoms = Count(3)
-    tops = Count(1, 2)
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        shapes: list[Shape] = [(1, 5, 1, 1), (1, 1, 1, 1)]
-        return shapes[: max(1, len(self.param.top))]
-
-
-@register("FrcnnAnchorTarget")
-class FrcnnAnchorTarget(_OfConfig):
-    """As AnchorTargetLayer, half the channels of bottom 0 for the anchors (frcnn_anchor_target_layer.cpp)."""
-
-    bottoms = Count(3)
-    tops = exactly(4)
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        scores = bottom_shapes[0]
-        if len(scores) != 4 or scores[1] < 2 or scores[1] % 2:
-            raise ShapeError(f"layer '{self.name}': bottom {scores}, wanted (1, 2 * anchors, H, W)")
-        number, (height, width) = scores[1] // 2, scores[2:]
-        return [(1, 1, number * height, width), *[(1, 4 * number, height, width)] * 3]
-
-
-@register("FrcnnProposalTarget")
-class FrcnnProposalTarget(_OfConfig):
-    """As ProposalTargetLayer, for the 21 classes of the fork's VOC settings (frcnn_proposal_target_layer.cpp)."""
-
-    bottoms = Count(2)
-    tops = exactly(5)
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        return [(1, 5, 1, 1), (1, 1, 1, 1), *[(1, 84, 1, 1)] * 3]

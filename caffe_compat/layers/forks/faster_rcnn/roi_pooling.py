@@ -1,4 +1,4 @@
-"""ROIPooling of Fast R-CNN (roi_pooling_layer.cpp) and PSROIPooling of R-FCN (psroi_pooling_layer.cu)."""
+"""ROIPooling of Fast R-CNN (roi_pooling_layer.cpp of rbgirshick/caffe-fast-rcnn; pad_ratio of zhaoweicai/mscnn)."""
 
 from __future__ import annotations
 
@@ -8,42 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
-from caffe_compat.layers.base import Context, Layer, Shape, exactly
+from caffe_compat.errors import UnsupportedParameterError
+from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.fields import refuse_other_fields
+from caffe_compat.layers.regions import Bins, RegionLayer, rounded
 from caffe_compat.layers.registry import register
-
-Bins = tuple[np.ndarray, np.ndarray]  # first and one past the last row (or column) of every bin: int64 (R, bins)
-
-
-def rounded(values: np.ndarray) -> np.ndarray:
-    """C's round: halves go away from zero."""
-    nearest: np.ndarray = np.trunc(values.astype(np.float64) + np.copysign(0.5, values))
-    return nearest.astype(np.float32)
-
-
-class RegionLayer(Layer):
-    """Pools regions of bottom 0, (N, C, H, W); bottom 1 has a row (item, x1, y1, x2, y2) for each, in image pixels."""
-
-    bottoms = exactly(2)
-
-    def check_regions(self, bottom_shapes: list[Shape]) -> None:
-        features, regions = bottom_shapes
-        if len(features) != 4 or int(np.prod(regions[1:])) != 5:
-            raise ShapeError(
-                f"layer '{self.name}': bottoms have shapes {features} and {regions}, wanted (N, C, H, W) and (R, 5)"
-            )
-
-    def regions(self, features: Tensor, rois: Tensor) -> np.ndarray:
-        """The regions as float32 (R, 5); DataError where one names an item that is not in the batch."""
-        rows = rois.detach().reshape(-1, 5).cpu().numpy().astype(np.float32)
-        items = rows[:, 0].astype(np.int64)
-        if len(rows) and (items.min() < 0 or items.max() >= features.shape[0]):
-            raise DataError(
-                f"layer '{self.name}': '{self.param.bottom[1]}' names item {items.max()}, wanted 0 to "
-                f"{features.shape[0] - 1}"
-            )
-        return rows
 
 
 @register("ROIPooling")
@@ -131,61 +100,3 @@ def _first_maxima(values: Tensor, steps: Tensor, axis: int) -> tuple[Tensor, Ten
         better = value > best
         best, place = torch.where(better, value, best), torch.where(better, step.view(shape), place)
     return best, place
-
-
-@register("PSROIPooling")
-class PSROIPooling(RegionLayer):
-    """The mean in each of group_size^2 bins of a region; top (R, output_dim, group_size, group_size), empty bins 0.
-
-    Bin (i, j) of output k is read from channel (k * group_size + i) * group_size + j.
-    """
-
-    def __init__(self, param: Any, context: Context) -> None:
-        super().__init__(param, context)
-        field = param.psroi_pooling_param
-        self.outputs: int = field.output_dim
-        self.group_size: int = field.group_size
-        self.spatial_scale = np.float32(field.spatial_scale)
-        if min(self.outputs, self.group_size) < 1 or self.spatial_scale <= 0:
-            raise UnsupportedParameterError(
-                f"layer '{self.name}': psroi_pooling_param.output_dim {self.outputs}, group_size {self.group_size} and "
-                f"spatial_scale {self.spatial_scale:g} must be positive"
-            )
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        self.check_regions(bottom_shapes)
-        wanted = self.outputs * self.group_size**2
-        if bottom_shapes[0][1] != wanted:
-            raise ShapeError(
-                f"layer '{self.name}': bottom '{self.param.bottom[0]}' has {bottom_shapes[0][1]} channels, wanted "
-                f"{wanted}, output_dim * group_size^2"
-            )
-        return [(bottom_shapes[1][0], self.outputs, self.group_size, self.group_size)]
-
-    def forward(self, *bottoms: Tensor) -> Tensor:
-        features, rois = bottoms
-        regions = self.regions(features, rois)
-        start = rounded(regions[:, 1:3]) * self.spatial_scale
-        end = (rounded(regions[:, 3:5]) + 1) * self.spatial_scale
-        size = np.maximum(end - start, np.float32(0.1)) / np.float32(self.group_size)
-        device = features.device
-        top, bottom = (
-            torch.from_numpy(edge).to(device) for edge in self._bins(start[:, 1], size[:, 1], features.shape[2])
-        )
-        left, right = (
-            torch.from_numpy(edge).to(device) for edge in self._bins(start[:, 0], size[:, 0], features.shape[3])
-        )
-        sums = torch.nn.functional.pad(features.double().cumsum(2).cumsum(3), (1, 0, 1, 0))
-        item = torch.from_numpy(regions[:, 0].astype(np.int64)).to(device)[:, None, None, None]
-        channel = torch.arange(features.shape[1], device=device).view(1, self.outputs, self.group_size, self.group_size)
-        top, bottom = top[:, None, :, None], bottom[:, None, :, None]
-        left, right = left[:, None, None, :], right[:, None, None, :]
-        total = sums[item, channel, bottom, right] - sums[item, channel, top, right]
-        total = total - sums[item, channel, bottom, left] + sums[item, channel, top, left]
-        area = (bottom - top).clamp(min=0) * (right - left).clamp(min=0)
-        return torch.where(area > 0, total / area.clamp(min=1), 0).to(features.dtype)
-
-    def _bins(self, start: np.ndarray, size: np.ndarray, extent: int) -> Bins:
-        steps = np.arange(self.group_size + 1, dtype=np.float32) * size[:, None] + start[:, None]
-        first, last = np.floor(steps[:, :-1]).astype(np.int64), np.ceil(steps[:, 1:]).astype(np.int64)
-        return first.clip(0, extent), last.clip(0, extent)

@@ -10,7 +10,7 @@ from torch import Tensor
 from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.fields import refuse_other_fields
-from caffe_compat.layers.forks.faster_rcnn.roi_pooling import RegionLayer
+from caffe_compat.layers.regions import RegionLayer
 from caffe_compat.layers.registry import register
 
 

@@ -1,4 +1,8 @@
-"""The layers of R-FCN and of its deformable kin (daijifeng001/caffe-rfcn and ports)."""
+"""R-FCN: daijifeng001/caffe-rfcn and ports.
 
-from caffe_compat.layers.forks.rfcn import deformable as deformable
+ohem           BoxAnnotatorOHEM SoftmaxWithLossOHEM SmoothL1LossOHEM
+psroi_pooling  PSROIPooling
+"""
+
 from caffe_compat.layers.forks.rfcn import ohem as ohem
+from caffe_compat.layers.forks.rfcn import psroi_pooling as psroi_pooling

@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
-from caffe_compat.layers.caffe.cross_entropy import SoftmaxWithLoss, normalization, normalizer
+from caffe_compat.layers.caffe.softmax_with_loss import SoftmaxWithLoss
 from caffe_compat.layers.labels import class_labels
-from caffe_compat.layers.loss import DifferenceLoss
+from caffe_compat.layers.loss import DifferenceLoss, normalization, normalizer
 from caffe_compat.layers.registry import register
 
 

@@ -1,4 +1,4 @@
-"""SpatialTransformer, STLoss and LocLoss (layer files of ALISCIFP/Segmentation, SpatialTransformerLayer).
+"""SpatialTransformer (st_layer.cpp of ALISCIFP/Segmentation, SpatialTransformerLayer).
 
 Coordinates go from -1 to 1: row s of n lies at 2 s / n - 1. The row comes first in theta, as x.
 """
@@ -15,7 +15,6 @@ from torch import Tensor
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Layer, Shape, exactly
 from caffe_compat.layers.fields import given
-from caffe_compat.layers.loss import LossLayer
 from caffe_compat.layers.registry import register
 from caffe_compat.layers.sampling import interpolated, pixels
 
@@ -74,48 +73,3 @@ class SpatialTransformer(Layer):
         low = row.detach().floor(), column.detach().floor()
         high = low[0] + 1, low[1] + 1
         return interpolated(low, high, (row, column), partial(pixels, planes)).view(shape)
-
-
-def beyond(values: Tensor, limit: float) -> Tensor:
-    """(|x| - limit)^2 / 2 where |x| > limit, else 0."""
-    return (values.abs() - limit).clamp(min=0).square() / 2
-
-
-@register("STLoss")
-class STLoss(LossLayer):
-    """The mean over an output_H x output_W grid of how far theta (N, 6) puts its places outside the image, squared."""
-
-    bottoms = exactly(1)
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        field = self.param.st_loss_param
-        if math.prod(bottom_shapes[0][1:]) != 6:
-            raise ShapeError(f"layer '{self.name}': bottom {bottom_shapes[0]}, wanted (N, 6)")
-        if min(field.output_H, field.output_W) < 1:
-            raise UnsupportedParameterError(
-                f"layer '{self.name}': st_loss_param.output_H and output_W must be positive"
-            )
-        return [()]
-
-    def forward(self, *bottoms: Tensor) -> Tensor:
-        field = self.param.st_loss_param
-        grid = moved_grid(bottoms[0].reshape(-1, 2, 3), field.output_H, field.output_W)
-        return beyond(grid, 1).sum() / (len(grid) * grid.shape[2])
-
-
-@register("LocLoss")
-class LocLoss(LossLayer):
-    """The mean of (|x| - threshold)^2 / 2 where |x| is above the threshold, of 0 elsewhere."""
-
-    bottoms = exactly(1)
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        threshold = self.param.loc_loss_param.threshold
-        if threshold <= 0:
-            raise UnsupportedParameterError(
-                f"layer '{self.name}': loc_loss_param.threshold is {threshold:g}; it must be positive"
-            )
-        return [()]
-
-    def forward(self, *bottoms: Tensor) -> Tensor:
-        return beyond(bottoms[0], self.param.loc_loss_param.threshold).mean()

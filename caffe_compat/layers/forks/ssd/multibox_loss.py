@@ -14,9 +14,8 @@ from torch.nn import functional
 from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Shape, exactly
 from caffe_compat.layers.boxes import DECODE, ENCODE, overlaps, suppressed
-from caffe_compat.layers.caffe.cross_entropy import FLT_MIN, normalization, normalizer
 from caffe_compat.layers.fields import enum_name, refuse_other_fields
-from caffe_compat.layers.loss import LossLayer
+from caffe_compat.layers.loss import FLT_MIN, LossLayer, normalization, normalizer
 from caffe_compat.layers.registry import register
 
 _KNOWN = (

@@ -17,7 +17,11 @@ from tests.layers.single import build
 from tests.layers.sources import layer_of
 
 TEXT = 'type: "Python" python_param {{ module: "{}" layer: "{}" param_str: "{}" }}'
+
+
 PROPOSAL = TEXT.format("rpn.proposal_layer", "ProposalLayer", "'feat_stride': 16")
+
+
 SHAPES = ((1, 18, 4, 5), (1, 36, 4, 5), (1, 3))
 
 
@@ -106,15 +110,3 @@ def test_what_does_not_fit_is_named() -> None:
         build(PROPOSAL, SHAPES[1], SHAPES[1], SHAPES[2])
     with pytest.raises(DataError, match="layer 'lay': a batch of 2"):
         build(PROPOSAL, *SHAPES)(torch.zeros(2, 18, 4, 5), torch.zeros(2, 36, 4, 5), torch.ones(1, 3))
-
-
-def test_makefiles_layers_are_built_for_their_shapes() -> None:
-    scores, boxes, image = (1, 18, 5, 6), (4, 5), (1, 3)
-    anchors = build('type: "FrcnnAnchorTarget"', scores, boxes, image, tops=4)
-    assert anchors.top_shapes([scores, boxes, image]) == [(1, 1, 45, 6), *[(1, 36, 5, 6)] * 3]
-    regions = build('type: "FrcnnProposal"', scores, (1, 36, 5, 6), image)
-    assert regions.top_shapes([scores, (1, 36, 5, 6), image]) == [(1, 5, 1, 1)]
-    targets = build('type: "FrcnnProposalTarget"', (1, 5, 1, 1), boxes, tops=5)
-    assert targets.top_shapes([(1, 5, 1, 1), boxes])[2:] == [(1, 84, 1, 1)] * 3
-    with pytest.raises(UnsupportedLayerError, match="layer 'lay': type FrcnnProposal is built for its shapes"):
-        regions(torch.zeros(scores), torch.zeros(1, 36, 5, 6), torch.zeros(image))

@@ -1,0 +1,63 @@
+"""MVN, mean and variance normalization (mvn_layer.cpp of Caffe 1.0)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caffe_compat.errors import ShapeError
+from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.layers.registry import register
+
+
+@register("MVN")
+class MVN(Layer):
+    """(x - mean) / (std + eps) over the axes behind the channels, or behind the batch with across_channels.
+
+    normalize_variance false leaves out the division. std is that of the whole set, not the unbiased one. The top
+    always has 4 axes, those that the bottom lacks of size 1 behind the others.
+    """
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        if len(bottom_shapes[0]) > 4:
+            raise ShapeError(f"layer '{self.name}': bottom {bottom_shapes[0]} has more than Caffe's 4 axes")
+        return [self._four_axes(bottom_shapes[0])]
+
+    def _four_axes(self, shape: Shape) -> Shape:
+        return (*shape, *[1] * (4 - len(shape)))
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        param = self.param.mvn_param
+        planes = bottoms[0].reshape(self._four_axes(bottoms[0].shape))
+        axes = tuple(range(1 if param.across_channels else 2, planes.dim()))
+        if param.normalize_variance:
+            top: Tensor = _Standardize.apply(planes, axes, param.eps)  # type: ignore[no-untyped-call]
+            return top
+        return planes - planes.mean(axes, keepdim=True)
+
+
+class _Standardize(torch.autograd.Function):
+    """y = (x - mean) / (std + eps), with Caffe's gradient.
+
+    dx = (dy - mean(dy) - y mean(y dy)) / (std + eps): the derivative of the forward only for eps = 0, for Caffe
+    leaves eps out of the derivative of std (mvn_layer.cpp, Backward_cpu).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+        centred = x - x.mean(axes, keepdim=True)
+        divisor = centred.square().mean(axes, keepdim=True).sqrt_().add_(eps)
+        top = centred.div_(divisor)
+        ctx.save_for_backward(top, divisor)
+        ctx.axes = axes
+        return top
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        top, divisor = ctx.saved_tensors
+        (diff,) = gradients
+        along_top = (top * diff).mean(ctx.axes, keepdim=True)
+        centred = diff - diff.mean(ctx.axes, keepdim=True)
+        return centred.sub_(top * along_top).div_(divisor), None, None

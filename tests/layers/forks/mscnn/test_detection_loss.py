@@ -1,0 +1,78 @@
+"""DetectionLoss against plain loops."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tests.layers.single import build
+
+HEAD, LABEL = (2, 7, 3, 4), (2, 6, 3, 4)
+
+
+FIELDS = "cls_num: 3 field_w: 20 field_h: 30 downsample_rate: 8 field_whr: 2 field_xyr: 2"
+
+
+def _head_and_label(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    head = torch.randn(HEAD, dtype=torch.float64, generator=generator)
+    label = torch.rand(LABEL, dtype=torch.float64, generator=generator)
+    label[:, 0] = torch.randint(0, 3, (2, 3, 4), generator=generator)
+    label[:, 1:3] *= 30
+    label[:, 3:5] = label[:, 3:5] * 30 + 5
+    return head, label
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_detection_loss_adds_up_places_and_coordinates(smooth: bool, weighted: bool) -> None:
+    fields = f"{FIELDS} lambda: 0.5 sample_mode: 'all' bg_threshold: 0.6 bb_smooth: {str(smooth).lower()}"
+    text = f'type: "DetectionLoss" detection_loss_param {{ {fields} iou_weighted: {str(weighted).lower()} }}'
+    head, label = _head_and_label(1)
+    loss = build(text, HEAD, LABEL)(head, label)
+    classes, coordinates, places, boxes = 0.0, 0.0, 0, 0
+    for n in range(2):
+        for h in range(3):
+            for w in range(4):
+                values, target = head[n, :, h, w].tolist(), label[n, :, h, w].tolist()
+                c = int(target[0])
+                if c == 0 and target[5] >= 0.6:
+                    continue
+                places += 1
+                total = sum(math.exp(v) for v in values[:3])
+                classes -= math.log(math.exp(values[c]) / total) * (target[5] if weighted and c else 1)
+                if c == 0:
+                    continue
+                boxes += 1
+                wanted = [(target[1] - (w + 0.5) * 8) / 20, (target[2] - (h + 0.5) * 8) / 30]
+                wanted += [math.log(target[3] / 20), math.log(target[4] / 30)]
+                bounds = [0.5, 0.5, math.log(2), math.log(2)]
+                for v, t, bound in zip(values[3:], wanted, bounds, strict=True):
+                    d = abs(min(max(v, -bound), bound) - t)
+                    coordinates += 0.5 * d * d if not smooth or d < 1 else d - 0.5
+    box_loss = 0.5 * coordinates / (4 * boxes)
+    assert loss.flatten().tolist() == pytest.approx([classes / places + box_loss, box_loss])
+
+
+def test_hard_background_is_what_looks_most_like_foreground() -> None:
+    head, label = torch.zeros(1, 6, 1, 8, dtype=torch.float64), torch.zeros(1, 6, 1, 8, dtype=torch.float64)
+    head[0, 1, 0] = torch.arange(8)
+    label[0, 5, 0, 7] = 1  # too near to a true box to count as background
+    text = "cls_num: 2 field_w: 8 field_h: 8 downsample_rate: 8 sample_mode: 'bootstrap'"
+    layer = build(f'type: "DetectionLoss" detection_loss_param {{ {text} }}', (1, 6, 1, 8), (1, 6, 1, 8))
+    wanted = sum(math.log(1 + math.exp(score)) for score in (3, 4, 5, 6)) / 4
+    assert layer(head, label).flatten()[0].item() == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("mode", ["random", "mixture"])
+def test_random_background_is_eligible(mode: str) -> None:
+    head, label = _head_and_label(3)
+    text = f'type: "DetectionLoss" detection_loss_param {{ {FIELDS} sample_mode: "{mode}" pos_neg_weighted: true }}'
+    loss = build(text, HEAD, LABEL)(head.requires_grad_(), label)
+    loss.sum().backward()
+    assert head.grad is not None
+    forbidden = (label[:, 0] == 0) & (label[:, 5] >= 0.5)
+    assert not head.grad.permute(0, 2, 3, 1)[forbidden].any()
+    assert head.grad.permute(0, 2, 3, 1)[label[:, 0] > 0].any(1).all()

@@ -1,0 +1,81 @@
+"""Layers whose top has the shape of their bottom: formulas, gradients in float64, memory layout, refused parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from caffe_compat.errors import UnsupportedParameterError
+from tests.layers.single import build
+
+SHAPE = (2, 3, 5, 4)
+
+
+FORMULAS: dict[str, tuple[str, Callable[[float], float]]] = {
+    "relu": ('type: "ReLU"', lambda x: max(x, 0.0)),
+    "leaky": ('type: "ReLU" relu_param { negative_slope: 0.3 }', lambda x: x if x > 0 else 0.3 * x),
+    "rising": ('type: "ReLU" relu_param { negative_slope: -0.5 }', lambda x: x if x > 0 else -0.5 * x),
+    "relu6": ('type: "ReLU6"', lambda x: min(max(x, 0.0), 6.0)),
+    "leaky6": ('type: "ReLU6" relu6_param { negative_slope: 0.5 }', lambda x: min(x if x > 0 else 0.5 * x, 6.0)),
+    "elu": ('type: "ELU" elu_param { alpha: 0.5 }', lambda x: x if x > 0 else 0.5 * (math.exp(x) - 1)),
+    "sigmoid": ('type: "Sigmoid"', lambda x: 1 / (1 + math.exp(-x))),
+    "tanh": ('type: "TanH"', math.tanh),
+    "absval": ('type: "AbsVal"', abs),
+    "bnll": ('type: "BNLL"', lambda x: math.log(1 + math.exp(x))),
+    "power": ('type: "Power" power_param { power: 3 scale: -0.5 shift: 2 }', lambda x: (2 - 0.5 * x) ** 3),
+    "exp": ('type: "Exp" exp_param { base: 3 scale: 0.5 shift: 1 }', lambda x: 3 ** (1 + 0.5 * x)),
+    "log": ('type: "Log" log_param { base: 2 scale: 0.1 shift: 5 }', lambda x: math.log(5 + 0.1 * x) / math.log(2)),
+    "swish": ('type: "Swish" swish_param { beta: 2 }', lambda x: x / (1 + math.exp(-2 * x))),
+    "clip": ('type: "Clip" clip_param { min: -1 max: 2 }', lambda x: min(max(x, -1.0), 2.0)),
+}
+
+
+def test_mish_and_hard_swish_are_as_published() -> None:
+    x = torch.linspace(-5, 5, 41, dtype=torch.float64)
+    mish = [v * math.tanh(math.log1p(math.exp(v))) for v in x.tolist()]
+    hard = [v * min(max(v + 3, 0), 6) / 6 for v in x.tolist()]
+    assert build('type: "Mish"', (41,))(x).tolist() == pytest.approx(mish)
+    for kind in ("HardSwish", "HSwish"):
+        assert build(f'type: "{kind}"', (41,))(x).tolist() == pytest.approx(hard)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_each_element_follows_the_formula(name: str) -> None:
+    text, formula = FORMULAS[name]
+    x = 3 * torch.randn(SHAPE, dtype=torch.float64)
+    y = build(text, SHAPE)(x)
+    wanted = torch.tensor([formula(value) for value in x.flatten().tolist()], dtype=torch.float64).view(SHAPE)
+    torch.testing.assert_close(y, wanted, rtol=1e-7, atol=1e-7)  # parameters such as 0.3 are float32 in the message
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_gradient_is_the_derivative(name: str) -> None:
+    layer = build(FORMULAS[name][0], SHAPE)
+    bottom = torch.randn(SHAPE, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(layer, bottom, fast_mode=True)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_channels_last_stays_channels_last_and_the_bottom_as_it_was(name: str) -> None:
+    x = torch.randn(SHAPE).contiguous(memory_format=torch.channels_last)
+    before = x.clone()
+    y = build(FORMULAS[name][0], SHAPE)(x)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('type: "Exp" exp_param { base: 0 }', "layer 'lay': exp_param.base is 0; it must be positive"),
+        ('type: "Log" log_param { base: -2 }', "layer 'lay': log_param.base is -2; it must be positive"),
+        ('type: "Log" log_param { base: 1 }', "layer 'lay': log_param.base is 1"),
+        ('type: "Clip"', "layer 'lay': clip_param.min is missing"),
+    ],
+)
+def test_bad_parameters_are_named(text: str, message: str) -> None:
+    with pytest.raises(UnsupportedParameterError, match=message.replace("(", r"\(")):
+        build(text, (2, 3))
