@@ -73,10 +73,18 @@ def written_net(name: str, layers: Sequence[Layer]) -> Any:
 
 
 def arrays_of(layer: Layer) -> tuple[np.ndarray, ...]:
-    """Copies of the blobs of `layer`, float32, each in the shape in which the layer sees it."""
+    """Copies of the blobs of `layer`, each in the shape in which the layer sees it.
+
+    float32; float64 of a net made .double(), as Caffe's double build stores them.
+    """
     blobs = (layer.blob(index).detach() for index in range(len(layer.blobs)))
     rows_first = torch.contiguous_format  # whatever order the values have in memory
-    return tuple(blob.to("cpu", torch.float32, copy=True, memory_format=rows_first).numpy() for blob in blobs)
+    return tuple(blob.to("cpu", stored_type(blob), copy=True, memory_format=rows_first).numpy() for blob in blobs)
+
+
+def stored_type(blob: Tensor) -> torch.dtype:
+    """What files hold of a blob: float32, or float64 where it is that."""
+    return torch.float64 if blob.dtype == torch.float64 else torch.float32
 
 
 def share_blobs(layers: Mapping[str, Layer], others: Mapping[str, Layer]) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from caffe_compat.errors import SolverError
+from caffe_compat.solver.methods import read_methods
 from caffe_compat.solver.regularizers.force import DECAY_TYPES, DIRECTIONS, POWERS, SCALERS
 from caffe_compat.solver.schedules import POLICIES
 from caffe_compat.solver.settings import ForceConfig, SolverConfig
 from caffe_compat.solver.structure import read_structure
 from caffe_compat.solver.updates import UPDATES
+from caffe_compat.solver.words import one_of
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def read_config(param: Any, path: str = "the solver") -> SolverConfig:
         param.force_scaler,
     )
     try:
-        config = SolverConfig(**plain, force=force, structure=read_structure(param))
+        config = SolverConfig(**plain, force=force, structure=read_structure(param), methods=read_methods(param))
         _check_words(config)
         _check_numbers(config)
         _check_type(config)
@@ -52,22 +52,13 @@ def read_config(param: Any, path: str = "the solver") -> SolverConfig:
 
 
 def _check_words(config: SolverConfig) -> None:
-    _one_of("type", config.type, UPDATES)
-    _one_of("lr_policy", config.lr_policy, POLICIES)
-    _one_of("regularization_type", config.regularization_type, REGULARIZATION_TYPES)
-    _one_of("force_type", config.force.force_type, POWERS)
-    _one_of("force_decay_type", config.force.decay_type, DECAY_TYPES)
-    _one_of("force_direction", config.force.direction, DIRECTIONS)
-    _one_of("force_scaler", config.force.scaler, SCALERS)
-
-
-def _one_of(field: str, value: str, allowed: Iterable[str]) -> None:
-    if value in allowed:
-        return
-    near = difflib.get_close_matches(value.lower(), [word.lower() for word in allowed], n=1)
-    hint = next((f"; did you mean '{word}'?" for word in allowed if [word.lower()] == near), ";")
-    found = f"{field} is '{value}'" if value else f"{field} is missing"
-    raise SolverError(f"{found}{hint} allowed: {', '.join(allowed)}")
+    one_of("type", config.type, UPDATES)
+    one_of("lr_policy", config.lr_policy, POLICIES)
+    one_of("regularization_type", config.regularization_type, REGULARIZATION_TYPES)
+    one_of("force_type", config.force.force_type, POWERS)
+    one_of("force_decay_type", config.force.decay_type, DECAY_TYPES)
+    one_of("force_direction", config.force.direction, DIRECTIONS)
+    one_of("force_scaler", config.force.scaler, SCALERS)
 
 
 def _check_numbers(config: SolverConfig) -> None:

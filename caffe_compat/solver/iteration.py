@@ -21,6 +21,8 @@ from caffe_compat.solver.gradients import clip, normalize
 from caffe_compat.solver.graphed import GraphedIteration, NotRecorded
 from caffe_compat.solver.log import number
 from caffe_compat.solver.method_state import MethodStates
+from caffe_compat.solver.methods import build_methods
+from caffe_compat.solver.methods.method import Shaping, Step
 from caffe_compat.solver.nets import output_weights
 from caffe_compat.solver.passes import Passes
 from caffe_compat.solver.regularizers.registry import regularizer
@@ -65,9 +67,12 @@ class Iterations:
         settings = {"force_type": force.force_type, "direction": force.direction, "decay_type": force.decay_type}
         self._force = partial(regularizer("force"), **settings, groups=groups, scaler=force.scaler)
         self._structure = Structure(config.structure, self.net)
+        self._shaping: Shaping = build_methods(config.methods, self.net, self._claims(force_multipliers))
+        for method in self._shaping.stateful:
+            self._methods.add(method.title, method)
         self._decay_strengths = [config.weight_decay * param.decay_mult for param in self._params]
         self._force_strengths = [force.decay * multiplier for multiplier in force_multipliers]
-        self._all_move = groups is not None or self._structure.active  # both count every parameter
+        self._all_move = groups is not None or self._structure.active or bool(self._shaping)  # they count every one
         self._choose_moving()
         self._output_weights = output_weights(self.net)
 
@@ -128,9 +133,33 @@ class Iterations:
         if self.has_force:
             self._force(weights, gradients, self._of_moving(self._force_strengths))
         self._structure.regularize(weights, gradients)
+        if self._shaping:
+            step = self._step_of(weights)
+            self._shaping.regularize(step, gradients)
         rates, history = Rates(rate, [param.lr_mult for param in params]), self._of_moving(self.state.history)
         UPDATES[self.config.type].apply(weights, gradients, history, rates, self.config)
         self._structure.prune(weights, self.iteration + 1)
+        if self._shaping:
+            self._shaping.after_update(step)
+
+    @property
+    def penalties(self) -> dict[str, float]:
+        """What each method around the paper adds to the loss for the weights of now, by its title."""
+        return self._shaping.penalties([param.tensor.detach() for param in self._params])
+
+    def _step_of(self, weights: list[Tensor]) -> Step:
+        return Step(self.iteration, weights, self.state.history)
+
+    def _claims(self, force_multipliers: Sequence[float]) -> list[tuple[str, str, frozenset[int]]]:
+        """(title, kind, numbers of the parameters it acts on) of the force and of the penalties on ranks."""
+        decay = self.config.force.decay
+        forced = frozenset(index for index, multiplier in enumerate(force_multipliers) if multiplier * decay > 0)
+        pushed = frozenset(index for index, multiplier in enumerate(force_multipliers) if multiplier * decay < 0)
+        return [
+            ("the force (force_mult)", "attracts", forced),
+            ("the force (force_mult)", "spreads", pushed),
+            *self._structure.claims,
+        ]
 
     @property
     def has_force(self) -> bool:
@@ -146,6 +175,8 @@ class Iterations:
     def _iterate(self) -> None:
         """One iteration: forward and backward over iter_size batches, display, update."""
         self._explains = self.config.debug_info and self._is_due(self.config.display)
+        if self._shaping:
+            self._shaping.before_pass(self._step_of([param.tensor.detach() for param in self._params]))
         self._learn_from(*self._passes.run(self._explains))
         self.apply_update()
 
@@ -216,6 +247,8 @@ class Iterations:
     def _display(self, outputs: dict[str, Tensor]) -> None:
         logger.info("Iteration %d, loss = %s", self.iteration, number(self.smoothed_loss))
         log_outputs("Train", outputs, self._output_weights)
+        for line in self._shaping.report():
+            logger.info("    %s", line)
 
     def _is_due(self, interval: int) -> bool:
         return interval > 0 and self.iteration % interval == 0

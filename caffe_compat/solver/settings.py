@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from caffe_compat.solver.structure import StructureConfig
 
@@ -54,3 +55,4 @@ class SolverConfig:
     snapshot_after_train: bool
     force: ForceConfig
     structure: StructureConfig
+    methods: tuple[Any, ...] = ()  # of the methods around the paper that it asks for, see `methods`

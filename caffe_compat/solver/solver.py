@@ -105,6 +105,7 @@ class Solver(Iterations):
             "fp16 adapts its loss scale": precision == "fp16",
             "torch.compile makes its own": compiled,
             "the structure of weights changes as they do": self._structure.active,
+            "a method around the paper acts": bool(self._shaping),
         }
         for reason, holds in reasons.items():
             if reason and holds:

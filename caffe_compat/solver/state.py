@@ -13,6 +13,7 @@ from torch import Tensor
 
 from caffe_compat.errors import SolverError
 from caffe_compat.net.params import LearnableParam
+from caffe_compat.net.weights import stored_type
 from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.binary import SolverStateFile
 from caffe_compat.solver.updates import UPDATES
@@ -38,8 +39,8 @@ def new_state(params: Sequence[LearnableParam], solver_type: str) -> SolverState
 
 
 def to_file(state: SolverState, learned_net: str) -> SolverStateFile:
-    """The state as Caffe stores it; float32, `learned_net` being the path of the weights that belong to it."""
-    history = tuple(blob.detach().to("cpu", torch.float32).contiguous().numpy() for blob in state.history)
+    """The state as Caffe stores it; float32, or float64 in float64; `learned_net`: the path of its weights."""
+    history = tuple(blob.detach().to("cpu", stored_type(blob)).contiguous().numpy() for blob in state.history)
     return SolverStateFile(state.iteration, learned_net, history, state.current_step)
 
 

@@ -87,6 +87,15 @@ class Structure:
         """Whether there is anything to do."""
         return bool(self._blocks or any(self._spectral) or self._pruned or self._truncated or self._modes)
 
+    @property
+    def claims(self) -> list[tuple[str, str, frozenset[int]]]:
+        """(field, kind, numbers of the parameters) of what contradicts methods that spread filters."""
+        spectral = frozenset(index for index, strength in enumerate(self._spectral) if strength > 0)
+        return [
+            ("spectral_decay", "attracts", spectral),
+            ("rank_pruning_interval", "attracts", frozenset(self._truncated)),
+        ]
+
     def regularize(self, weights: list[Tensor], gradients: list[Tensor]) -> None:
         """Add the penalties to the gradients, and take away what would bring a frozen zero back."""
         if self._blocks:

@@ -1,0 +1,34 @@
+"""The methods around the paper: each is asked for by fields of the solver and the net, and off without them.
+
+A method reads its fields into a frozen config, and what it changes while it runs is its own state, which snapshots keep
+in the side-car. What it computes stands in solver/regularizers, as pure functions with their equations and sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from caffe_compat.net.net import Net
+from caffe_compat.solver.methods import orthogonality
+from caffe_compat.solver.methods.method import Entry, Shaping, check_together
+
+ENTRIES: tuple[Entry, ...] = (*orthogonality.ENTRIES,)
+
+
+def read_methods(param: Any) -> tuple[Any, ...]:
+    """The configs of the methods that the SolverParameter `param` asks for; SolverError names field and value."""
+    configs = (read(param) for read in dict.fromkeys(entry.read for entry in ENTRIES))
+    return tuple(config for config in configs if config is not None)
+
+
+def build_methods(configs: Sequence[Any], net: Net, claims: Sequence[tuple[str, str, frozenset[int]]] = ()) -> Shaping:
+    """The methods of a solver that trains `net`; SolverError where one has nothing to act on, or two contradict.
+
+    claims: (title, kind, numbers of the parameters) of what else changes weights, the force for one.
+    """
+    builders = {entry.config: entry.build for entry in ENTRIES}
+    methods = [builders[type(config)](config, net) for config in configs]
+    own = [(method.title, method.kind, method.acts_on) for method in methods]
+    check_together([*claims, *own], net.learnable_params)
+    return Shaping(methods)

@@ -1,0 +1,134 @@
+"""What every method has in common: when it is asked, what it acts on, what of it a snapshot keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from caffe_compat.errors import SolverError
+from caffe_compat.net.net import Net
+from caffe_compat.net.params import LearnableParam, param_specs
+
+CONTRARY = ({"attracts", "spreads"}, {"prunes"})  # of each set, two methods on one parameter contradict one another
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration as a method sees it.
+
+    weights, gradients: of every learnable parameter, in Caffe's order; gradients only while they are there.
+    history: the solver's memory, one blob a parameter and round. iteration: updates done before this one.
+    """
+
+    iteration: int
+    weights: list[Tensor]
+    history: list[Tensor]
+
+
+class Method:
+    """One method on one net. What changes while it runs is in what `state_dict` gives, and in nothing else."""
+
+    title: str = ""  # as its authors call it
+    kind: ClassVar[str] = ""  # attracts, spreads, shrinks or prunes; see CONTRARY
+
+    @property
+    def acts_on(self) -> frozenset[int]:
+        """The numbers of the parameters that it changes."""
+        return frozenset()
+
+    def before_pass(self, step: Step) -> None:
+        """Change weights before the forward pass."""
+
+    def regularize(self, step: Step, gradients: list[Tensor]) -> None:
+        """Add to the gradients, after clipping, the division by iter_size, decay and force; before the history."""
+
+    def after_update(self, step: Step) -> None:
+        """Change weights after the update that ends `step`."""
+
+    def penalty(self, weights: list[Tensor]) -> float | None:
+        """The value of the penalty that it adds to the loss; None for a method that adds none."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a snapshot keeps, see solver/method_state.py; empty for a method that keeps nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave; ValueError or KeyError where it does not fit."""
+
+    def report(self) -> Iterable[str]:
+        """Lines for the log at each display."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table of methods: what it is called, whose it is, its fields, and how it is made.
+
+    read: a SolverParameter -> its config, None where it is not asked for. build: (config, net) -> the Method.
+    """
+
+    title: str
+    does: str
+    source: str
+    fields: tuple[str, ...]
+    read: Callable[[Any], Any]
+    config: type
+    build: Callable[[Any, Net], Method]
+
+
+class Shaping:
+    """The methods of one solver, asked in their order; with none of them, nothing is done and nothing costs."""
+
+    def __init__(self, methods: Sequence[Method]) -> None:
+        self.methods = tuple(methods)
+
+    def __bool__(self) -> bool:
+        return bool(self.methods)
+
+    def before_pass(self, step: Step) -> None:
+        for method in self.methods:
+            method.before_pass(step)
+
+    def regularize(self, step: Step, gradients: list[Tensor]) -> None:
+        for method in self.methods:
+            method.regularize(step, gradients)
+
+    def after_update(self, step: Step) -> None:
+        for method in self.methods:
+            method.after_update(step)
+
+    def penalties(self, weights: list[Tensor]) -> dict[str, float]:
+        """The value of each penalty for these weights, by the method's title."""
+        values = ((method.title, method.penalty(weights)) for method in self.methods)
+        return {title: value for title, value in values if value is not None}
+
+    def report(self) -> list[str]:
+        return [line for method in self.methods for line in method.report()]
+
+    @property
+    def stateful(self) -> list[Method]:
+        """Those of which a snapshot keeps something."""
+        return [method for method in self.methods if method.state_dict()]
+
+
+def check_together(claims: Iterable[tuple[str, str, frozenset[int]]], params: Sequence[LearnableParam]) -> None:
+    """SolverError where two methods contradict one another on a parameter; claims: (title, kind, what it acts on)."""
+    claims = list(claims)
+    for place, (title, kind, acts_on) in enumerate(claims):
+        for other, other_kind, others in claims[:place]:
+            together = sorted(acts_on & others)
+            if together and any({kind, other_kind} == pair for pair in CONTRARY):
+                layer = params[together[0]].layer
+                raise SolverError(
+                    f"layer '{layer}': {other} and {title} contradict one another on its weights; keep one of them"
+                )
+
+
+def spec_of(net: Net, param: LearnableParam) -> Any:
+    """The ParamSpec of the owner of `param`."""
+    layer, position = net.layers[param.layer], param.users[0][1]
+    return param_specs(layer)[position]
