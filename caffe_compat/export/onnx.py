@@ -136,11 +136,7 @@ def _assemble(
     onnx = program.onnx
     read = {name for node in program.nodes for name in node.input}
     first = [
-        top
-        for node, layer in net.steps
-        if isinstance(layer, SourceLayer)
-        for top in node.tops
-        if names[top] in read
+        top for node, layer in net.steps if isinstance(layer, SourceLayer) for top in node.tops if names[top] in read
     ]
     last = {top.name: top for node in net.graph.nodes for top in node.tops}
     made = {name for node in program.nodes for name in node.output}

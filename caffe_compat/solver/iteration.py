@@ -247,8 +247,9 @@ class Iterations:
     def _display(self, outputs: dict[str, Tensor]) -> None:
         logger.info("Iteration %d, loss = %s", self.iteration, number(self.smoothed_loss))
         log_outputs("Train", outputs, self._output_weights)
-        for line in self._shaping.report():
-            logger.info("    %s", line)
+        if self._shaping:
+            for line in self._shaping.report([param.tensor.detach() for param in self._params]):
+                logger.info("    %s", line)
 
     def _is_due(self, interval: int) -> bool:
         return interval > 0 and self.iteration % interval == 0

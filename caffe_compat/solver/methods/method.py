@@ -59,8 +59,8 @@ class Method:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave; ValueError or KeyError where it does not fit."""
 
-    def report(self) -> Iterable[str]:
-        """Lines for the log at each display."""
+    def report(self, weights: list[Tensor]) -> Iterable[str]:
+        """Lines for the log at each display, of the weights of now."""
         return ()
 
 
@@ -106,8 +106,9 @@ class Shaping:
         values = ((method.title, method.penalty(weights)) for method in self.methods)
         return {title: value for title, value in values if value is not None}
 
-    def report(self) -> list[str]:
-        return [line for method in self.methods for line in method.report()]
+    def report(self, weights: list[Tensor]) -> list[str]:
+        """What the methods say at a display."""
+        return [line for method in self.methods for line in method.report(weights)]
 
     @property
     def stateful(self) -> list[Method]:
