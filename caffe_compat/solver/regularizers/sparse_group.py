@@ -102,7 +102,7 @@ def _l1_l2(w: Tensor, strength: float, alpha: float) -> Tensor:
     largest = float(w.abs().max()) if w.numel() else 0.0
     if largest > strength:
         z = _soft(w, strength)
-        length = torch.linalg.vector_norm(z)
+        length = float(torch.linalg.vector_norm(z))
         return z * ((length + alpha * strength) / length)
     values = w.flatten()
     only = torch.zeros_like(values)

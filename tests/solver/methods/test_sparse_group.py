@@ -84,9 +84,7 @@ def lenet(case, folder):
         f"p{number}": f"param {{ decay_mult: 0 sparse_group_mult: {decay / first!r} }} param {{ }}"
         for number, decay in enumerate(hyper["lambas"])
     }
-    net = LENET.format(channels=x.shape[2], size=x.shape[3], **outputs, **params).replace(
-        "dim: 4", f"dim: {x.shape[1]}"
-    )
+    net = LENET.format(batch=x.shape[1], channels=x.shape[2], size=x.shape[3], **outputs, **params)
     fields = (
         f"base_lr: {hyper['lr']} {SOLVERS[hyper['optimizer']].format(momentum=hyper['momentum'])} "
         f"weight_decay: {hyper['weight_decay_of_biases'] / hyper['N']!r} sparse_group_decay: {first} "
