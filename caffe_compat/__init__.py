@@ -70,12 +70,11 @@ if TYPE_CHECKING:
         BlobComparison,
         common_shapes,
         compare_blobs,
-        complete_inputs,
-        random_inputs,
         run_blobs,
     )
     from caffe_compat.net.cost import Comparison, Cost, compare_cost, layer_costs
     from caffe_compat.net.features import extract_features
+    from caffe_compat.net.inputs import complete_inputs, valid_inputs
     from caffe_compat.net.loading import load_files
     from caffe_compat.net.net import Net
     from caffe_compat.net.own_data import own_batches
@@ -149,9 +148,10 @@ _MODULES = {  # home -> its public names
     "export.check_report": "FINDINGS Report",
     "net.certificate": "Certificate",
     "net.classifier": "Classifier Prediction own_preprocessing",
-    "net.comparison": "BlobComparison common_shapes compare_blobs complete_inputs random_inputs run_blobs",
+    "net.comparison": "BlobComparison common_shapes compare_blobs run_blobs",
     "net.cost": "Comparison Cost compare_cost layer_costs",
     "net.features": "extract_features",
+    "net.inputs": "complete_inputs valid_inputs",
     "net.loading": "load_files",
     "net.net": "Net",
     "net.own_data": "own_batches",

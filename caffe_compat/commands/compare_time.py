@@ -50,7 +50,7 @@ def _net(path: str, arguments: argparse.Namespace) -> cc.Net:
 
 
 def shared_inputs(nets: Sequence[cc.Net]) -> dict[str, Any]:
-    """What both nets are fed: normal values for the first input, zeros (labels) for the others.
+    """What both nets are fed: values that the first can take.
 
     GraphError where the nets have other inputs, or the same in other shapes.
     """
@@ -60,10 +60,7 @@ def shared_inputs(nets: Sequence[cc.Net]) -> dict[str, Any]:
     if shapes[0] != shapes[1]:
         raise cc.GraphError(f"the nets take other inputs: {shapes[0]} and {shapes[1]}; both must take the same")
     place = next((parameter.device for net in nets for parameter in net.parameters()), torch.device("cpu"))
-    values = {name: torch.zeros(shape, device=place) for name, shape in shapes[0].items()}
-    for first in list(values)[:1]:
-        values[first].normal_()
-    return values
+    return {name: torch.from_numpy(values).to(place) for name, values in cc.valid_inputs(nets[0]).items()}
 
 
 def layer_times(nets: Sequence[cc.Net], inputs: dict[str, Any], rounds: int, warm_up: int) -> list[Times]:

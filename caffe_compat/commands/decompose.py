@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
             del paths["solver"]
         if arguments.certificate:
             written = cc.read_model(paths["net"], paths["weights"])
-            certify(start, written, dict(arguments.input), None).write(arguments.certificate)
+            certify(start, written, dict(arguments.input), None, Path(net).parent).write(arguments.certificate)
     print("\n".join(f"Saved as {path}" for path in paths.values()))
     return 0
 

@@ -27,6 +27,10 @@ class LayerTimer(fx.Interpreter):
         self.steps: list[tuple[fx.Node, dict[fx.Node, Any], Any]] = []
         self.loss: Any = 0.0
         self._history: dict[Any, list[Tensor]] = {}
+        place = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+        sources = [layer for _, layer in net.steps if getattr(layer, "fed", False)]
+        fed = {top: net.shapes[top] for layer in sources for top in layer.param.top}
+        self._given = {name: torch.from_numpy(each).to(place) for name, each in cc.valid_inputs(net, 0, fed).items()}
         self.synchronize: Callable[[], None] = lambda: None
         if any(parameter.is_cuda for parameter in net.parameters()):
             self.synchronize = torch.cuda.synchronize
@@ -72,13 +76,13 @@ class LayerTimer(fx.Interpreter):
         return float(self.loss.detach()) if isinstance(self.loss, Tensor) else 0.0
 
     def _next_batch(self) -> dict[str, Tensor]:
-        """The tops of every source; zeros where only a user could feed it, as Caffe times a net with Input layers."""
+        """The tops of every source; valid values, always the same, where only a user could feed it."""
         values: dict[str, Tensor] = {}
         for _, layer in self.net.steps:
             tops = [top for top in layer.param.top if top in self.net.input_names]
             source: Any = layer
             if tops and source.fed:
-                values.update((top, torch.zeros(self.net.shapes[top])) for top in tops)
+                values.update((top, self._given[top]) for top in tops)
             elif tops:
                 with self._timed(self.forward_seconds, layer):
                     values.update(zip(tops, source.next_batch(), strict=True))

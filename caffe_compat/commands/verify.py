@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import caffe_compat as cc
 from caffe_compat.commands.options import add_input
@@ -39,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_targets([arguments.out], read, arguments.force_overwrite)
     original = cc.read_model(arguments.original, arguments.original_weights)
     decomposed = cc.read_model(arguments.net, arguments.weights)
-    certificate = certify(original, decomposed, dict(arguments.input), arguments.opencv)
+    folder = Path(arguments.original).parent
+    certificate = certify(original, decomposed, dict(arguments.input), arguments.opencv, folder)
     if arguments.out:
         certificate.write(arguments.out)
     else:
@@ -59,14 +61,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def certify(
-    original: cc.Model, decomposed: cc.Model, shapes: Mapping[str, tuple[int, ...]], opencv: bool | None
+    original: cc.Model,
+    decomposed: cc.Model,
+    shapes: Mapping[str, tuple[int, ...]],
+    opencv: bool | None,
+    folder: Path | None = None,
 ) -> cc.Certificate:
     """The certificate, with OpenCV's numbers unless `opencv` is False; where it is None, or why there are none."""
-    certificate = cc.certify(original, decomposed, shapes or None)
+    certificate = cc.certify(original, decomposed, shapes or None, folder)
     if opencv is False:
         return certificate
     try:
-        return replace(certificate, opencv=cc.check_opencv(decomposed, shapes or None))
+        return replace(certificate, opencv=cc.check_opencv(decomposed, shapes or None, folder))
     except cc.CaffeCompatError as error:
         if opencv:
             raise

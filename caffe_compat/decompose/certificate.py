@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -33,12 +34,15 @@ class ChainCertificate:
     bias_change: float
 
 
-def certify(original: Model, decomposed: Model, input_shapes: Mapping[str, Shape] | None = None) -> Certificate:
+def certify(
+    original: Model, decomposed: Model, input_shapes: Mapping[str, Shape] | None = None, folder: Path | None = None
+) -> Certificate:
     """Check a decomposed model against its original, from the two models alone.
 
     Every layer that is missing from `decomposed` must be there as a chain whose weights fit together; both nets are
-    run (TEST) on the same normal inputs and all blobs that they share are compared. Raises RankError for a layer that
-    is gone without a chain, WeightsError for weights that a net lacks or that do not fit.
+    run (TEST) on the same inputs and all blobs that they share are compared. folder: where the original's file lies.
+    Raises RankError for a layer that is gone without a chain, WeightsError for weights that a net lacks or that do not
+    fit.
     """
     names = {layer.name for layer in decomposed.net.layer}
     filters = {layer.name for layer in decomposed.net.layer if has_filters(layer)}
@@ -47,7 +51,7 @@ def certify(original: Model, decomposed: Model, input_shapes: Mapping[str, Shape
         for layer in original.net.layer
         if layer.name not in (filters if has_filters(layer) else names)
     }
-    return Certificate(layers, compare_outcomes(original, decomposed, input_shapes))
+    return Certificate(layers, compare_outcomes(original, decomposed, input_shapes, folder))
 
 
 def _chain_of(name: str, names: set[str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from caffe_compat.errors import DataError, GraphError, UnsupportedLayerError
 from caffe_compat.export.closeness import check_outputs
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers.base import Shape
+from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.model import Model
@@ -80,7 +81,7 @@ def check_exported_program(
 ) -> dict[str, float]:
     """Load the file and run it and `model` here; {output: largest difference over its largest value}.
 
-    inputs: by default seeded normal values, zeros for all but the first input, in the shapes that it was made with.
+    inputs: by default seeded values that the net takes, in the shapes that it was made with.
     GraphError where an output is off by more than `tolerance`, DataError for a file that torch.export did not write.
     """
     try:
@@ -92,9 +93,8 @@ def check_exported_program(
     if inputs is None:
         sources = [node for node in build_graph(model.net, "TEST").nodes if not node.bottoms]
         names = [top.name for node in sources for top in node.tops]
-        random = np.random.default_rng(0)
-        values = [random.standard_normal(shape) if not n else np.zeros(shape) for n, shape in enumerate(shapes)]
-        inputs = {name: value.astype(np.float32) for name, value in zip(names, values, strict=True)}
+        sized = dict(zip(names, shapes, strict=True))
+        inputs = valid_inputs(Net(model, "TEST", compat=compat, input_shapes=sized), shapes=sized)
     net = Net(model, "TEST", compat=compat, input_shapes={name: each.shape for name, each in inputs.items()}).eval()
     tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in net.input_names}
     with torch.no_grad():

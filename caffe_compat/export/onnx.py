@@ -16,6 +16,7 @@ from caffe_compat.export.onnx_program import WRITERS, Call, Inexpressible, Progr
 from caffe_compat.graph.graph import Blob
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.source import SourceLayer
+from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
 from caffe_compat.net.shapes import infer_shapes
 from caffe_compat.proto.files import write_atomically
@@ -83,14 +84,14 @@ def check_onnx(
 ) -> dict[str, float]:
     """Run the ONNX file with onnxruntime and `model` here; {output: largest difference over its largest value}.
 
-    inputs: by default seeded normal values in the shapes that the file declares, 1 where it leaves a size open.
+    inputs: by default seeded values that the net takes, in the shapes that the file declares, 1 where a size is open.
     GraphError where an output is off by more than `tolerance`, DataError without onnxruntime.
     """
     session = _package("onnxruntime").InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
     if inputs is None:
-        random = np.random.default_rng(0)
-        shapes = {value.name: [n if isinstance(n, int) else 1 for n in value.shape] for value in session.get_inputs()}
-        inputs = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+        declared = {value.name: value.shape for value in session.get_inputs()}
+        shapes = {name: tuple(n if isinstance(n, int) else 1 for n in shape) for name, shape in declared.items()}
+        inputs = valid_inputs(Net(model, "TEST", compat=compat, input_shapes=shapes), shapes=shapes)
     net = Net(model, "TEST", compat=compat, input_shapes={name: each.shape for name, each in inputs.items()})
     right = net(**inputs)
     outputs = [value.name for value in session.get_outputs()]

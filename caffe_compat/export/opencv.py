@@ -16,12 +16,15 @@ from caffe_compat.export.closeness import relative_difference
 from caffe_compat.export.deploy import deploy
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.registry import loss_types
+from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
 from caffe_compat.proto.model import Model, write_model
 
 
-def check_opencv(model: Model, input_shapes: Mapping[str, Shape] | None = None) -> dict[str, float]:
-    """Write the deploy form of `model`, read it with OpenCV 4 and run both on the same normal inputs.
+def check_opencv(
+    model: Model, input_shapes: Mapping[str, Shape] | None = None, folder: Path | None = None
+) -> dict[str, float]:
+    """Write the deploy form of `model`, read it with OpenCV 4 and run both on the same inputs.
 
     {blob: largest difference over the largest value} for every blob that OpenCV keeps. Raises DataError without
     OpenCV, UnsupportedLayerError for a net that it cannot read or run.
@@ -30,15 +33,14 @@ def check_opencv(model: Model, input_shapes: Mapping[str, Shape] | None = None) 
         cv2 = importlib.import_module("cv2")
     except ImportError:
         raise DataError("the check needs OpenCV: pip install opencv-python-headless") from None
-    made = deploy(model, shapes=input_shapes) if _is_for_training(model.net) else model
+    made = deploy(model, shapes=input_shapes, folder=folder) if _is_for_training(model.net) else model
     net = Net(made, "TEST", input_shapes=input_shapes).eval()
-    random = np.random.default_rng(0)
-    inputs = {name: random.standard_normal(net.shapes[name]).astype(np.float32) for name in net.input_names}
+    inputs = valid_inputs(net)
     with torch.no_grad():
         wanted = net.blobs(**inputs)
     makers = {top: layer.name for layer in made.net.layer for top in layer.top if top not in inputs}
-    with tempfile.TemporaryDirectory() as folder:
-        files = Path(folder, "net.prototxt"), Path(folder, "net.caffemodel")
+    with tempfile.TemporaryDirectory() as place:
+        files = Path(place, "net.prototxt"), Path(place, "net.caffemodel")
         write_model(made, *files)
         try:
             found = _run(cv2, files, inputs, makers)

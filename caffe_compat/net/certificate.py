@@ -6,12 +6,15 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from caffe_compat.errors import WeightsError
 from caffe_compat.layers.base import Shape
+from caffe_compat.net.comparison import common_shapes
+from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.model import Model
@@ -39,23 +42,25 @@ class Certificate:
 
 
 def compare_outcomes(
-    original: Model, rewritten: Model, input_shapes: Mapping[str, Shape] | None = None
+    original: Model, rewritten: Model, input_shapes: Mapping[str, Shape] | None = None, folder: Path | None = None
 ) -> dict[str, float]:
     """{blob: largest difference over the largest value} of the blobs that both TEST nets make of the same inputs.
 
-    Raises WeightsError for weights that a net lacks.
+    folder: where the original's file lies. The inputs are drawn as the layers take them, so that no data is needed
+    where the nets tell its shape. Raises WeightsError for weights that a net lacks.
     """
-    nets = [_checked_net(model, input_shapes) for model in (original, rewritten)]
-    generator = torch.Generator().manual_seed(0)
-    inputs = {name: torch.randn(nets[0].shapes[name], generator=generator) for name in nets[0].input_names}
+    models = (original, rewritten)
+    shapes = common_shapes(models, "TEST", input_shapes or {}, folders=[folder, folder])
+    nets = [_checked_net(model, each, folder) for model, each in zip(models, shapes, strict=True)]
+    inputs = valid_inputs(nets[0])
     with torch.no_grad():
         before, after = (net.eval().blobs(**inputs) for net in nets)
     shared = [name for name in before if name in after and name not in inputs]
     return {name: _difference(before[name], after[name]) for name in shared}
 
 
-def _checked_net(model: Model, input_shapes: Mapping[str, Shape] | None) -> Net:
-    net = Net(model, "TEST", input_shapes=input_shapes)
+def _checked_net(model: Model, input_shapes: Mapping[str, Shape], folder: Path | None) -> Net:
+    net = Net(model, "TEST", input_shapes=input_shapes, folder=folder)
     missing = sorted(set(net.params) - set(model.weights))
     if missing:
         raise WeightsError(f"net '{model.net.name}' has no weights for {', '.join(missing)}; give their file")

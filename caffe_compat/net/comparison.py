@@ -15,6 +15,7 @@ from caffe_compat.errors import DataError, GraphError
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.registry import loss_types
+from caffe_compat.net.inputs import complete_inputs
 from caffe_compat.net.net import Net
 from caffe_compat.net.sources import shapes_of_source
 from caffe_compat.proto.model import Model
@@ -95,8 +96,8 @@ def compare_blobs(
     """Run `net`, and `other` if it is one, on the same inputs and compare all blobs of the same names.
 
     other: a net, or arrays by blob name, such as those of an .npz file. inputs: by blob name; what is not given comes
-    from the arrays, or is drawn: normal numbers from `seed`, zeros for blobs of one axis, which are labels. An in-place
-    layer counts with what it leaves. Raises GraphError where the two have no input or no other blob in common.
+    from the arrays, or is drawn from `seed` as the layers take it (`valid_inputs`). An in-place layer counts with what
+    it leaves. Raises GraphError where the two have no input or no other blob in common.
     """
     arrays = {} if isinstance(other, Net) else dict(other)
     names = [name for name in net.input_names if name in (other.input_names if isinstance(other, Net) else arrays)]
@@ -123,23 +124,6 @@ def run_blobs(net: Net, inputs: Arrays, seed: int = 0) -> dict[str, np.ndarray]:
         blobs = net.blobs(**inputs)
     copies = {top.name for node in net.graph.nodes if node.param.type == "Split" for top in node.tops}
     return {name: blob.cpu().numpy() for name, blob in blobs.items() if name not in copies}
-
-
-def complete_inputs(net: Net, given: Arrays, seed: int = 0, names: Sequence[str] | None = None) -> dict[str, Any]:
-    """`given`, and random inputs for the rest of `names` (default: of all inputs), with as large a batch as given."""
-    batches = {net.shapes[name][0]: len(value) for name, value in given.items() if net.shapes.get(name)}
-    shapes = {name: net.shapes[name] for name in (net.input_names if names is None else names) if name not in given}
-    sized = {name: (batches.get(shape[0], shape[0]), *shape[1:]) if shape else shape for name, shape in shapes.items()}
-    return {**random_inputs(sized, seed), **given}
-
-
-def random_inputs(shapes: Mapping[str, Shape], seed: int = 0) -> dict[str, np.ndarray]:
-    """Normal numbers of each shape, one after another from one generator; zeros where a shape has one axis or none."""
-    random = np.random.RandomState(seed)
-    return {
-        name: random.standard_normal(shape).astype(np.float32) if len(shape) > 1 else np.zeros(shape, np.float32)
-        for name, shape in shapes.items()
-    }
 
 
 def common_shapes(
