@@ -1,8 +1,9 @@
 """Show how a training run went: loss, learning rate, test outputs, ranks and norms over the iterations.
 
-RUN is the log of `caffe-compat solve` or of `caffe train`, the JSON lines beside the snapshots (PREFIX.jsonl), or
-PREFIX itself. FOLDER, if given, gets RUN.train and RUN.test, the CSV files of Caffe's parse_log.py; unlike there, each
-row has the learning rate of its own iteration, and nan and inf are rows like any other.
+RUN is the log of `caffe-compat solve`, of `caffe train` or `caffe test` (of any fork), the JSON lines beside the
+snapshots (PREFIX.jsonl), or PREFIX itself. Of several runs in it the last is shown, behind those that it goes on from.
+FOLDER, if given, gets RUN.train and RUN.test, the CSV files of Caffe's parse_log.py; unlike there, each row has the
+learning rate of its own iteration, and nan and inf are rows like any other.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import caffe_compat as cc
-from caffe_compat.commands.curves import Curves, find_log, read_curves
+from caffe_compat.commands.curves import Curves
+from caffe_compat.commands.runs import Told, find_log, read_run
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 TITLES = {
@@ -31,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delimiter", default=",", metavar="C", help="between the columns of files (default: comma)")
     parser.add_argument("--csv", metavar="FILE", help="write everything into one CSV file")
     parser.add_argument("--plot", metavar="FILE", help="draw the curves: .png, .pdf, .svg")
+    parser.add_argument("--nth", type=int, metavar="N", help="of several runs in RUN the Nth, from 1; default the last")
     parser.add_argument("--verbose", action="store_true", help="print the tables even when files are written")
     add_force_overwrite(parser)
 
@@ -39,13 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
     path = find_log(arguments.run)
     parsed = [Path(arguments.folder, f"{path.name}.{part}") for part in ("train", "test")] if arguments.folder else []
     check_targets([*parsed, arguments.csv, arguments.plot], [path], arguments.force_overwrite)
-    curves = read_curves(arguments.run)
+    told = read_run(arguments.run, arguments.nth)
+    curves = told.curves
     written: list[Path] = []
     if len(arguments.delimiter) != 1:
         raise cc.DataError(f"--delimiter '{arguments.delimiter}': wanted one character")
     if arguments.folder:
-        name = find_log(arguments.run).name
-        written += write_parsed(curves, Path(arguments.folder), name, arguments.delimiter)
+        written += write_parsed(curves, Path(arguments.folder), path.name, arguments.delimiter)
     if arguments.csv:
         written.append(_write(Path(arguments.csv), *_merged(curves), arguments.delimiter))
     if arguments.plot:
@@ -56,21 +60,33 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n\n".join(tables(curves)))
     for path in written:
         print(f"Wrote {path}")
+    warn(told)
     return 0
+
+
+def warn(told: Told) -> None:
+    """Say on stderr which of several runs this was, what ended it, and what could not be read."""
+    sys.stdout.flush()
+    if told.torn:
+        print(f"{told.path}: {told.torn} lines are not whole and were skipped", file=sys.stderr)
+    if told.note:
+        print(told.note, file=sys.stderr)
+    if told.failure:
+        print(f"{told.path}: the run ended with: {told.failure}", file=sys.stderr)
 
 
 def tables(curves: Curves) -> Iterable[str]:
     """The curves as text: one table of losses, rates and test outputs, then one for each thing told of layers."""
     names = ("train", "test")
     columns = [(section, column) for section in names for column in curves.columns(section)]
-    if columns:
+    if curves.sections["batch"]:
+        batches = curves.columns("batch")
+        yield _table(batches, curves.across(("batch", column) for column in batches), "batch")
+        means = [f"{name} = {value:g}" for _, row in curves.rows("test") for name, value in row.items()]
+        yield f"means: {', '.join(means)}"
+    elif columns:
         titles = [column if section == "train" else f"test {column}" for section, column in columns]
-        iterations = sorted({iteration for section in names for iteration in curves.sections[section]})
-        rows = [
-            (iteration, [curves.sections[section].get(iteration, {}).get(column) for section, column in columns])
-            for iteration in iterations
-        ]
-        yield _table(titles, rows)
+        yield _table(titles, curves.across(columns))
     for section, title in TITLES.items():
         layers = curves.columns(section)
         if layers:
@@ -118,9 +134,9 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[float | No
     return path
 
 
-def _table(titles: Sequence[str], rows: Sequence[tuple[int, Sequence[float | None]]]) -> str:
+def _table(titles: Sequence[str], rows: Sequence[tuple[int, Sequence[float | None]]], first: str = "iteration") -> str:
     """Right-aligned columns under their titles; a dash where an iteration does not tell a value."""
-    cells = [["iteration", *titles]]
+    cells = [[first, *titles]]
     cells += [[str(i), *("-" if value is None else f"{value:g}" for value in values)] for i, values in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)

@@ -67,7 +67,7 @@ def test_skipped_images_are_counted(in_formats, tmp_path, capsys):
         (["data", "mean", "gone"], "gone: no LMDB there"),
         (["data", "cifar10", "--from", "gone"], "gone: no such folder or archive"),
         (["data", "mnist", "--from", "images"], "images: no train-images-idx3-ubyte there"),
-        (["data", "imageset", "images/", "gone.txt", "x"], "gone.txt: No such file or directory"),
+        (["data", "imageset", "images/", "gone.txt", "x"], "gone.txt: cannot be read: No such file or directory"),
         (["data", "info", "db/raw_lmdb", "--most", "0"], "argument --most: '0': wanted a whole number, 1 or more"),
         (["data", "pad", "db/raw_lmdb", "x", "-pad=-2"], "argument --pad: '-2': wanted a whole number, 0 or more"),
         (["data", "pad", "db/raw_lmdb", "x", "--value", "256"], "'256': wanted a whole number, 0 to 255"),
