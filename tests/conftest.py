@@ -32,6 +32,14 @@ def golden(*parts: str) -> Path:
     return Path(__file__).resolve().parent.joinpath("golden", *parts)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that name LevelDB are skipped where plyvel is not here, as on a Python that it has no wheel for."""
+    if importlib.util.find_spec("plyvel") is None:
+        for item in items:
+            if "leveldb" in item.nodeid.lower() or item.get_closest_marker("leveldb"):
+                item.add_marker(pytest.mark.skip(reason="LevelDB needs the package plyvel"))
+
+
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """CIFAR-10 (folder cifar10) and MNIST (mnist) as published, unpacked once; skips where that cannot be done."""

@@ -7,7 +7,6 @@ itself stays untouched, may be locked by another program, not closed properly, o
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import os
 import shutil
@@ -20,6 +19,11 @@ from typing import Any
 
 from caffe_compat.data.writing import new_database
 from caffe_compat.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _COUNT_UP_TO = 1 << 29  # bytes of a database whose records are counted on opening; counting reads all of it
 _COMMIT_EVERY = 1000
@@ -105,6 +109,8 @@ def _open_view(path: Path) -> tuple[Path, Any]:
 
 def _remove_left_views() -> None:
     """Remove the views of processes that were killed: nobody holds LevelDB's lock on them any more."""
+    if fcntl is None:
+        return
     for lock in Path(tempfile.gettempdir()).glob(f"{_VIEW}*/LOCK"):
         if lock.parent.name.startswith(f"{_VIEW}{os.getpid()}-"):
             continue  # to open and close it would give up this process's own lock
@@ -139,6 +145,9 @@ def _module() -> ModuleType:
     try:
         import plyvel
     except ImportError as error:
-        raise DataError("LevelDB needs the package plyvel: pip install caffe_compat[data]") from error
+        raise DataError(
+            "LevelDB needs the package plyvel: pip install caffe_compat[data]; it has no wheel for Python 3.13: there, "
+            "install libleveldb-dev and a compiler first and then plyvel, or make the database an LMDB with Python 3.12"
+        ) from error
     module: ModuleType = plyvel
     return module

@@ -1,6 +1,7 @@
 """What `data info` and `data pad` say and do, on databases that Caffe wrote."""
 
 import numpy as np
+import pytest
 
 from caffe_compat.data.contents import survey
 from caffe_compat.data.databases import open_database
@@ -13,6 +14,7 @@ from tests.data.refusals import error_of
 DB = golden("formats", "db")
 
 
+@pytest.mark.leveldb
 def test_raw_encoded_and_float_databases_are_described():
     raw, mixed = survey(DB / "raw_lmdb"), survey(DB / "encoded_mixed_leveldb")
     assert (raw.kind, raw.records, raw.shapes, raw.forms) == ("LMDB", 40, {(3, 26, 20): 40}, {"uint8": 40})

@@ -51,7 +51,7 @@ def requirements(setup: Path, which: str, at: Sequence[str] = (), without: Seque
     for line in found:
         if name(line) in (*LEFT_OUT, *without):
             continue
-        lowest = re.sub(r">=([\w.]+).*", r"==\1", line) if which == "lowest" else line
+        lowest = re.sub(r">=([\w.]+)[^;]*", r"==\1", line) if which == "lowest" else line
         wanted.append(fixed.pop(name(line), lowest))
     return [*wanted, *fixed.values()]
 
