@@ -45,6 +45,7 @@ class Surroundings:
             with self.around(solver):
                 solver.solve(resume=state)
         finally:
+            solver.callbacks.remove(journal)  # a later test would open the file again
             journal.close()
         if solver.iteration < solver.config.max_iter:
             logger.info("Stopped at iteration %d; the same call goes on from its snapshot", solver.iteration)

@@ -63,10 +63,10 @@ def test_nan_inf_several_values_and_a_second_test_net_are_kept(tmp_path):
 def test_files_have_the_columns_of_parse_log_and_each_row_its_own_rate(tmp_path, capsys):
     (tmp_path / "odd.log").write_text(GLOG)
     assert main(["log", str(tmp_path / "odd.log"), str(tmp_path)]) == 0
-    rows = list(csv.reader((tmp_path / "odd.log.train").open()))
+    rows = list(csv.reader((tmp_path / "odd.log.train").read_text().splitlines()))
     assert rows[0] == ["NumIters", "Seconds", "LearningRate", "prob[0]", "prob[1]"]
     assert rows[1:] == [["0", "2.0", "1e-05", "0.125", "0.875"], ["10", "4.0", "1e-06", "-inf", "1.0"]]
-    rows = list(csv.reader((tmp_path / "odd.log.test").open()))
+    rows = list(csv.reader((tmp_path / "odd.log.test").read_text().splitlines()))
     assert rows == [
         ["NumIters", "Seconds", "LearningRate", "accuracy", "accuracy#1"],
         ["0", "1.5", "1e-05", "0.25", "0.5"],
