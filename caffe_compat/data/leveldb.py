@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ except ImportError:  # Windows
 _COUNT_UP_TO = 1 << 29  # bytes of a database whose records are counted on opening; counting reads all of it
 _COMMIT_EVERY = 1000
 _VIEW = "leveldb-view-"
+_SETTLED = 60.0  # seconds after which a view has been locked, if its process lives
 _TABLES = (".ldb", ".sst")
 
 
@@ -115,6 +117,8 @@ def _remove_left_views() -> None:
         if lock.parent.name.startswith(f"{_VIEW}{os.getpid()}-"):
             continue  # to open and close it would give up this process's own lock
         try:
+            if time.time() - lock.stat().st_mtime < _SETTLED:
+                continue  # LevelDB makes the file first and locks it then
             with lock.open("r+b") as file:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Pages:
     def __init__(self, file: Path, transaction: int) -> None:
         self.file = file
         self._handle = open_file(file)
+        weakref.finalize(self, self._handle.close)
         self._map = mmap.mmap(self._handle.fileno(), 0, access=mmap.ACCESS_READ)
         self._bytes = memoryview(self._map)
         (self._size,) = struct.unpack_from("<I", self._bytes, 40)
