@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from caffe_compat.net.features import extract_features
     from caffe_compat.net.inputs import complete_inputs, valid_inputs
     from caffe_compat.net.loading import load_files
+    from caffe_compat.net.missing import missing_weights, refuse_missing
     from caffe_compat.net.net import Net
     from caffe_compat.net.own_data import own_batches
     from caffe_compat.net.timing import compare_time, pinned
@@ -153,6 +154,7 @@ _MODULES = {  # home -> its public names
     "net.features": "extract_features",
     "net.inputs": "complete_inputs valid_inputs",
     "net.loading": "load_files",
+    "net.missing": "missing_weights refuse_missing",
     "net.net": "Net",
     "net.own_data": "own_batches",
     "net.timing": "compare_time pinned",

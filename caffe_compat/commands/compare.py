@@ -55,8 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         cc.Net(model, arguments.phase, compat=arguments.compat, input_shapes=each, folder=folder)
         for model, each, folder in zip(models, shapes, folders, strict=True)
     ]
-    if len(nets) == 2 and not models[1].weights:
-        nets[1].load_weights(nets[0].weights())  # random ones, or those in A itself
+    if len(nets) == 2:
+        share_untrained(nets[0], nets[1], bool(models[1].weights))
     inputs = read_arrays(arguments.inputs) if arguments.inputs else {}
     if arguments.dump:
         write_dump(nets[0], inputs, arguments)
@@ -66,6 +66,16 @@ def run(arguments: argparse.Namespace) -> int:
     found = cc.compare_blobs(nets[0], other, inputs, arguments.tolerance, arguments.seed)
     print(found.to_json() if arguments.json else found)
     return 0 if found.first_divergence is None else 1
+
+
+def share_untrained(net: cc.Net, other: cc.Net, has_weights: bool) -> None:
+    """Give `other` the blobs of `net` where it has no weights of its own: random ones must not make them differ."""
+    weights = net.weights()
+    if has_weights:
+        names = {*net.load_report.missing} & {*other.load_report.missing}
+        shapes = {name: [blob.shape for blob in blobs] for name, blobs in other.params.items()}
+        weights = {name: weights[name] for name in names if [blob.shape for blob in weights[name]] == shapes[name]}
+    other.load_weights(weights)  # without any weights: random ones, or those in the first net itself
 
 
 def read_arrays(path: str) -> dict[str, Any]:

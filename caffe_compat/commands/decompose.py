@@ -20,7 +20,15 @@ from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands import fitting
-from caffe_compat.commands.options import METHODS, comma_list, input_shape, one_of, set_threads
+from caffe_compat.commands.options import (
+    METHODS,
+    add_allow_missing,
+    comma_list,
+    input_shape,
+    one_of,
+    set_threads,
+    with_fillers,
+)
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 from caffe_compat.commands.verify import certify
@@ -61,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--certificate", metavar="PATH", help="check the written files and write what was found as JSON"
     )
+    add_allow_missing(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads, for --budget latency")
     parser.add_argument(
         "--latency-table", metavar="PATH", help="file of measured times to take and add to, for --budget latency"
@@ -100,6 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_targets([*paths.values(), arguments.certificate], read, arguments.force_overwrite)
     with glog_lines():
         model = cc.read_model(net, weights)
+        cc.refuse_missing(model, arguments.allow_missing)
         base = cc.read_solver(arguments.solver) if arguments.solver else None
         start = cc.split_groups(model) if arguments.split_groups else model
         ranks, methods = choose_ranks(start, arguments)
@@ -112,7 +122,11 @@ def run(arguments: argparse.Namespace) -> int:
             del paths["solver"]
         if arguments.certificate:
             written = cc.read_model(paths["net"], paths["weights"])
-            certify(start, written, dict(arguments.input), None, Path(net).parent).write(arguments.certificate)
+            shapes, folder = dict(arguments.input), Path(net).parent
+            whole = with_fillers(start, arguments.allow_missing, input_shapes=shapes, folder=folder)
+            same = {name: whole.weights[name] for name in arguments.allow_missing if name in whole.weights}
+            written = cc.Model(written.net, {**same, **written.weights})
+            certify(whole, written, shapes, None, folder).write(arguments.certificate)
     print("\n".join(f"Saved as {path}" for path in paths.values()))
     return 0
 

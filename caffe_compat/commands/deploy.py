@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import caffe_compat as cc
-from caffe_compat.commands.options import add_state, add_weights, input_shape
+from caffe_compat.commands.options import add_allow_missing, add_state, add_weights, input_shape
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shape of an input whose data is not here, e.g. data=1,3,32,32; may be repeated",
     )
     parser.add_argument("--keep-training", action="store_true", help="keep fillers and learning rates")
+    add_allow_missing(parser)
     add_force_overwrite(parser)
     add_state(parser)
 
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             stages=arguments.stage,
             keep_training=arguments.keep_training,
             folder=Path(arguments.net).parent,
+            allow_missing=arguments.allow_missing,
         )
     if arguments.out_weights and not model.weights:
         raise cc.WeightsError(f"--out-weights {arguments.out_weights}: there are no weights; give --weights FILE")

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import caffe_compat as cc
-from caffe_compat.commands.options import add_compat, input_shape
+from caffe_compat.commands.options import add_allow_missing, add_compat, input_shape, with_fillers
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BLOB=SHAPE",
         help="shape of an input, e.g. data=1,3,227,227, in place of the net's; may be repeated",
     )
+    add_allow_missing(parser)
     add_compat(parser)
 
 
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_targets([path], [arguments.net, arguments.weights], arguments.force_overwrite)
     with glog_lines():
         model = cc.read_model(arguments.net, arguments.weights)
+        cc.refuse_missing(model, arguments.allow_missing, "TEST")
+        model = with_fillers(model, arguments.allow_missing, input_shapes=dict(arguments.input))
         getattr(cc, write)(model, path, dict(arguments.input), arguments.dynamic_batch, arguments.compat)
         errors = {} if arguments.no_check else getattr(cc, check)(path, model, compat=arguments.compat)
     for name, error in errors.items():

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import caffe_compat as cc
-from caffe_compat.commands.options import comma_list, one_of
+from caffe_compat.commands.options import add_allow_missing, comma_list, one_of
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 ACTIONS = ("split", "merge")
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split-alexnet", metavar="NET", help="the net with parallel layers, by the fork's name")
     parser.add_argument("--caffemodel", metavar="WEIGHTS", help="the weights, by the fork's name")
     parser.add_argument("--parts", type=comma_list, metavar="A=2,B=2", help="what to split: layers and into how many")
+    add_allow_missing(parser)
     add_force_overwrite(parser)
 
 
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     net = one_of(arguments.net, source, "net", "--original-alexnet" if splitting else "--split-alexnet")
     weights = one_of(arguments.weights, arguments.caffemodel, "weights", "--caffemodel")
     model = cc.read_model(net, weights)
+    cc.refuse_missing(model, arguments.allow_missing)
     if target:
         wanted = cc.read_net(target)
         made = cc.Model(wanted, cc.regroup_weights(model.weights, wanted))
@@ -45,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         made = cc.merge_groups(model)
     missing = sorted({layer.name for layer in made.net.layer if layer.type == "Convolution"} - set(made.weights))
+    missing = [name for name in missing if name not in arguments.allow_missing]
     if missing:
         raise cc.WeightsError(f"{weights} has nothing for {', '.join(missing)}; the nets must name X and X_group0, ...")
     paths = [Path(f"{net}.{arguments.action}.prototxt"), Path(f"{weights}.{arguments.action}.caffemodel.h5")]

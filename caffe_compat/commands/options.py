@@ -6,7 +6,9 @@ This module and those of the verbs import torch and numpy only in what runs, so 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from caffe_compat import SolverError
@@ -56,6 +58,27 @@ def add_input(parser: argparse.ArgumentParser) -> None:
         metavar="BLOB=SHAPE",
         help="shape of a blob whose data is not here, e.g. data=1,3,32,32; may be repeated",
     )
+
+
+def add_allow_missing(parser: argparse.ArgumentParser) -> None:
+    """--allow-missing: layers that may go without trained weights."""
+    parser.add_argument(
+        "--allow-missing",
+        type=comma_list,
+        action="extend",
+        default=[],
+        metavar="LAYER",
+        help="go on although the weights have nothing for this layer, which keeps its filler; may be repeated",
+    )
+
+
+def with_fillers(model: Any, names: Sequence[str], **options: Any) -> Any:
+    """`model` with what the fillers give the layers `names` in TEST, so that it is the same each time it is built."""
+    import caffe_compat as cc
+
+    made = cc.Net(model, "TEST", **options).weights() if names else {}
+    weights = {**{name: made[name] for name in names if name in made}, **model.weights}
+    return dataclasses.replace(model, weights=weights)
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,15 @@ import argparse
 import importlib.util
 
 import caffe_compat as cc
-from caffe_compat.commands.options import add_compat, add_device, add_weights, gpu_device, one_of, set_threads
+from caffe_compat.commands.options import (
+    add_allow_missing,
+    add_compat,
+    add_device,
+    add_weights,
+    gpu_device,
+    one_of,
+    set_threads,
+)
 from caffe_compat.commands.plots import draw
 from caffe_compat.commands.shrink import watched
 from caffe_compat.commands.terminal import glog_lines
@@ -33,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pruning-iter", type=int, default=-1, metavar="N", help="ranks shrink up to iteration N (default: always)"
     )
     parser.add_argument("--max-iter", type=int, metavar="N", help="stop after N iterations in all")
+    add_allow_missing(parser)
     add_device(parser)
     add_compat(parser)
 
@@ -51,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             gpu_device(arguments.gpu) or arguments.device or "auto",
             arguments.compat,
             watched,
+            arguments.allow_missing,
         )
     for layer, first, last in zip(made.layers, made.ranks[0], made.ranks[-1], strict=True):
         print(f"{layer}\t{first} -> {last}")

@@ -41,6 +41,7 @@ from caffe_compat.decompose.factorize import METHODS, Factorization, factorize
 from caffe_compat.decompose.ranks import as_rank
 from caffe_compat.decompose.window import clear_window, keep_axis, read_window
 from caffe_compat.errors import GraphError, RankError
+from caffe_compat.net.missing import log_missing
 from caffe_compat.proto.model import Model, Weights
 from caffe_compat.proto.schema import NetParameter
 
@@ -80,6 +81,7 @@ def decompose(model: Model, ranks: Mapping[str, Rank], method: str | Mapping[str
     for name in method if not isinstance(method, str) else ():
         find_layer(model, name)
     chains = {name: _factorize_layer(model, name, ranks[name], methods[name]) for name in ranks}
+    log_missing(model)
     return replace_layers(model, chains, {name: CHAINS[method] for name, method in methods.items()})
 
 
@@ -107,7 +109,7 @@ def replace_layers(
             bias = own if own is None or biases is None else biases.get(layer.name, own)
             weights.update(_chain_blobs(parts, bias, chains[layer.name]))
         net.layer.extend(parts)
-    return Model(net, weights)
+    return Model(net, weights, files=model.files, ignored=model.ignored)
 
 
 def _factorize_layer(model: Model, name: str, rank: Rank, method: str) -> Factorization:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from caffe_compat.graph.graph import build_graph
 from caffe_compat.graph.rules import net_state, partition
 from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.registry import loss_types
+from caffe_compat.net.missing import log_missing, refuse_missing
 from caffe_compat.net.shapes import set_up_layers
 from caffe_compat.net.sources import shapes_of_source
 from caffe_compat.proto.model import Model
@@ -49,6 +50,7 @@ def deploy(
     stages: Iterable[str] = (),
     keep_training: bool = False,
     folder: Path | None = None,
+    allow_missing: Collection[str] | None = None,
 ) -> Model:
     """The deploy form of a net: what its TEST phase computes from the data alone, without labels.
 
@@ -59,7 +61,9 @@ def deploy(
     fillers of a layer that the given weights lack. Every decision is logged.
 
     batch: of every Input; by default 1, and for what is an Input already its own. shapes: {blob: shape} for data that
-    is not here and whose shape the net does not tell. Raises GraphError where a shape or an output is missing.
+    is not here and whose shape the net does not tell. allow_missing: layers of the result that may lack weights where
+    others have some, WeightsError for any other; None only warns of them. Raises GraphError where a shape or an output
+    is missing.
     """
     build_graph(model.net, "TEST", level, stages, loss_types())  # refuses what cannot be wired
     included, _ = partition(model.net.layer, net_state(model.net, "TEST", level, stages))
@@ -79,7 +83,13 @@ def deploy(
     if not keep_training:
         logger.info("fillers, learning rates and decay multipliers cleared")
     names -= _left_without_blobs(net, included, folder)
-    return Model(net, {name: blobs for name, blobs in model.weights.items() if name in names})
+    kept = {name: blobs for name, blobs in model.weights.items() if name in names}
+    made = Model(net, kept, files=model.files, ignored=model.ignored)
+    if allow_missing is None:
+        log_missing(made)
+    else:
+        refuse_missing(made, allow_missing)
+    return made
 
 
 def _kept(steps: list[Step], replaced: Mapping[int, Any], wanted: set[Any], inputs: _Inputs) -> list[Any]:

@@ -16,6 +16,7 @@ from caffe_compat.layers.registry import loss_types
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.build import Program, let_relus_overwrite, partial_outputs
 from caffe_compat.net.memory import keep_freed_memory
+from caffe_compat.net.missing import warn_of_missing
 from caffe_compat.net.params import LearnableParam, learnable_params, rebound
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
 from caffe_compat.net.table import table
@@ -30,9 +31,10 @@ COMPAT = ("bvlc", "wen2017")
 class Net(nn.Module):
     """What one phase, level and set of stages of a Caffe model computes.
 
-    model: a Model, whose weights are loaded, or a NetParameter. phase: "TRAIN" or "TEST". compat: "bvlc" (Caffe 1.0)
-    or "wen2017" (the paper's fork). input_shapes: {blob: shape} in place of the shapes that inputs and data layers
-    declare. folder: where files that the net names are sought if the working directory lacks them.
+    model: a Model, whose weights are loaded (a warning names the layers without any), or a NetParameter. phase: "TRAIN"
+    or "TEST". compat: "bvlc" (Caffe 1.0) or "wen2017" (the paper's fork). input_shapes: {blob: shape} in place of the
+    shapes that inputs and data layers declare. folder: where files that the net names are sought if the working
+    directory lacks them.
 
     graph: the resolved layers. graph_module: the PyTorch program they became. layers: by name; of several of one name
     that with blobs, else the first (`steps` has all). learnable_params: what a solver updates, in Caffe's order.
@@ -76,6 +78,8 @@ class Net(nn.Module):
         self.graph_module = self._program(frozenset(self.input_names), every_blob=False)
         self.register_buffer("_place", torch.zeros(()), persistent=False)  # follows .to() and .double()
         self.load_report = self.load_weights(weights)
+        if isinstance(model, Model):
+            warn_of_missing(self, model, self.load_report)
 
     @property
     def params(self) -> dict[str, list[nn.Parameter]]:

@@ -31,12 +31,15 @@ _BINARY = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")
 class Model:
     """A current NetParameter without blobs, and its weights by layer name, in Caffe's order and shapes. Read-only.
 
-    forms: what the files say of the blobs beside that, such as half precision, kept for `write_model`.
+    forms: what the files say of the blobs beside that, such as half precision, kept for `write_model`. files: those
+    that it was read with for its weights, `ignored` the layers in them that the net lacks.
     """
 
     net: Any
     weights: Weights = field(default_factory=dict)
     forms: Forms = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 def read_model(
@@ -48,6 +51,7 @@ def read_model(
     the net has no layer for are left out and logged. A .caffemodel as `prototxt` gives its own net and weights.
     """
     net, found, forms = _read_binary(prototxt) if is_binary(prototxt) else (read_net(prototxt), {}, {})
+    files = [*([prototxt] if found else []), *_paths(weights)]
     for path in _paths(weights):
         more, more_forms = _read_weights(path, net)
         found.update(more)
@@ -57,7 +61,9 @@ def read_model(
         if name not in names:
             logger.info("Ignoring source layer %s", name)
     kept = {name: blobs for name, blobs in found.items() if name in names}
-    return Model(net, kept, {name: each for name, each in forms.items() if name in names})
+    ignored = tuple(name for name in found if name not in names)
+    forms = {name: each for name, each in forms.items() if name in names}
+    return Model(net, kept, forms, tuple(map(os.fspath, files)), ignored)
 
 
 def write_model(model: Model, prototxt: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> None:

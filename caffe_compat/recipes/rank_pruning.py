@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,13 @@ from caffe_compat.decompose.ranks import rank_by_energy, rank_by_norm
 from caffe_compat.decompose.rewrite import decompose
 from caffe_compat.errors import RankError, SolverError
 from caffe_compat.layers.source import SourceLayer
+from caffe_compat.net.missing import refuse_missing
 from caffe_compat.proto.files import find_file, write_atomically
-from caffe_compat.proto.model import Model, read_solver, write_model
+from caffe_compat.proto.model import Model, read_solver, read_weights, write_model
 from caffe_compat.proto.text import format_text
 from caffe_compat.recipes.anchors import anchor
 from caffe_compat.recipes.one_net import take_net
-from caffe_compat.recipes.training import Around, Surroundings
+from caffe_compat.recipes.training import Around, Surroundings, weights_files
 from caffe_compat.solver.log import JsonLinesLog
 from caffe_compat.solver.solver import Solver
 
@@ -64,13 +65,15 @@ def prune_ranks(
     device: str = "cpu",
     compat: str = "bvlc",
     around: Around = nullcontext,
+    allow_missing: Collection[str] = (),
 ) -> Pruned:
     """Train the net of the file `solver` to max_iter, its X_lowrank layers losing ranks on the way.
 
     A net without such layers is first decomposed at full rank. keep: of each X_lowrank weight, share of energy with
     method "pca", of the norm with "svd". pruning_iter: the last iteration after which ranks may shrink, -1 for no end.
     Each smaller net is written as PREFIX_r1_r2_net.prototxt with PREFIX_r1_r2_solver.prototxt and a snapshot,
-    PREFIX_r1_r2.solverstate, from which `solve` can go on. Raises RankError, SolverError.
+    PREFIX_r1_r2.solverstate, from which `solve` can go on. allow_missing: layers for which `weights` may have nothing.
+    Raises RankError, SolverError, WeightsError.
     """
     if method not in RULES:
         raise RankError(f"method is '{method}'; allowed: {', '.join(RULES)}")
@@ -79,7 +82,7 @@ def prune_ranks(
         param.max_iter = max_iter
     if param.test_interval < 1:
         raise SolverError(f"{solver}: test_interval is missing; ranks are looked at that often")
-    run = _Run(param, Path(solver), weights, Surroundings(device, compat, around))
+    run = _Run(param, Path(solver), weights, Surroundings(device, compat, around), allow_missing)
     rows: list[list[int]] = []
     iterations: list[int] = []
     record = Path(f"{param.snapshot_prefix}.ranks")
@@ -98,12 +101,17 @@ def prune_ranks(
 class _Run:
     """One training run over several solvers, each with a net smaller than that of the one before."""
 
-    def __init__(self, param: Any, path: Path, weights: Any, place: Surroundings) -> None:
+    def __init__(
+        self, param: Any, path: Path, weights: Any, place: Surroundings, allow_missing: Collection[str]
+    ) -> None:
         self.param, self.place, self.prefix = param, place, str(param.snapshot_prefix)
         self.journal = JsonLinesLog(f"{self.prefix}.jsonl")
         self.net_path = self._net_file(path)
         self.param.net = str(self.net_path)
         self.solver = place.solver(param, weights)
+        files = weights_files(param.weights if weights is None else weights)
+        found = {name: blobs for file in files for name, blobs in read_weights(file, self.solver.net.param).items()}
+        refuse_missing(Model(self.solver.net.param, found, files=tuple(map(str, files))), allow_missing)
         self.solver.callbacks.append(self.journal)
         self.folder = self.net_path.parent
         if not pairs(self.solver.net.param):

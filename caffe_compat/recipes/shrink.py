@@ -32,7 +32,7 @@ from caffe_compat.recipes.deployment import write_deployed
 from caffe_compat.recipes.one_net import take_net
 from caffe_compat.recipes.records import Records, fingerprint
 from caffe_compat.recipes.stages import Stage, measure_stage, stage_table, timed_net
-from caffe_compat.recipes.training import Around, Surroundings
+from caffe_compat.recipes.training import Around, Surroundings, weights_files
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class _Recipe:
 
     def __init__(self, param: Any, net: Any, weights: Any, folder: Path, place: Surroundings, choice: Choice) -> None:
         self.folder, self.place, self.choice = folder, place, choice
-        self.weights = _weights_files(param.weights if weights is None else weights)
+        self.weights = weights_files(param.weights if weights is None else weights)
         self.settings: dict[str, Any] = {
             "solver": fingerprint(format_text(param)),
             "net": fingerprint(format_text(net)),
@@ -280,14 +280,3 @@ def _read(solver: Any, compat: str) -> tuple[Any, Any]:
     own = SolverParameter()
     own.CopyFrom(read_solver(path) if path else upgrade_solver(solver))
     return own, take_net(own, path, compat)
-
-
-def _weights_files(weights: Any) -> list[Path]:
-    """The files of a comma list, a path, or a sequence of them; WeightsError where one is missing."""
-    if isinstance(weights, str):
-        weights = [weights] if Path(weights).exists() else [word.strip() for word in weights.split(",") if word.strip()]
-    files = [Path(weights)] if isinstance(weights, os.PathLike) else [Path(each) for each in weights]
-    for file in files:
-        if not file.is_file():
-            raise WeightsError(f"{file}: no such file; give a .caffemodel or .caffemodel.h5 to start from")
-    return files

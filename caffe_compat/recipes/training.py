@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from caffe_compat.errors import WeightsError
 from caffe_compat.solver.log import JsonLinesLog
 from caffe_compat.solver.solver import Solver
 
@@ -70,3 +72,14 @@ def last_state(prefix: str) -> Path | None:
     form = re.compile(re.escape(path.name) + r"_iter_(\d+)\.solverstate(\.h5)?")
     found = [(int(match[1]), file) for file in path.parent.glob("*") if (match := form.fullmatch(file.name))]
     return max(found)[1] if found else None
+
+
+def weights_files(weights: Any) -> list[Path]:
+    """The files of a comma list, a path, or a sequence of them; WeightsError where one is missing."""
+    if isinstance(weights, str):
+        weights = [weights] if Path(weights).exists() else [word.strip() for word in weights.split(",") if word.strip()]
+    files = [Path(weights)] if isinstance(weights, os.PathLike) else [Path(each) for each in weights]
+    for file in files:
+        if not file.is_file():
+            raise WeightsError(f"{file}: no such file; give a .caffemodel or .caffemodel.h5 to start from")
+    return files

@@ -18,3 +18,14 @@ def test_ranks_and_files_are_told(problem, capsys):
     if importlib.util.find_spec("matplotlib"):
         assert lines[3] == "Ranks drawn in small.ranks.png"
         assert (problem.folder / "small.ranks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_weights_that_lack_a_layer_are_refused_before_training(problem, capsys):
+    net = cc.read_net("net.prototxt")
+    weights = cc.Net(net).weights()
+    del weights["ip1"]
+    cc.write_model(cc.Model(net, weights), "net.prototxt", "part.caffemodel")
+    assert main(["prune", "solver.prototxt", "--weights", "part.caffemodel", "--threads", "1"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("caffe-compat: part.caffemodel: nothing for layer 'ip1'; give the weights of this net, or")
+    assert not list(problem.folder.glob("small*.caffemodel"))
