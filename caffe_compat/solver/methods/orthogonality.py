@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from caffe_compat.errors import SolverError
-from caffe_compat.graph.graph import Blob, Node
 from caffe_compat.net.net import Net
+from caffe_compat.solver.methods.layers import FILTER_BANKS, siblings_of
 from caffe_compat.solver.methods.method import Entry, Method, Step, spec_of
 from caffe_compat.solver.regularizers.ocnn import PADDINGS, ConvTerm, ocnn, ocnn_penalty
 from caffe_compat.solver.regularizers.ortho import OrthoTerm, ortho, ortho_penalty
@@ -21,8 +20,6 @@ TYPES = ("OrthoReg", "OCNN")
 RULES = ("vgg", "resnet", "mobilenet")
 LAYER_WEIGHTS = ("sqrt", "none")
 _SIDES = ("auto", "rows", "columns")
-_TYPES_OF_LAYERS = ("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise", "InnerProduct")
-_PASSING = ("Split", "BatchNorm", "Scale", "Bias", "ReLU", "PReLU", "ELU", "Dropout")
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ def _chosen(config: OrthoConfig, net: Net) -> dict[int, Any]:
         where = f"layer '{param.layer}': ortho_mult"
         finite(where, spec.ortho_mult)
         one_of(f"layer '{param.layer}': ortho_side", spec.ortho_side, _SIDES)
-        if net.layers[param.layer].param.type not in _TYPES_OF_LAYERS or param.tensor.dim() < 2:
+        if net.layers[param.layer].param.type not in FILTER_BANKS or param.tensor.dim() < 2:
             raise SolverError(
                 f"{where} is {spec.ortho_mult:g}, but blob {param.users[0][1]} is no filter bank: it has the shape "
                 f"{tuple(param.tensor.shape)}; give it to the weights of a Convolution or InnerProduct"
@@ -139,7 +136,7 @@ def _ortho_terms(config: OrthoConfig, net: Net) -> list[OrthoTerm]:
     shapes = {index: tuple(net.learnable_params[index].tensor.shape) for index in chosen}
     sizes = {index: _size(config.rule, shapes[index], index == first) for index in chosen}
     total = sum(math.sqrt(size) for size in sizes.values())
-    siblings = _siblings(net, layers) if config.rule == "resnet" else {}
+    siblings = siblings_of(net, layers) if config.rule == "resnet" else {}
     terms = []
     for index, spec in chosen.items():
         counted = siblings.get(index, index)
@@ -171,37 +168,6 @@ def _bias(net: Net, index: int) -> int | None:
         if (name, 1) in param.users:
             return place
     raise SolverError(f"layer '{name}' has ortho_bias, but no bias; remove it, or set bias_term")
-
-
-def _siblings(net: Net, layers: Mapping[int, str]) -> dict[int, int]:
-    """Shortcut -> the convolution whose bottom it reads too, by number of the parameter.
-
-    A shortcut is a 1 x 1 convolution whose top goes into an Eltwise with nothing but normalization between.
-    """
-    makers = {top: node for node in net.graph.nodes for top in node.tops}
-    nodes = {node.name: node for node in net.graph.nodes}
-    readers: dict[Blob, list[int]] = {}
-    for index, name in layers.items():
-        readers.setdefault(_source(nodes[name].bottoms[0], makers), []).append(index)
-    summed = {
-        _source(bottom, makers, through=_PASSING)
-        for node in net.graph.nodes
-        if node.param.type == "Eltwise"
-        for bottom in node.bottoms
-    }
-    found = {}
-    for together in readers.values():
-        ends = {index for index in together if nodes[layers[index]].tops[0] in summed}
-        starts = [index for index in together if index not in ends]
-        found.update({index: starts[0] for index in ends if starts})
-    return found
-
-
-def _source(blob: Blob, makers: Mapping[Blob, Node], through: tuple[str, ...] = ("Split",)) -> Blob:
-    """The blob that `blob` is made of by nothing but layers of the types `through`."""
-    while blob in makers and makers[blob].param.type in through:
-        blob = makers[blob].bottoms[0]
-    return blob
 
 
 def _conv_term(config: OrthoConfig, net: Net, index: int, spec: Any) -> ConvTerm:
