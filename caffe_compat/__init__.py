@@ -108,6 +108,8 @@ if TYPE_CHECKING:
     from caffe_compat.solver.log import GlogHandler, JsonLinesLog
     from caffe_compat.solver.nets import output_weights
     from caffe_compat.solver.regularizers.force import force_gradient
+    from caffe_compat.solver.run_options import resumed_options
+    from caffe_compat.solver.snapshots import Snapshot, open_snapshot
     from caffe_compat.solver.solver import Solver
     from caffe_compat.solver.state import SolverState
     from caffe_compat.solver.structure import zero_shares
@@ -177,6 +179,8 @@ _MODULES = {  # home -> its public names
     "solver.log": "GlogHandler JsonLinesLog",
     "solver.nets": "output_weights",
     "solver.regularizers.force": "force_gradient",
+    "solver.run_options": "resumed_options",
+    "solver.snapshots": "Snapshot open_snapshot",
     "solver.solver": "Solver",
     "solver.state": "SolverState",
     "solver.structure": "zero_shares",

@@ -41,12 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_force(parser)
     add_weights(parser)
     parser.add_argument("--snapshot", metavar="STATE", help="resume from this .solverstate or .solverstate.h5")
+    parser.add_argument(
+        "--accept-changes",
+        action="store_true",
+        help="with --snapshot: force, compat, precision and so on may differ from those of the run that goes on",
+    )
     parser.add_argument("--max-iter", type=int, metavar="N", help="stop after N iterations in all")
     _add_keeping(parser)
     add_device(parser)
     _add_speed(parser)
     add_compat(parser)
     add_state(parser)
+    parser.set_defaults(compat=None, level=None, stage=None)  # so that a resumed run knows what it was given
     for name, default in (("sigint", "stop"), ("sighup", "snapshot")):
         effect = f"what SIG{name[3:].upper()} does (default {default})"
         parser.add_argument(f"--{name}-effect", choices=EFFECTS, default=default, help=effect)
@@ -84,9 +90,7 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_speed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="to train in; fp32 (default) is exact"
-    )
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="to train in; fp32 (default) is exact")
     parser.add_argument("--compile", action="store_true", help="let torch.compile make the net's program")
     parser.add_argument("--no-graph", action="store_true", help="on a GPU, launch kernel by kernel, not a CUDA graph")
 
@@ -101,11 +105,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
     set_threads(arguments.threads)
     with glog_lines() if cc.is_root() else nullcontext(), cc.process_group():
-        solver = make_solver(path, arguments)
+        snapshot = cc.open_snapshot(arguments.snapshot) if arguments.snapshot else None
+        solver = make_solver(path, arguments, snapshot)
         with told(solver, arguments) if cc.is_root() else nullcontext():
             log.info("Starting Optimization")
             with listening(solver, arguments.sigint_effect, arguments.sighup_effect):
-                solver.solve(resume=arguments.snapshot)
+                solver.solve(snapshot, arguments.accept_changes)
     return 0
 
 
@@ -123,24 +128,29 @@ def told(solver: cc.Solver, arguments: argparse.Namespace) -> Iterator[None]:
         journal.close()
 
 
-def make_solver(path: str, arguments: argparse.Namespace) -> cc.Solver:
+def make_solver(path: str, arguments: argparse.Namespace, snapshot: cc.Snapshot | None) -> cc.Solver:
     """The solver that the arguments describe; when resuming, weights named in the solver file play no part."""
     kind = cc.DistributedSolver if cc.process_count() > 1 else cc.Solver
+    options = {
+        "force": arguments.force,
+        "force_decay": arguments.force_decay,
+        "force_layers": arguments.force_layers,
+        "force_per_group": arguments.force_per_group,
+        "compat": arguments.compat,
+        "level": arguments.level,
+        "stages": arguments.stage,
+        "precision": arguments.precision,
+    }
+    if snapshot is not None:
+        options = cc.resumed_options(options, snapshot, arguments.accept_changes)
     return kind(
         path,
-        weights=() if arguments.snapshot else arguments.weights or None,
+        weights=() if snapshot else arguments.weights or None,
         device=gpu_device(arguments.gpu) or arguments.device or "auto",
-        force=arguments.force,
-        force_decay=arguments.force_decay,
-        force_layers=arguments.force_layers,
-        force_per_group=arguments.force_per_group,
-        compat=arguments.compat,
         max_iter=arguments.max_iter,
-        level=arguments.level,
-        stages=arguments.stage,
-        precision=arguments.precision,
         compile=arguments.compile,
         graph=not arguments.no_graph,
+        **options,
     )
 
 

@@ -88,6 +88,9 @@ class DistributedSolver(Solver):
         super().__init__(solver, *args, **{**options, "graph": False})  # gradients are averaged between the passes
         self._asked = set()  # until all ranks agree
         self._random: list[dict[str, bytes]] = []  # of all ranks, while a snapshot is being written
+
+    def _make_nets(self, weights: Any) -> None:
+        super()._make_nets(weights)
         self._share_data()
         for _, layer in self.net.steps:
             for blob in layer.blobs:

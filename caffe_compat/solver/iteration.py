@@ -50,19 +50,22 @@ class Iterations:
         """See Solver."""
         raise NotImplementedError
 
+    def _begin(self) -> None:
+        """What a Solver has from its first moment on, whatever it trains."""
+        self.callbacks: list[Any] = []
+        self._requests = self._asked = set[str]()  # what holds, and what was asked of this process
+        self._methods = MethodStates()
+        self._unknown: dict[str, Any] = {}  # sections of the side-car that a later version wrote
+
     def _prepare(self, force_multipliers: Sequence[float], groups: Sequence[int] | None) -> None:
         config, force = self.config, self.config.force
         self._params = self.net.learnable_params
         self.state: SolverState = new_state(self._params, config.type)
-        self.callbacks: list[Any] = []
         self.applied_rate = math.nan  # the rate of the last iteration
         self._explains = False  # the layers of the last iteration, as debug_info asks
         self._losses = Losses(config.average_loss)
         self._outputs: dict[str, Tensor] = {}
         self._carried: SmoothedLoss | None = None  # of a restored run
-        self._methods = MethodStates()
-        self._unknown: dict[str, Any] = {}  # sections of the side-car that a later version wrote
-        self._requests = self._asked = set[str]()  # what holds, and what was asked of this process
         self._decay = regularizer(config.regularization_type)
         settings = {"force_type": force.force_type, "direction": force.direction, "decay_type": force.decay_type}
         self._force = partial(regularizer("force"), **settings, groups=groups, scaler=force.scaler)

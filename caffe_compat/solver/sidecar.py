@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.errors import SolverError
 from caffe_compat.proto.binary import SolverStateFile
 from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.reading import parse_json
@@ -121,11 +120,8 @@ def decode(text: bytes, arrays: bytes) -> Sidecar:
     return _checked({**known, "others": facts})
 
 
-def read(state_path: Path, stored: SolverStateFile, solver_type: str) -> Sidecar | None:
-    """The side-car of a solverstate; None, and a line in the log, where there is none that belongs to it.
-
-    SolverError where it says that another type of solver wrote the state.
-    """
+def read(state_path: Path, stored: SolverStateFile) -> Sidecar | None:
+    """The side-car of a solverstate; None, and a line in the log, where there is none that belongs to it."""
     path = sidecar_path(state_path)
     if not path.is_file():
         logger.info("No %s: %s", path, START_ANEW)
@@ -139,11 +135,6 @@ def read(state_path: Path, stored: SolverStateFile, solver_type: str) -> Sidecar
     if sidecar.checksum != checksum(stored):
         logger.warning("%s belongs to another solverstate: %s", path, START_ANEW)
         return None
-    if sidecar.type != solver_type:
-        raise SolverError(
-            f"{state_path}: a solver of type {sidecar.type} wrote this state, this one has type {solver_type}; "
-            f"set type to {sidecar.type}, or start from the weights alone"
-        )
     return sidecar
 
 

@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from caffe_compat.errors import SolverError
 from caffe_compat.net.loading import load_files
 from caffe_compat.net.net import Net
 from caffe_compat.proto import binary, hdf5
+from caffe_compat.proto.binary import SolverStateFile
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.model import read_weights
 from caffe_compat.solver import continuation, sidecar
+from caffe_compat.solver.run_options import Options
 from caffe_compat.solver.settings import SolverConfig
 from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.state import SolverState, check_fit, load, read_state, to_file, write_state
@@ -136,25 +138,47 @@ def _write_sidecar(state_path: Path, sections: sidecar.Sidecar) -> None:
             path.unlink(missing_ok=True)
 
 
-def read_snapshot(
-    path: str | os.PathLike[str], config: SolverConfig, nets: Mapping[str, Net], state: SolverState
-) -> tuple[SmoothedLoss, sidecar.Sidecar | None]:
-    """Resume from the state at `path`, the weights it names and its side-car; the smoothed loss to go on with.
+@dataclass(frozen=True)
+class Snapshot:
+    """A solverstate that was read and not yet taken over, and its side-car, if it has its own."""
+
+    path: Path
+    stored: SolverStateFile
+    sidecar: sidecar.Sidecar | None
+
+    @property
+    def options(self) -> Options | None:
+        """What its run had beside its solver's file, see `run_options`; None where that is not known."""
+        return self.sidecar.run if self.sidecar else None
+
+
+def open_snapshot(path: str | os.PathLike[str]) -> Snapshot:
+    """The state at `path`, and the side-car that belongs to it."""
+    stored = read_state(path)
+    return Snapshot(Path(path), stored, sidecar.read(Path(path), stored))
+
+
+def load_snapshot(opened: Snapshot, config: SolverConfig, nets: Mapping[str, Net], state: SolverState) -> SmoothedLoss:
+    """Go on from the state, the weights it names and its side-car; the smoothed loss to go on with.
 
     Nothing changes where weights or state do not fit.
     """
-    path = Path(path)
-    net = nets["train"]
-    stored = read_state(path)
-    check_fit(state, stored, path, config.type)
-    extras = sidecar.read(path, stored, config.type)
+    net, stored = nets["train"], opened.stored
+    if opened.sidecar is not None and opened.sidecar.type != config.type:
+        kind = opened.sidecar.type
+        raise SolverError(
+            f"{opened.path}: a solver of type {kind} wrote this state, this one has type {config.type}; "
+            f"set type to {kind}, or start from the weights alone"
+        )
+    check_fit(state, stored, opened.path, config.type)
     if stored.learned_net:
-        weights_path = _learned_net(stored.learned_net, path)
+        weights_path = _learned_net(stored.learned_net, opened.path)
         net.load_weights(read_weights(weights_path, net.param))
     logger.info("SGDSolver: restoring history")
     load(state, stored)
-    window = config.average_loss
-    return (continuation.apply(extras, nets, window) if extras else SmoothedLoss(window)), extras
+    if opened.sidecar is None:
+        return SmoothedLoss(config.average_loss)
+    return continuation.apply(opened.sidecar, nets, config.average_loss)
 
 
 def load_weights(net: Net, weights: Any) -> None:

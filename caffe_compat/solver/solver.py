@@ -28,9 +28,11 @@ from caffe_compat.solver.log import number
 from caffe_compat.solver.method_state import Stateful
 from caffe_compat.solver.nets import test_nets, training_net
 from caffe_compat.solver.passes import Passes
+from caffe_compat.solver.run_options import NETS, Options, agreed, as_given, complete, in_words
 from caffe_compat.solver.settings import SolverConfig
 from caffe_compat.solver.sidecar import Sidecar
 from caffe_compat.solver.smoothing import SmoothedLoss
+from caffe_compat.solver.snapshots import Snapshot
 from caffe_compat.solver.testing import run_test
 
 logger = logging.getLogger(__name__)
@@ -61,42 +63,73 @@ class Solver(Iterations):
         force: str | None = None,
         force_decay: float | None = None,
         force_layers: Sequence[str] | str | None = None,
-        force_per_group: bool = False,
-        compat: str = "bvlc",
+        force_per_group: bool | None = None,
+        compat: str | None = None,
         max_iter: int | None = None,
-        level: int = 0,
-        stages: Sequence[str] = (),
-        precision: str = "fp32",
+        level: int | None = None,
+        stages: Sequence[str] | None = None,
+        precision: str | None = None,
         compile: bool = False,
         graph: bool = True,
     ) -> None:
         self.path = Path(solver) if isinstance(solver, (str, os.PathLike)) else None
-        self.param = read_solver(self.path) if self.path else upgrade_solver(solver)
-        choose_force(self.param, force, force_decay)
+        self._file = read_solver(self.path) if self.path else upgrade_solver(solver)
         if max_iter is not None:
-            self.param.max_iter = max_iter
-        self.config: SolverConfig = read_config(self.param, str(self.path or "the solver"))
+            self._file.max_iter = max_iter
+        self._speed = {"compile": compile, "graph": graph}
+        self._given = as_given(
+            force=force,
+            force_decay=force_decay,
+            force_layers=force_layers,
+            force_per_group=force_per_group,
+            compat=compat,
+            level=level,
+            stages=stages,
+            precision=precision,
+        )
+        self._begin()
+        self._configure(self._given)
         if self.config.snapshot:
             snapshots.check_writable(self.config)
         self.device = choose_device(self.param, device)
         if self.device.type == "cpu":
             keep_freed_memory()
+        self._make_nets(weights)
+        self._start()
+
+    def _configure(self, options: Options) -> None:
+        """Take the settings from the solver's file and `options`, see `run_options`."""
+        self._options = options
+        self.param = type(self._file)()
+        self.param.CopyFrom(self._file)
+        choose_force(self.param, options.get("force"), options.get("force_decay"))
+        self.config: SolverConfig = read_config(self.param, str(self.path or "the solver"))
+
+    def _make_nets(self, weights: Any) -> None:
+        options = complete(self._options)
         if self.config.random_seed >= 0:
             torch.manual_seed(self.config.random_seed)
-        self.net = training_net(self.param, self.path, compat, level, stages).to(self.device)
-        self.test_nets = [net.to(self.device) for net in test_nets(self.param, self.path, compat)]
+        self.net = training_net(self.param, self.path, options["compat"], options["level"], options["stages"]).to(
+            self.device
+        )
+        self.test_nets = [net.to(self.device) for net in test_nets(self.param, self.path, options["compat"])]
         for net in self.test_nets:
             net.share_weights_with(self.net)
         snapshots.load_weights(self.net, weights if weights is not None else self.param.weights)
-        multipliers = force_multipliers(
-            self.net, force not in (None, "none"), force_layers, self.config.force.decay, compat
-        )
-        self._prepare(multipliers, force_groups(self.net) if force_per_group else None)
-        self._passes = Passes(self.net, self._params, self.config.iter_size, precision)
-        if compile:
+        if self._speed["compile"]:
             compile_net(self.net)
-        if graph and self.device.type == "cuda":
-            self._graphed = self._graph(precision, compile)
+
+    def _start(self) -> None:
+        """Make all that is about the nets of now and the options: what updates do, and an empty state."""
+        options = complete(self._options)
+        wanted = options["force"] not in (None, "none")
+        multipliers = force_multipliers(
+            self.net, wanted, options["force_layers"], self.config.force.decay, options["compat"]
+        )
+        self._prepare(multipliers, force_groups(self.net) if options["force_per_group"] else None)
+        self._passes = Passes(self.net, self._params, self.config.iter_size, options["precision"])
+        if self._speed["graph"] and self.device.type == "cuda":
+            self._graphed = self._graph(options["precision"], self._speed["compile"])
 
     def _graph(self, precision: str, compiled: bool) -> GraphedIteration | None:
         """The iteration as a CUDA graph; None, and a line in the log that says why, where it cannot be one."""
@@ -134,15 +167,18 @@ class Solver(Iterations):
                 self._requests.discard("snapshot")
                 self.snapshot()
 
-    def solve(self, resume: str | os.PathLike[str] | None = None) -> None:
-        """Train to max_iter as `caffe train`, from the snapshot `resume` if given; then snapshot, display, test."""
+    def solve(self, resume: str | os.PathLike[str] | Snapshot | None = None, accept_changes: bool = False) -> None:
+        """Train to max_iter as `caffe train`, from the snapshot `resume` if given; then snapshot, display, test.
+
+        accept_changes: see `restore`.
+        """
         config = self.config
         if config.snapshot_after_train:
             snapshots.check_writable(config)
         logger.info("Solving %s", self.net.graph.name)
         logger.info("Learning Rate Policy: %s", config.lr_policy)
         if resume is not None:
-            self.restore(resume)
+            self.restore(resume, accept_changes)
         with self._reserved():
             self._train()
 
@@ -194,20 +230,45 @@ class Solver(Iterations):
         self._call("after_snapshot", path)
         return path
 
-    def restore(self, path: str | os.PathLike[str]) -> None:
+    def restore(self, path: str | os.PathLike[str] | Snapshot, accept_changes: bool = False) -> None:
         """Go on from a .solverstate or .solverstate.h5 of ours or of Caffe's, and the weights it names.
 
         With our own side-car beside it, data and random numbers go on too: an interrupted run equals a straight one.
+        The options that the run had beside its solver's file (force, compat, precision, ...) are taken from there;
+        where this Solver was given another value, it is a SolverError, unless with accept_changes or force="none". Nets
+        are made anew where compat, level or stages differ. Nothing else changes where state or weights do not fit.
         """
-        logger.info("Resuming from %s", path)
-        self._carried, extras = snapshots.read_snapshot(path, self.config, self._nets(), self.state)
+        logger.info("Resuming from %s", path.path if isinstance(path, Snapshot) else path)
+        opened = path if isinstance(path, Snapshot) else snapshots.open_snapshot(path)
+        kept = opened.options
+        self._take_options(agreed(self._given, kept, opened.path, accept_changes), kept)
+        self._carried = snapshots.load_snapshot(opened, self.config, self._nets(), self.state)
         self._choose_moving()
-        if extras is not None:
-            self._restore_extras(extras)
+        if opened.sidecar is not None:
+            self._restore_extras(opened.sidecar)
+
+    def _take_options(self, options: Options, kept: Options | None) -> None:
+        """Train with `options` from now on; the run until now had those `kept`, if that is known."""
+        old, new = complete(self._options), complete(options)
+        before = new if kept is None else complete(kept)
+        if changed := [name for name in new if new[name] != before[name]]:
+            logger.info("Resuming with %s in place of %s", in_words(new, changed), in_words(before, changed))
+        if old == new:
+            self._options = options
+            return
+        self._configure(options)
+        if any(old[name] != new[name] for name in NETS):
+            self._make_nets(())
+        self._start()
 
     def _extras(self) -> dict[str, Any]:
         """What else the side-car of a snapshot keeps."""
-        return {"loss_scale": self._passes.scale.kept, "methods": self._methods.kept(), "others": self._unknown}
+        return {
+            "loss_scale": self._passes.scale.kept,
+            "run": self._options,
+            "methods": self._methods.kept(),
+            "others": self._unknown,
+        }
 
     def _restore_extras(self, extras: Sidecar) -> None:
         self._passes.scale.restore(extras.loss_scale)
