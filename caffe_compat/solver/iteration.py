@@ -72,7 +72,7 @@ class Iterations:
         self._structure = Structure(config.structure, self.net)
         self._shaping: Shaping = build_methods(config.methods, self.net, self._claims(force_multipliers))
         for method in self._shaping.stateful:
-            self._methods.add(method.title, method)
+            self._methods.put(method.title, method)
         self._decay_strengths = [config.weight_decay * param.decay_mult for param in self._params]
         self._force_strengths = [force.decay * multiplier for multiplier in force_multipliers]
         self._all_move = groups is not None or self._structure.active or bool(self._shaping)  # they count every one

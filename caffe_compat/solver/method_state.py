@@ -45,6 +45,10 @@ class MethodStates:
         """Keep the state of `method` from now on; hand it what the snapshot has under `name`."""
         if name in self._methods:
             raise SolverError(f"two methods keep their state as '{name}'; give one of them another name")
+        self.put(name, method)
+
+    def put(self, name: str, method: Stateful) -> None:
+        """The same, in place of the method that had this name before: one made anew with the solver's nets."""
         self._methods[name] = method
         if name in self._unclaimed:
             self._hand_over(name, self._unclaimed.pop(name))

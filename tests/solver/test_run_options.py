@@ -192,3 +192,14 @@ def test_callbacks_kept_methods_and_requests_outlive_nets_made_anew(problem):
     solver.step(2)
     assert calls == [11, 12]
     np.testing.assert_array_equal(solver.test_nets[0].params["ip1"][0].detach(), solver.net.params["ip1"][0].detach())
+
+
+def test_a_method_of_the_solvers_file_goes_on_beside_a_force_from_the_side_car(problem):
+    with (problem.folder / "solver.prototxt").open("a") as file:
+        file.write("sparse_group_decay: 0.01\n")
+    for layer in ("conv1", "conv2"):
+        problem.edit("net.prototxt", f'top: "{layer}"\n', f'top: "{layer}" param {{ sparse_group_mult: 1 }}\n')
+    straight = half({"force": "l1"})
+    solver = cc.Solver("solver.prototxt")
+    solver.solve(STATE)
+    assert solver._shaping.stateful and weights() == straight
