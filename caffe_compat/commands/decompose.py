@@ -86,7 +86,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_ranks(parser: argparse.ArgumentParser) -> None:
     ranks = parser.add_mutually_exclusive_group(required=True)
-    ranks.add_argument("--keep", type=float, metavar="F", help="share of each layer's energy to keep, e.g. 0.95")
+    ranks.add_argument(
+        "--keep",
+        type=float,
+        metavar="F",
+        help="share of each layer's energy to keep, e.g. 0.95: the smallest rank at which its method's chain has it "
+        "(of tucker each of the two modes)",
+    )
     ranks.add_argument(
         "--rankratio", type=float, metavar="F", help="the fork's rule: share of energy for pca, of the norm for svd"
     )
@@ -157,7 +163,8 @@ def choose_ranks(model: cc.Model, arguments: argparse.Namespace) -> tuple[dict[s
         return cc.ranks_by_evbmf(model, excepted), "tucker"
     ranks: dict[str, Any]
     if arguments.keep is not None:
-        ranks = dict(cc.ranks_by_energy(model, arguments.keep, fc, excepted))
+        every = {layer.name: method for layer in model.net.layer} | by_layer
+        ranks = dict(cc.ranks_by_energy(model, arguments.keep, fc, excepted, every))
     elif arguments.rankratio is not None:
         ranks = ranks_by_ratio(model, arguments.rankratio, method, fc, excepted)
     elif arguments.ranks and "=" in arguments.ranks[0]:
@@ -166,8 +173,8 @@ def choose_ranks(model: cc.Model, arguments: argparse.Namespace) -> tuple[dict[s
         ranks = dict(cc.ranks_in_order(model, [whole(word, "--ranks") for word in arguments.ranks], fc, excepted))
     else:
         ranks = without_unasked(model, cc.read_ranks(arguments.rank_config), fc, excepted)
-    ranks = cc.round_ranks(model, ranks, arguments.multiple) if arguments.multiple != 1 else ranks
-    return ranks, {**dict.fromkeys(ranks, method), **by_layer}
+    methods = {**dict.fromkeys(ranks, method), **by_layer}
+    return cc.round_ranks(model, ranks, arguments.multiple, methods), methods
 
 
 def parse_methods(words: tuple[str, ...]) -> tuple[str, dict[str, str]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe_compat.decompose.bank import FilterBank, banks, has_filters
-from caffe_compat.decompose.ranks import energies
+from caffe_compat.decompose.spectra import energies
 from caffe_compat.errors import RankError
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.cost import layer_costs, layers_with_shapes

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from caffe_compat.decompose.bank import banks, find_layer
+from caffe_compat.decompose.bank import FilterBank, banks, find_layer
 from caffe_compat.decompose.directions import Rank
 from caffe_compat.decompose.evbmf import evbmf_rank
+from caffe_compat.decompose.method_ranks import rank_of_method
+from caffe_compat.decompose.spectra import energies, smallest_rank
 from caffe_compat.errors import RankError
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.reading import read_json
-
-ROUNDING = 1e-12  # of the whole: a share that float64 leaves this little under `keep` counts as reached
-
-
-def energies(weight: np.ndarray) -> np.ndarray:
-    """Squared singular values of the filters as rows, float64, largest first; min(filters, values a filter) of them.
-
-    They are the eigenvalues of the uncentred W W^T (Wen et al. 2017, section 5.2; the fork divides them by
-    channels * kernel - 1, which no share notices).
-    """
-    rows = weight.reshape(len(weight), -1).astype(np.float64)
-    gram = rows @ rows.T if rows.shape[0] <= rows.shape[1] else rows.T @ rows
-    values: np.ndarray = np.linalg.eigvalsh(gram)[::-1]
-    return values.clip(min=0)
 
 
 def rank_by_energy(weight: np.ndarray, keep: float, group: int = 1) -> int:
@@ -50,38 +39,46 @@ def rank_by_norm(weight: np.ndarray, keep: float, group: int = 1) -> int:
 def _rank_over_groups(weight: np.ndarray, keep: float, group: int, power: int = 1) -> int:
     if not 0 < keep <= 1:
         raise RankError(f"keep is {keep}; it must be above 0 and at most 1")
-    return group * max(_smallest_rank(energies(part), keep**power) for part in np.split(weight, group))
-
-
-def _smallest_rank(spectrum: np.ndarray, share: float) -> int:
-    reached = np.cumsum(spectrum)
-    return min(int(np.searchsorted(reached, (share - ROUNDING) * reached[-1])) + 1, len(spectrum))
-
-
-RankRule = Callable[[np.ndarray, float, int], int]
+    return group * max(smallest_rank(energies(part), keep**power) for part in np.split(weight, group))
 
 
 def ranks_by_energy(
-    model: Model, keep: float, inner_product: bool = False, except_layers: Collection[str] = ()
-) -> dict[str, int]:
-    """`rank_by_energy` of every Convolution, in the net's order; with `inner_product` of InnerProducts too."""
-    return _ranks(model, keep, rank_by_energy, inner_product, except_layers)
+    model: Model,
+    keep: float,
+    inner_product: bool = False,
+    except_layers: Collection[str] = (),
+    method: str | Mapping[str, str] = "pca",
+) -> dict[str, Any]:
+    """The smallest rank of every Convolution whose chain keeps a share `keep` of the energy, in the net's order.
+
+    inner_product: of InnerProducts too. method: that of the chain (one for all, or {layer: method}, "pca" where a layer
+    is not named), for each has its own energies; "tucker" keeps the share in each of its two modes. RankError for one
+    whose energies tell no rank ("cp"), or that cannot decompose a layer.
+    """
+    if isinstance(method, str):
+        return _ranks(model, lambda bank: rank_of_method(bank, keep, method), inner_product, except_layers)
+    for name in method:
+        find_layer(model, name)
+    chosen = method
+    return _ranks(
+        model, lambda bank: rank_of_method(bank, keep, chosen.get(bank.layer, "pca")), inner_product, except_layers
+    )
 
 
 def ranks_by_norm(
     model: Model, keep: float, inner_product: bool = False, except_layers: Collection[str] = ()
 ) -> dict[str, int]:
     """`rank_by_norm` of every Convolution, in the net's order; with `inner_product` of InnerProducts too."""
-    return _ranks(model, keep, rank_by_norm, inner_product, except_layers)
+    return _ranks(model, lambda bank: rank_by_norm(bank.weight, keep, bank.group), inner_product, except_layers)
 
 
 def _ranks(
-    model: Model, keep: float, rule: RankRule, inner_product: bool, except_layers: Collection[str]
-) -> dict[str, int]:
+    model: Model, rule: Callable[[FilterBank], Any], inner_product: bool, except_layers: Collection[str]
+) -> dict[str, Any]:
     for name in except_layers:
         find_layer(model, name)
     found = banks(model, inner_product).items()
-    return {name: rule(bank.weight, keep, bank.group) for name, bank in found if name not in except_layers}
+    return {name: rule(bank) for name, bank in found if name not in except_layers}
 
 
 def ranks_by_evbmf(model: Model, except_layers: Collection[str] = ()) -> dict[str, Rank]:
@@ -131,17 +128,36 @@ def _whole(value: object, where: str) -> int:
     return int(value)
 
 
-def round_ranks(model: Model, ranks: Mapping[str, int], multiple: int) -> dict[str, int]:
+def round_ranks(
+    model: Model, ranks: Mapping[str, Any], multiple: int, methods: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Ranks rounded up so that every group's share is a multiple of `multiple`, no further than the largest rank.
 
     Libraries for convolution are fast at multiples of 8 or 16 channels and can be slower than dense in between.
+    methods: {layer: method}, "pca" where a layer is not named; the largest rank of a separable chain is another.
     """
     if multiple < 1:
         raise RankError(f"multiple is {multiple}; it must be at least 1")
-    known = banks(model, inner_product=True)
-    rounded = {}
+    known = banks(model, inner_product=True) if multiple > 1 else {}
+    rounded: dict[str, Any] = {}
     for name, rank in ranks.items():
-        step = multiple * known[name].group if name in known else multiple
-        largest = known[name].largest_rank if name in known else rank
-        rounded[name] = min(-(-rank // step) * step, largest)
+        if name not in known:
+            rounded[name] = rank
+            continue
+        step = multiple * known[name].group
+        largest = _largest(known[name], (methods or {}).get(name, "pca"))
+        if isinstance(rank, tuple):
+            rounded[name] = tuple(min(-(-each // step) * step, most) for each, most in zip(rank, largest, strict=False))
+        else:
+            rounded[name] = max(rank, min(-(-rank // step) * step, largest[0]))
     return rounded
+
+
+def _largest(bank: FilterBank, method: str) -> tuple[int, ...]:
+    """The largest rank of a chain; the number of inputs and of outputs for "tucker"."""
+    filters, channels, *kernel = bank.weight.shape
+    if method == "tucker":
+        return bank.group * channels, filters
+    if method == "separable" and len(kernel) == 2:
+        return (bank.group * min(channels * kernel[0], filters // bank.group * kernel[1]),)
+    return (bank.largest_rank,)

@@ -141,7 +141,8 @@ class Choice:
             raise RankError(f"keep has no rule for method '{self.method}'; give ranks, or one of {known}")
         known_banks = banks(model, self.inner_product)
         chosen: dict[str, Any] = {}
-        for name, rank in self.dense_ranks(model).items():
+        needed = ranks_by_energy(model, self.keep, self.inner_product, self.except_layers, self.method)
+        for name, rank in needed.items():
             bank = known_banks[name]
             even = break_even_rank(bank.weight.shape, bank.group)
             chosen[name] = rank if rank < even else None
