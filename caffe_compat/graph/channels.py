@@ -149,7 +149,7 @@ def _components(coupling: Coupling) -> NDArray[np.int64]:
     """For every label the number of the channel that it is; channels are numbered as they are first made."""
     if not coupling.pairs:
         return np.arange(coupling.count)
-    # int32: of int64 indices, scipy 1.11 makes components that are not there, without an exception
+    # int32: of int64 indices, scipy 1.11.2 makes components that are not there, without an exception
     first, second = (np.concatenate([pair[side] for pair in coupling.pairs]).astype(np.int32) for side in (0, 1))
     edges = coo_array((np.ones(first.size, bool), (first, second)), shape=(coupling.count,) * 2)
     _, kinds = connected_components(edges, directed=False)
