@@ -130,6 +130,9 @@ class Iterations:
         if gradients is None:
             logger.info("Iteration %d: a gradient overflowed in fp16, no update", self.iteration)
             return
+        if self._shaping:
+            step = self._step_of(weights)
+            self._shaping.after_pass(step, gradients)
         clip(gradients, self.config.clip_gradients)
         normalize(gradients, self.config.iter_size)
         self._decay(weights, gradients, self._of_moving(self._decay_strengths))
@@ -137,7 +140,6 @@ class Iterations:
             self._force(weights, gradients, self._of_moving(self._force_strengths))
         self._structure.regularize(weights, gradients)
         if self._shaping:
-            step = self._step_of(weights)
             self._shaping.regularize(step, gradients)
         rates, history = Rates(rate, [param.lr_mult for param in params]), self._of_moving(self.state.history)
         UPDATES[self.config.type].apply(weights, gradients, history, rates, self.config)

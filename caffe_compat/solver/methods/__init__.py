@@ -10,10 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from caffe_compat.net.net import Net
-from caffe_compat.solver.methods import growing, orthogonality, soft_pruning, sparse_group
+from caffe_compat.solver.methods import growing, increg, orthogonality, soft_pruning, sparse_group
 from caffe_compat.solver.methods.method import Entry, Shaping, check_together
 
-ENTRIES: tuple[Entry, ...] = (*orthogonality.ENTRIES, *sparse_group.ENTRIES, *growing.ENTRIES, *soft_pruning.ENTRIES)
+ENTRIES: tuple[Entry, ...] = (
+    *orthogonality.ENTRIES,
+    *sparse_group.ENTRIES,
+    *growing.ENTRIES,
+    *soft_pruning.ENTRIES,
+    *increg.ENTRIES,
+)
 
 
 def read_methods(param: Any) -> tuple[Any, ...]:

@@ -42,6 +42,9 @@ class Method:
     def before_pass(self, step: Step) -> None:
         """Change weights before the forward pass."""
 
+    def after_pass(self, step: Step, gradients: list[Tensor]) -> None:
+        """Change the raw gradients, summed over iter_size, before they are clipped."""
+
     def regularize(self, step: Step, gradients: list[Tensor]) -> None:
         """Add to the gradients, after clipping, the division by iter_size, decay and force; before the history."""
 
@@ -92,6 +95,10 @@ class Shaping:
     def before_pass(self, step: Step) -> None:
         for method in self.methods:
             method.before_pass(step)
+
+    def after_pass(self, step: Step, gradients: list[Tensor]) -> None:
+        for method in self.methods:
+            method.after_pass(step, gradients)
 
     def regularize(self, step: Step, gradients: list[Tensor]) -> None:
         for method in self.methods:

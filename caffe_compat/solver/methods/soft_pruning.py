@@ -140,9 +140,9 @@ class SoftPruning(Method):
         epoch = (step.iteration + 1) // self._config.interval - 1
         last = epoch == self._config.epochs - 1
         if epoch < self._config.epochs and (epoch % self._config.epoch_prune == 0 or last):
-            chosen = self._shrink(step.weights, epoch)
+            shrunk = self._shrink(step.weights, epoch)
             if last and not self._alpha(epoch):
-                self.chosen = chosen
+                self.chosen = shrunk
 
     def state_dict(self) -> dict[str, Any]:
         return {"method": self.title, "chosen": self.chosen}

@@ -66,8 +66,9 @@ def _three_points(epoch: int, epochs: int, keep: float, distance: float) -> floa
     if epoch >= last:
         return keep
     power = 1 / distance
-    x = brentq(lambda x: (1 - x) / (1 - x**power) - 0.75, 1e-12, 1 - 1e-9, xtol=1e-16, rtol=1e-15)
-    return 1 - (1 - keep) * (1 - x ** (epoch * power / last)) / (1 - x**power)
+    x = float(brentq(lambda x: (1 - x) / (1 - x**power) - 0.75, 1e-12, 1 - 1e-9, xtol=1e-16, rtol=1e-15))
+    share: float = (1 - x ** (epoch * power / last)) / (1 - x**power)
+    return 1 - (1 - keep) * share
 
 
 KEEPS: dict[str, Callable[[int, int, float, float], float]] = {
