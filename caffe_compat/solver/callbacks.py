@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def _noted(note: Path) -> float:
     """The score in a note of KeepBest's; SolverError where it is none."""
     facts = read_json(note, "the score of the best snapshot", SolverError)
     value = facts.get("value") if isinstance(facts, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise SolverError(f"{note}: holds no score of the best snapshot; remove it, and the next test counts as best")
     return float(value)
 

@@ -1,0 +1,138 @@
+"""Many damaged files, read in forked children whose memory and time are bounded; what fails is kept and named."""
+
+from __future__ import annotations
+
+import json
+import logging
+import mmap
+import os
+import random
+import resource
+import signal
+import struct
+import sys
+import time
+import traceback
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import TextIO
+
+from tests.fuzz.readers import KINDS, allowed, folder, seeds
+
+_MEMORY = 1536 << 20  # bytes beyond what the process has, for one child
+_SECONDS = 5  # of computing, for one case
+_HANG = 30  # seconds after which a child without a new case is killed
+_BATCH = 250  # cases a child
+_OURS = f"{os.sep}caffe_compat{os.sep}"
+_WEIGHTS = {"net_build": 2.0, "text": 2.0, "caffemodel": 2.0, "leveldb": 0.4, "best_note": 0.5, "image_list": 0.5}
+
+
+def one_case(reader: str, number: int) -> bytes:
+    """The input of case `number`: the same for the same number."""
+    chance = random.Random(f"{reader} {number}")
+    kind, pool = KINDS[reader], seeds(reader)
+    return kind.damage(chance, chance.choice(pool), pool)
+
+
+def run_batch(reader: str, first: int, count: int, at: mmap.mmap, out: TextIO) -> None:
+    """Read cases `first` on; a JSON line in `out` for each that fails, and last the tally."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    os.chdir(folder())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    tally: Counter[str] = Counter()
+    for number in range(first, first + count):
+        struct.pack_into("<Qd", at, 0, number, time.time())
+        data, begun = one_case(reader, number), time.process_time()
+        try:
+            KINDS[reader].read(data)
+            tally["read"] += 1
+        except BaseException as error:
+            if allowed(reader, error):
+                tally["refused"] += 1
+            else:
+                frames = [f for f in traceback.extract_tb(error.__traceback__) if _OURS in f.filename]
+                place = f"{frames[-1].filename.split(_OURS)[-1]}:{frames[-1].lineno}" if frames else ""
+                out.write(json.dumps([reader, number, type(error).__name__, place, str(error)[:200]]) + "\n")
+        if time.process_time() - begun > _SECONDS:
+            out.write(json.dumps([reader, number, "slow", "", f"{time.process_time() - begun:.1f} s"]) + "\n")
+    out.write(json.dumps([reader, "tally", dict(tally)]) + "\n")
+
+
+def run_reader(reader: str, first: int, end: int, results: Path) -> None:
+    """Cases `first` to `end`, a child for every 250; a child that dies or hangs loses only the case it was at."""
+    at = mmap.mmap(-1, mmap.PAGESIZE)
+    while first < end:
+        count = min(_BATCH, end - first)
+        struct.pack_into("<Qd", at, 0, first, time.time())
+        child = os.fork()
+        if not child:
+            try:
+                with results.open("a", buffering=1) as out:
+                    run_batch(reader, first, count, at, out)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+            os._exit(99)
+        verdict = _wait(child, at)
+        if not verdict:
+            first += count
+            continue
+        number = struct.unpack_from("<Q", at)[0]
+        with results.open("a") as out:
+            out.write(json.dumps([reader, number, verdict, "", ""]) + "\n")
+        first = number + 1
+
+
+def _wait(child: int, at: mmap.mmap) -> str:
+    """Empty where the child ended well, else how it ended."""
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            code = os.waitstatus_to_exitcode(status)
+            return f"died with {code}" if code else ""
+        if time.time() - struct.unpack_from("<d", at, 8)[0] > _HANG:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return f"hung for {_HANG} s"
+        time.sleep(0.01)
+
+
+def report(results: Path) -> int:
+    """Print the tally of each reader and each group of faults; gives the number of faults."""
+    tallies: dict[str, Counter[str]] = {}
+    faults: dict[tuple[str, str, str], list[tuple[int, str]]] = {}
+    for line in results.read_text().splitlines():
+        reader, number, *rest = json.loads(line)
+        if number == "tally":
+            tallies.setdefault(reader, Counter()).update(rest[0])
+        else:
+            faults.setdefault((reader, rest[0], rest[1]), []).append((number, rest[2]))
+    for reader, tally in tallies.items():
+        print(f"{reader:14}", ", ".join(f"{count} {word}" for word, count in sorted(tally.items())))
+    for (reader, kind, place), cases in sorted(faults.items(), key=lambda each: (each[0][0], -len(each[1]))):
+        print(f"{reader:14} {kind} at {place or 'no place of ours'}, {len(cases)} times, e.g. {cases[0]}")
+    return sum(map(len, faults.values()))
+
+
+def main() -> None:
+    seed, count, *names = sys.argv[1:]
+    if seed == "show":  # the bytes of one case: show READER NUMBER
+        sys.stdout.buffer.write(one_case(count, int(names[0])))
+        return
+    names = names or list(KINDS)
+    results = folder().with_suffix(".jsonl")
+    unit = int(count) / sum(_WEIGHTS.get(name, 1.0) for name in names)
+    begun = time.monotonic()
+    for name in names:
+        first = int(seed) * 10_000_000
+        run_reader(name, first, first + max(int(unit * _WEIGHTS.get(name, 1.0)), 1), results)
+        print(f"{name}: done after {time.monotonic() - begun:.0f} s", flush=True)
+    found = report(results)
+    spent = time.monotonic() - begun
+    print(f"{count} cases in {spent:.0f} s, {int(count) / spent:.0f} a second: {found or 'no'} faults")
+    results.unlink()
+    sys.exit(bool(found))
