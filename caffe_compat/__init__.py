@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         SolverError,
         UnsupportedLayerError,
         UnsupportedParameterError,
+        UserCodeError,
         WeightsError,
         WriteError,
     )
@@ -141,7 +142,7 @@ _MODULES = {  # home -> its public names
     "decompose.responses": "decompose_by_responses recalibrate",
     "decompose.rewrite": "decompose",
     "errors": "CaffeCompatError DataError GraphError ParseError RankError ShapeError "
-    "SolverError UnsupportedLayerError UnsupportedParameterError WeightsError WriteError",
+    "SolverError UnsupportedLayerError UnsupportedParameterError UserCodeError WeightsError WriteError",
     "export.check": "check",
     "export.deploy": "deploy",
     "export.exported_program": "check_exported_program to_exported_program write_exported_program",

@@ -11,6 +11,7 @@
       RankError(ValueError)                           layer, rank, largest possible
       DataError(ValueError)                           source, record, what is wrong
       WriteError(OSError)                             path, and why the system does not take it
+      UserCodeError(RuntimeError)                     layer, class, method, file:line and what the user's code raised
 
 A message is one line that says where, what was found, what was wanted, and the way out. What comes from files stands in
 it without control characters, names cut at 200 characters.
@@ -60,6 +61,10 @@ class RankError(CaffeCompatError, ValueError):
 
 class DataError(CaffeCompatError, ValueError):
     """A data source that is missing, empty or damaged."""
+
+
+class UserCodeError(CaffeCompatError, RuntimeError):
+    """A Python layer whose own code raised an exception or wanted to end the program."""
 
 
 class WriteError(CaffeCompatError, OSError):

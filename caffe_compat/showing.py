@@ -11,21 +11,26 @@ import re
 MOST_NAME = 200  # characters of a name that a message shows
 MOST_MESSAGE = 4000
 
+UNSAFE = "\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
+"""Inside brackets of a regular expression: what a terminal may obey, or cannot show."""
 # C0 and C1 control characters, marks of direction and line, lone halves of surrogate pairs, which cannot be written
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-_UNSAFE_BUT_LINES = re.compile(_UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
-_NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+_UNSAFE = re.compile(f"[{UNSAFE}]")
+_UNSAFE_BUT_LINES = re.compile(_UNSAFE.pattern.replace("\x0a-\x1f", "\x0b-\x1f"))
+_NAMED = {"\n": "\\n", "\r": "\\r"}
 _LONG_QUOTED = re.compile(rf"'([^']{{{MOST_NAME + 1},}})'")
 _LONG_WORD = re.compile(rf"[^\s/']{{{MOST_NAME + 1},}}")
 
 
 def visible(text: str) -> str:
-    """`text` with everything that is no printable character spelled as an escape: \\x1b, \\n, \\u202e."""
+    """`text` with everything that is no printable character or tab spelled as an escape: \\u001b, \\n, \\u202e.
+
+    The escapes are those of JSON, which stays JSON so.
+    """
     return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_spelled, text)
 
 
 def visible_lines(text: str) -> str:
-    """As `visible`, for text of several lines: line ends and tabs stay."""
+    """As `visible`, for text of several lines: line ends stay."""
     return _UNSAFE_BUT_LINES.sub(_spelled, text)
 
 
@@ -43,5 +48,4 @@ def _cut(name: str) -> str:
 
 
 def _spelled(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return _NAMED.get(found[0]) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+    return _NAMED.get(found[0]) or f"\\u{ord(found[0]):04x}"

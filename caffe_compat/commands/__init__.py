@@ -7,15 +7,18 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
 from caffe_compat import CaffeCompatError, __version__
 from caffe_compat.commands.gflags import translate
 from caffe_compat.commands.interrupts import INTERRUPTED, interruptible
+from caffe_compat.commands.streams import safe_streams
 
 BAD_INPUT, BROKEN_PIPE = 2, 141  # exit statuses; the second as a shell reports the signal
+NO_PYTHON = "CAFFE_COMPAT_NO_PYTHON"  # an environment variable: set, Python layers are refused
 TRACEBACK = "CAFFE_COMPAT_TRACEBACK"  # an environment variable: faults of the package show where they are
 
 
@@ -59,7 +62,11 @@ class OneLineParser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb that `argv` (default: the command line) names; the exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    with safe_streams():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run(words: list[str]) -> int:
     try:
         with interruptible():
             return _dispatch(words)
@@ -108,9 +115,26 @@ def _dispatch(words: list[str]) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    status: int = module.run(parser.parse_args(translate(words[1:], parser)))
+    parser.add_argument("--no-python", action="store_true", help=f"run no Python layers (also: {NO_PYTHON}=1)")
+    arguments = parser.parse_args(translate(words[1:], parser))
+    with _python_layers(off=arguments.no_python):
+        status: int = module.run(arguments)
     sys.stdout.flush()
     return status
+
+
+@contextmanager
+def _python_layers(off: bool) -> Iterator[None]:
+    """Within this block, and in the processes that it starts, Python layers are refused where `off`."""
+    before = os.environ.get(NO_PYTHON)
+    if off:
+        os.environ[NO_PYTHON] = "1"
+    try:
+        yield
+    finally:
+        if off:
+            os.environ.pop(NO_PYTHON)
+            os.environ.update({} if before is None else {NO_PYTHON: before})
 
 
 def _top_parser() -> argparse.ArgumentParser:

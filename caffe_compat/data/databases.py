@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +42,13 @@ BACKENDS = tuple(_READERS)
 
 def backend_of(path: Path) -> str:
     """Which database lies at `path`, by the files there; LMDB where there is none of them."""
-    return "LEVELDB" if (path / "CURRENT").exists() else "LMDB"
+    return "LEVELDB" if os.path.exists(path / "CURRENT") else "LMDB"
 
 
 def open_database(path: Path, backend: str | None = None) -> Database:
     """The database at `path`; DataError if it is another than `backend` says, damaged or missing."""
     found = backend_of(path)
-    if backend and backend != found and (found == "LEVELDB" or (path / "data.mdb").exists()):
+    if backend and backend != found and (found == "LEVELDB" or os.path.exists(path / "data.mdb")):
         raise DataError(f"{path}: is a database of kind {found}, not {backend}; write backend: {found}")
     return _READERS[backend or found](path)
 

@@ -112,7 +112,7 @@ def _release(process: int, key: str, transaction: Any) -> None:
 
 def _check_header(path: Path) -> None:
     """DataError for what LMDB itself answers with a riddle, or with a crash when the file is cut short."""
-    file = path / "data.mdb" if path.is_dir() else path
+    file = path / "data.mdb" if os.path.isdir(path) else path
     try:
         with open_file(file) as handle:
             head = handle.read(4096)

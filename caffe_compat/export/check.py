@@ -18,12 +18,12 @@ from caffe_compat.errors import (
 )
 from caffe_compat.export.caveats import caveat, ignored_fields
 from caffe_compat.export.check_report import APPROXIMATE, EXACT, UNSUPPORTED, VERDICTS, Finding, Report, Verdict
+from caffe_compat.export.deeds import deeds, find_module
 from caffe_compat.export.pitfalls import odd_values, overwritten
 from caffe_compat.graph.graph import Blob, Graph, Node, build_graph
 from caffe_compat.graph.rules import is_included, net_state
 from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.caffe.python_layer import PythonLayer
-from caffe_compat.layers.python_modules import module_is_here
 from caffe_compat.layers.registry import create_layer, layer_class, loss_types
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.params import learnable_params
@@ -112,7 +112,7 @@ class _Walk:
         state = net_state(net, phase, level, stages)
         numbers = iter([number for number, layer in enumerate(net.layer) if is_included(layer, state)])
         own = {layer.name for layer in net.layer}
-        splits = (node for node in graph.nodes if node.param.type == "Split")
+        splits = (node for node in graph.nodes if node.param.type == "Split" and node.bottoms)
         self.copied = {top.name: node.bottoms[0].name for node in splits for top in node.tops}
         for node in graph.nodes:
             verdict = self._visit(node)
@@ -127,8 +127,10 @@ class _Walk:
         param = node.param
         try:
             kind = layer_class(param).choose(param, self.context.folder)
+            for word, message in deeds(param, kind, self.context.folder):
+                self.findings.note(param.name, word, message)
             if kind is PythonLayer:
-                _find_module(param, self.context.folder)
+                find_module(param, self.context.folder)
             elif all(blob in self.shapes for blob in node.bottoms):
                 self._set_up(node)
         except CaffeCompatError as error:
@@ -292,10 +294,3 @@ def _with_one_kind_of_rule(net: Any, findings: Findings) -> Any:
             findings.problem(layer.name, "wiring", message)
             del layer.exclude[:]
     return mended
-
-
-def _find_module(param: Any, folder: Path | None) -> None:
-    """UnsupportedLayerError where the module of a Python layer is not there; it is not imported."""
-    name = param.python_param.module
-    if not module_is_here(name, folder):
-        raise UnsupportedLayerError(f"layer '{param.name}': there is no Python module '{name}'; put it beside the net")

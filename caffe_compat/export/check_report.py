@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
+from caffe_compat.showing import message, visible
+
 EXACT, APPROXIMATE, UNSUPPORTED = "exact", "approximate", "unsupported"
 VERDICTS = (EXACT, APPROXIMATE, UNSUPPORTED)
 FINDINGS = {
@@ -26,6 +28,8 @@ FINDINGS = {
         "shape": "layers whose shapes could not be checked",
         "sharing": "parameters that layers share",
         "weights": "weights that no layer uses",
+        "code": "a Python layer, whose file and class would run",
+        "writes": "a layer that writes a file, and whether outside the working folder",
         "dialect": "the fields that show which fork the net is written for, and in which dialect the weights are",
     },
 }
@@ -78,15 +82,16 @@ class Report:
     def __str__(self) -> str:
         counts = {verdict: sum(each.verdict == verdict for each in self.layers) for verdict in VERDICTS}
         total = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        lines = [f"net '{self.net}', dialect {self.dialect}, phases {' and '.join(self.phases) or 'none'}"]
-        lines += _aligned([(each.layer, each.type, each.verdict, each.reason) for each in self.layers])
+        lines = [f"net '{visible(self.net)}', dialect {self.dialect}, phases {' and '.join(self.phases) or 'none'}"]
+        rows = [(each.layer, each.type, each.verdict, each.reason) for each in self.layers]
+        lines += _aligned([tuple(map(message, row)) for row in rows])
         lines += _listed("problem", self.problems) + _listed("note", self.notes)
         plural = "" if len(self.problems) == 1 else "s"
         return "\n".join([*lines, f"{len(self.layers)} layers: {total}; {len(self.problems) or 'no'} problem{plural}"])
 
 
 def _listed(word: str, findings: Iterable[Finding]) -> list[str]:
-    return [f"{word}: {finding.message}" for finding in findings]
+    return [f"{word}: {message(finding.message)}" for finding in findings]
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

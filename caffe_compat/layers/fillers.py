@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from caffe_compat.errors import UnsupportedParameterError
+from caffe_compat.proto.printer import format_text
 
 
 def fill(blob: Tensor, filler: Any, compat: str = "bvlc", place: str = "filler") -> Tensor:
@@ -35,6 +36,11 @@ def fill(blob: Tensor, filler: Any, compat: str = "bvlc", place: str = "filler")
             return rule(blob, filler, compat)
     except _FillerError as error:
         raise UnsupportedParameterError(f"{place}: {filler.type} filler {error}") from None
+    except (RuntimeError, OverflowError, ZeroDivisionError) as error:  # torch on bounds that are no float32
+        if "memory" in str(error):
+            raise
+        fields = " ".join(format_text(filler).split())
+        raise UnsupportedParameterError(f"{place}: no values come of filler {{ {fields} }}: {error}") from None
 
 
 class _FillerError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -11,17 +12,37 @@ from caffe_compat.errors import DataError
 from caffe_compat.layers.base import Count, Layer, Shape
 from caffe_compat.layers.source import SourceLayer
 
+NO_PYTHON = "CAFFE_COMPAT_NO_PYTHON"  # environment variable: set, no module of a Python layer is imported
+
+
+def python_is_off() -> bool:
+    """Whether the user wants no Python code of a net to run."""
+    return os.environ.get(NO_PYTHON, "0") not in ("", "0")
+
+
+def module_place(module: str, folder: Path | None) -> str:
+    """The file of Python module `module` in `folder`, the working directory or sys.path; empty where there is none.
+
+    Nothing is imported, of a module in a package not even the package.
+    """
+    names = module.split(".")
+    if not all(name.isidentifier() for name in names):
+        return ""
+    path = Path(*names)
+    for place in dict.fromkeys((folder or Path(), Path())):
+        for file in (place / path.with_suffix(".py"), place / path / "__init__.py", place / path):
+            if file.exists():
+                return str(file)
+    try:
+        spec = importlib.util.find_spec(names[0])
+    except (ImportError, ValueError):
+        return ""
+    return "" if spec is None else spec.origin or names[0]
+
 
 def module_is_here(module: str, folder: Path | None) -> bool:
     """Whether Python module `module` is in `folder`, the working directory or sys.path; it is not imported."""
-    path = Path(*module.split("."))
-    places = (folder or Path(), Path())
-    if any((place / path.with_suffix(".py")).exists() or (place / path).is_dir() for place in places):
-        return True
-    try:
-        return importlib.util.find_spec(module.split(".")[0]) is not None
-    except (ImportError, ValueError):
-        return False
+    return bool(module_place(module, folder))
 
 
 _stand_ins: dict[tuple[str, str], type[Layer]] = {}
@@ -41,7 +62,7 @@ def stands_in(module: str, layer: str) -> Callable[[LayerClass], LayerClass]:
 def stand_in(param: Any, folder: Path | None) -> type[Layer] | None:
     """What takes the place of a Python layer whose module is not there; None where it is, or nothing can."""
     field = param.python_param
-    if module_is_here(field.module, folder):
+    if module_is_here(field.module, folder) and not python_is_off():
         return None
     return _stand_ins.get((field.module, field.layer), None if param.bottom else AbsentData)
 
@@ -54,11 +75,12 @@ class AbsentData(SourceLayer):
 
     @classmethod
     def shortcoming(cls, param: Any) -> str:
-        return f"there is no Python module '{param.python_param.module}'; put it beside the net, or give the values"
+        module = param.python_param.module
+        if python_is_off():
+            return f"Python module '{module}' is not imported (--no-python, {NO_PYTHON}); give the values"
+        return f"there is no Python module '{module}'; put it beside the net, or give the values"
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shapes = ", ".join(f"--input {top}=SHAPE" for top in self.param.top)
-        raise DataError(
-            f"layer '{self.name}': there is no Python module '{self.param.python_param.module}'; put it beside the "
-            f"net, or give the shapes of what it makes: {shapes}"
-        )
+        why = self.shortcoming(self.param).removesuffix("give the values")
+        raise DataError(f"layer '{self.name}': {why}give the shapes of what it makes: {shapes}")

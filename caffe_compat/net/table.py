@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from caffe_compat.graph.graph import Graph, Node
 from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.net.shapes import Shapes
+from caffe_compat.showing import visible
 
 HEADER = ("layer", "type", "tops", "shape", "parameters", "multiply-adds")
 LEFT_ALIGNED = 4  # the columns of text; the others are numbers
@@ -32,13 +33,14 @@ def table(graph: Graph, layers: Sequence[Layer], shapes: Shapes) -> str:
         rows.append(_row(node, [shapes[top] for top in node.tops], owned, cost))
     total = ("total", f"{len(rows)} layers", "", "", f"{parameters:,}", f"{multiply_adds:,}")
     title = f"{graph.name or 'net'} ({graph.phase})" + (f", {splits} Splits not shown" if splits else "")
-    return "\n".join([title, *_aligned([HEADER, *rows, total])])
+    return "\n".join([visible(title), *_aligned([HEADER, *rows, total])])
 
 
 def _row(node: Node, shapes: Sequence[Shape], parameters: int, multiply_adds: int) -> tuple[str, ...]:
     tops = ", ".join(top.name for top in node.tops)
     sizes = ", ".join("x".join(map(str, shape)) or "()" for shape in shapes)
-    return node.name, node.param.type, tops, sizes, *(f"{n:,}" if n else "" for n in (parameters, multiply_adds))
+    words = (node.name, node.param.type, tops, sizes)
+    return *map(visible, words), *(f"{n:,}" if n else "" for n in (parameters, multiply_adds))
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:

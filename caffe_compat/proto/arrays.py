@@ -13,7 +13,7 @@ from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.proto.reading import open_file
 
 _EXPANSION = 256  # times that the arrays of an .npz may be larger than the file; those that are not zeros shrink little
-_SMALL = 1 << 28
+_SMALL = 1 << 26
 _NUMBERS = "biuf"
 
 

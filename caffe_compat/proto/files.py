@@ -61,6 +61,11 @@ def _mode(path: Path) -> int:
     return 0o666 & ~mask
 
 
+def leads_outside(path: str | os.PathLike[str]) -> bool:
+    """Whether what is written to `path` lands outside the working folder, links followed."""
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(os.getcwd()))
+
+
 def find_file(name: str | os.PathLike[str], *folders: Path | None, named_by: str) -> Path:
     """The file or folder `name`: in the working directory, as Caffe takes it, else in the first of `folders` with it.
 

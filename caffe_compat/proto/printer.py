@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 
 from caffe_compat.proto.schema import is_repeated
+from caffe_compat.showing import UNSAFE
 
 _ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+_OBEYED = re.compile(f"[{UNSAFE}]")
 _ESCAPES.update({code: f"\\{code:03o}" for code in [*range(32), 127] if code not in _ESCAPES})
 
 
@@ -48,8 +51,15 @@ def _scalar(field: Any, value: Any) -> str:
     if field.type == FieldDescriptor.TYPE_BYTES:
         return '"' + "".join(_byte(code) for code in value) + '"'
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        return f'"{value.translate(_ESCAPES)}"'
+        return f'"{_quoted(value)}"'
     return str(value)
+
+
+def _quoted(value: str) -> str:
+    """The characters of a string; those that a terminal would obey as octal escapes of their UTF-8, which read back."""
+    if value.isprintable():
+        return value.translate(_ESCAPES)
+    return _OBEYED.sub(lambda found: "".join(f"\\{byte:03o}" for byte in found[0].encode()), value.translate(_ESCAPES))
 
 
 def _byte(code: int) -> str:

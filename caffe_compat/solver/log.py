@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from caffe_compat.showing import visible
+
 LETTERS = {"WARNING": "W", "ERROR": "E", "CRITICAL": "F"}
 
 
@@ -46,7 +48,7 @@ class GlogFormatter(logging.Formatter):
         thread = threading.get_native_id()
         letter = LETTERS.get(record.levelname, "I")
         place = f"{record.filename}:{record.lineno}"
-        return f"{letter}{stamp}.{micros:06d} {thread:5d} {place}] {record.getMessage()}"
+        return f"{letter}{stamp}.{micros:06d} {thread:5d} {place}] {visible(record.getMessage())}"
 
 
 class GlogHandler(logging.StreamHandler):  # type: ignore[type-arg]

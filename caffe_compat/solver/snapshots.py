@@ -17,7 +17,7 @@ from caffe_compat.net.loading import load_files
 from caffe_compat.net.net import Net
 from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.binary import SolverStateFile
-from caffe_compat.proto.files import write_atomically
+from caffe_compat.proto.files import leads_outside, write_atomically
 from caffe_compat.proto.model import read_weights
 from caffe_compat.solver import continuation, sidecar
 from caffe_compat.solver.run_options import Options
@@ -46,6 +46,8 @@ def check_writable(config: SolverConfig) -> None:
     if not prefix:
         raise SolverError("snapshot_prefix is missing; give the path that snapshots start with")
     folder = Path(prefix).parent
+    if leads_outside(prefix):
+        logger.info("Snapshots go to %s, outside the working folder", prefix)
     if not folder.is_dir():
         raise SolverError(f"snapshot_prefix is '{prefix}', but there is no folder '{folder}'; make it first")
     try:

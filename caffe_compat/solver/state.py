@@ -70,7 +70,7 @@ def load(state: SolverState, stored: SolverStateFile) -> None:
 
 def read_state(path: str | os.PathLike[str]) -> SolverStateFile:
     """A .solverstate or .solverstate.h5, told apart by content."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise SolverError(f"{path}: no such file; give a .solverstate or .solverstate.h5")
     return hdf5.read_solver_state(path) if hdf5.is_hdf5(path) else binary.read_solver_state(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import mmap
@@ -22,7 +23,7 @@ from tests.fuzz.readers import KINDS, allowed, folder, seeds
 
 _MEMORY = 1536 << 20  # bytes beyond what the process has, for one child
 _SECONDS = 5  # of computing, for one case
-_HANG = 30  # seconds after which a child without a new case is killed
+_HANG = 60  # seconds after which a child without a new case is killed
 _BATCH = 250  # cases a child
 _OURS = f"{os.sep}caffe_compat{os.sep}"
 _WEIGHTS = {"net_build": 2.0, "text": 2.0, "caffemodel": 2.0, "leveldb": 0.4, "best_note": 0.5, "image_list": 0.5}
@@ -43,9 +44,10 @@ def run_batch(reader: str, first: int, count: int, at: mmap.mmap, out: TextIO) -
     warnings.simplefilter("ignore")
     os.chdir(folder())
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    faulthandler.register(signal.SIGUSR1, _stacks().open("a"), all_threads=True)
     tally: Counter[str] = Counter()
     for number in range(first, first + count):
-        struct.pack_into("<Qd", at, 0, number, time.time())
+        struct.pack_into("<Qd", at, 0, number, time.monotonic())
         data, begun = one_case(reader, number), time.process_time()
         try:
             KINDS[reader].read(data)
@@ -67,7 +69,7 @@ def run_reader(reader: str, first: int, end: int, results: Path) -> None:
     at = mmap.mmap(-1, mmap.PAGESIZE)
     while first < end:
         count = min(_BATCH, end - first)
-        struct.pack_into("<Qd", at, 0, first, time.time())
+        struct.pack_into("<Qd", at, 0, first, time.monotonic())
         child = os.fork()
         if not child:
             try:
@@ -87,6 +89,10 @@ def run_reader(reader: str, first: int, end: int, results: Path) -> None:
         first = number + 1
 
 
+def _stacks() -> Path:
+    return folder().with_suffix(".stacks")
+
+
 def _wait(child: int, at: mmap.mmap) -> str:
     """Empty where the child ended well, else how it ended."""
     while True:
@@ -94,7 +100,9 @@ def _wait(child: int, at: mmap.mmap) -> str:
         if done:
             code = os.waitstatus_to_exitcode(status)
             return f"died with {code}" if code else ""
-        if time.time() - struct.unpack_from("<d", at, 8)[0] > _HANG:
+        if time.monotonic() - struct.unpack_from("<d", at, 8)[0] > _HANG:
+            os.kill(child, signal.SIGUSR1)  # where it is goes to the file of folder()
+            time.sleep(1)
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return f"hung for {_HANG} s"
@@ -133,6 +141,9 @@ def main() -> None:
         print(f"{name}: done after {time.monotonic() - begun:.0f} s", flush=True)
     found = report(results)
     spent = time.monotonic() - begun
+    if _stacks().exists():
+        print(_stacks().read_text(), end="")
+        _stacks().unlink()
     print(f"{count} cases in {spent:.0f} s, {int(count) / spent:.0f} a second: {found or 'no'} faults")
     results.unlink()
     sys.exit(bool(found))

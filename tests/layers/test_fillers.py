@@ -107,3 +107,13 @@ def test_the_net_s_version_reaches_the_filler() -> None:
         for compat in ("bvlc", "wen2017")
     ]
     assert not torch.equal(*blobs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bounds"),
+    [("uniform", "min: -inf max: 1"), ("uniform", "min: nan"), ("uniform", "max: 1e39"), ("gaussian", "std: nan")],
+)
+def test_bounds_that_are_no_numbers_are_refused_in_one_line(kind: str, bounds: str) -> None:
+    with pytest.raises(UnsupportedParameterError, match=r"filler") as caught:
+        fill(torch.empty(3, 4), parse_text(f'type: "{kind}" {bounds}', FillerParameter))
+    assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import h5py
@@ -10,7 +11,9 @@ from torch import Tensor
 from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Layer, Shape, exactly
 from caffe_compat.layers.registry import register
+from caffe_compat.proto.files import leads_outside
 
+_log = logging.getLogger(__name__)
 DATASETS = ("data", "label")
 
 
@@ -31,6 +34,10 @@ class HDF5Output(Layer):
         self.started = False
         if not self.file_name:
             raise UnsupportedParameterError(f"layer '{self.name}': hdf5_output_param.file_name is missing")
+        if "\0" in self.file_name:
+            raise UnsupportedParameterError(f"layer '{self.name}': hdf5_output_param.file_name has a NUL in it")
+        if leads_outside(self.file_name):
+            _log.warning("layer '%s': will write to %s, outside the working folder", self.name, self.file_name)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         data, label = bottom_shapes

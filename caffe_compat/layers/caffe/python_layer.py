@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import sys
+import traceback
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from caffe_compat.errors import UnsupportedLayerError
+from caffe_compat.errors import CaffeCompatError, UnsupportedLayerError, UserCodeError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
-from caffe_compat.layers.python_modules import stand_in
+from caffe_compat.layers.python_modules import NO_PYTHON, module_place, python_is_off, stand_in
 from caffe_compat.layers.registry import register
+from caffe_compat.showing import visible
 
+_log = logging.getLogger(__name__)
 PHASES = {"TRAIN": 0, "TEST": 1}  # pycaffe's numbers
 
 
@@ -137,25 +142,61 @@ def _importing_from(*folders: Path) -> Iterator[None]:
             sys.modules.update({} if before is None else {"caffe": before})
 
 
-def user_class(layer: str, module: str, name: str, folder: Path | None) -> type[Any]:
-    """The class `name` of Python module `module`; UnsupportedLayerError where either is missing or cannot be run."""
+def user_class(layer: str, module: str, name: str, folder: Path | None) -> type[UserLayer]:
+    """The class `name` of Python module `module`, which is announced before the module is imported and so runs.
+
+    UnsupportedLayerError where either is missing, cannot be run, may not be (--no-python), or is no layer.
+    """
+    if python_is_off():
+        raise UnsupportedLayerError(
+            f"layer '{layer}': its Python module '{module}' is not imported, for --no-python or {NO_PYTHON} is set"
+        )
     places = [place for place in (folder, Path.cwd()) if place is not None]
+    _announce(layer, name, module_place(module, folder) or module)
     with _importing_from(*places):
         try:
             found = importlib.import_module(module)
-        except Exception as error:  # whatever the user's module does when it is run
+        except (Exception, SystemExit) as error:  # whatever the user's module does when it is run
+            if isinstance(error, MemoryError):
+                raise
             where = ", ".join(str(place) for place in dict.fromkeys(places))
             raise UnsupportedLayerError(
                 f"layer '{layer}': python_param.module '{module}' cannot be imported from {where} or sys.path: "
                 f"{type(error).__name__}: {error}"
             ) from error
     chosen = getattr(found, name, None)
-    if not isinstance(chosen, type):
+    if not isinstance(chosen, type) or not issubclass(chosen, UserLayer):
         raise UnsupportedLayerError(
-            f"layer '{layer}': python_param.layer '{name}' is no class of module '{module}' "
-            f"({getattr(found, '__file__', None) or 'no file'})"
+            f"layer '{layer}': python_param.layer '{name}' is no class of module '{module}' that derives from "
+            f"caffe.Layer ({getattr(found, '__file__', None) or 'no file'})"
         )
     return chosen
+
+
+@cache
+def _announce(layer: str, name: str, file: str) -> None:
+    """Say once that code of the user's, or of whoever made the net, is about to run."""
+    _log.warning("layer '%s': running Python code that the net names: class %s of %s", layer, visible(name), file)
+
+
+@contextmanager
+def _user_code(layer: str, method: Any) -> Iterator[None]:
+    """Within this block the user's `method` runs; what it raises, an exit too, comes out as a UserCodeError."""
+    try:
+        yield
+    except (CaffeCompatError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        inside = [frame for frame in frames if frame.filename != __file__] or frames
+        what = f"wanted to end the program ({error})" if isinstance(error, SystemExit) else f"raised {_told(error)}"
+        raise UserCodeError(
+            f"layer '{layer}': {method.__qualname__} {what} at {inside[-1].filename}:{inside[-1].lineno}"
+        ) from error
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 class _UserPass(torch.autograd.Function):
@@ -199,7 +240,9 @@ class PythonLayer(Layer):
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         field = param.python_param
-        self.user: Any = user_class(self.name, field.module, field.layer, context.folder)()
+        chosen = user_class(self.name, field.module, field.layer, context.folder)
+        with _user_code(self.name, chosen):
+            self.user: Any = chosen()
         self.user.param_str = field.param_str
         self.user.phase = PHASES[context.phase]
         self.user.blobs = BlobVector()
@@ -213,16 +256,18 @@ class PythonLayer(Layer):
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         self._hold([torch.zeros(shape) for shape in bottom_shapes])
-        self.user.setup(self._bottoms, self._tops)
-        for blob in self.user.blobs:
-            parameter = nn.Parameter(torch.from_numpy(np.ascontiguousarray(blob.data, dtype=np.float32)))
-            self.blobs.append(parameter)
-            self.blob_shapes.append(tuple(parameter.shape))
+        with _user_code(self.name, self.user.setup):
+            self.user.setup(self._bottoms, self._tops)
+            values = [torch.from_numpy(np.ascontiguousarray(blob.data, np.float32)) for blob in self.user.blobs]
+        for each in values:
+            self.blobs.append(nn.Parameter(each))
+            self.blob_shapes.append(tuple(each.shape))
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self._hold([torch.zeros(shape) for shape in bottom_shapes])
-        self.user.reshape(self._bottoms, self._tops)
-        return [tuple(top.shape) for top in self._tops]
+        with _user_code(self.name, self.user.reshape):
+            self.user.reshape(self._bottoms, self._tops)
+            return [tuple(top.shape) for top in self._tops]
 
     def forward(self, *bottoms: Tensor) -> Any:
         if not self._tops:
@@ -237,9 +282,11 @@ class PythonLayer(Layer):
         for top in self._tops:
             top.cast(like.new_empty(0).cpu().numpy().dtype)
         self._hold(bottoms)
-        self.user.reshape(self._bottoms, self._tops)
-        self.user.forward(self._bottoms, self._tops)
-        return tuple(torch.tensor(top.data, dtype=like.dtype, device=like.device) for top in self._tops)
+        with _user_code(self.name, self.user.reshape):
+            self.user.reshape(self._bottoms, self._tops)
+        with _user_code(self.name, self.user.forward):
+            self.user.forward(self._bottoms, self._tops)
+            return tuple(torch.tensor(top.data, dtype=like.dtype, device=like.device) for top in self._tops)
 
     def run_backward(
         self,
@@ -253,10 +300,11 @@ class PythonLayer(Layer):
         for blob, top, gradient in zip(self._tops, tops, gradients, strict=True):
             blob.hold(top)
             blob.diff = gradient.detach().cpu().numpy().copy(order="C")
-        self.user.backward(self._tops, propagate_down, self._bottoms)
-        like = self._place(bottoms)
-        diffs = [blob.diff for blob in (*self._bottoms, *self.user.blobs)]
-        return [torch.tensor(diff, dtype=like.dtype, device=like.device) for diff in diffs]
+        with _user_code(self.name, self.user.backward):
+            self.user.backward(self._tops, propagate_down, self._bottoms)
+            diffs = [blob.diff for blob in (*self._bottoms, *self.user.blobs)]
+            like = self._place(bottoms)
+            return [torch.tensor(diff, dtype=like.dtype, device=like.device) for diff in diffs]
 
     def _hold(self, bottoms: Any) -> None:
         """Show these bottoms and the current values of the blobs to the user's code, which may write on the latter."""

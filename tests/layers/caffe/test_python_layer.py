@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from caffe_compat.errors import UnsupportedLayerError
+from caffe_compat.errors import UnsupportedLayerError, UserCodeError
 from tests.layers.single import build
 
 MODULE = """
@@ -181,7 +181,7 @@ def test_the_working_directory_is_searched_too(beside: Callable[[str], Path], mo
     ("module", "layer", "message"),
     [
         ("py_absent", "Affine", "python_param.module 'py_absent' cannot be imported from .*ModuleNotFoundError"),
-        ("py_wrong", "Afine", r"python_param.layer 'Afine' is no class of module 'py_wrong' \(.*py_wrong.py\)"),
+        ("py_wrong", "Afine", r"python_param.layer 'Afine' is no class of module 'py_wrong' .*\(.*py_wrong.py\)"),
         ("py_wrong", "np", "python_param.layer 'np' is no class"),
     ],
 )
@@ -194,3 +194,95 @@ def test_a_module_that_fails_is_reported_with_its_error(tmp_path: Path) -> None:
     (tmp_path / "py_broken.py").write_text("1 / 0")
     with pytest.raises(UnsupportedLayerError, match=r"layer 'lay': .*'py_broken'.*ZeroDivisionError"):
         build(_text("py_broken", "Affine"), (4, 3), folder=tmp_path)
+
+
+BAD = """
+import sys
+import caffe
+
+class NoLayer:
+    made = 0
+    def __init__(self):
+        NoLayer.made += 1
+
+class Raises(caffe.Layer):
+    def setup(self, bottom, top):
+        if self.param_str == "setup":
+            raise ValueError("first line\\nsecond")
+
+    def reshape(self, bottom, top):
+        if self.param_str == "reshape":
+            sys.exit("bye")
+        top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        if self.param_str == "forward":
+            bottom[7]
+
+    def backward(self, top, propagate_down, bottom):
+        raise SystemExit(3)
+"""
+
+
+def _bad(method: str) -> str:
+    return _text("py_bad", "Raises", method)
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    (tmp_path / "py_bad.py").write_text(BAD)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("setup", r"Raises.setup raised ValueError: first line second at .*py_bad.py:13"),
+        ("reshape", r"Raises.reshape wanted to end the program \(bye\) at .*py_bad.py:17"),
+    ],
+)
+def test_what_the_users_code_raises_is_one_line_with_its_place(bad: Path, method: str, said: str) -> None:
+    with pytest.raises(UserCodeError, match=f"layer 'lay': {said}") as caught:
+        build(_bad(method), (4, 3), folder=bad)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_forward_and_backward_raise_is_one_line_too(bad: Path) -> None:
+    with pytest.raises(UserCodeError, match=r"Raises.forward raised IndexError: .* at .*py_bad.py:22"):
+        build(_bad("forward"), (4, 3), folder=bad)(torch.ones(4, 3))
+    out = build(_bad(""), (4, 3), folder=bad)(torch.ones(4, 3, requires_grad=True))
+    with pytest.raises(UserCodeError, match=r"Raises.backward wanted to end the program \(3\)"):
+        out.sum().backward()
+
+
+def test_only_a_class_that_derives_from_caffes_layer_is_made(bad: Path) -> None:
+    with pytest.raises(UnsupportedLayerError, match="'NoLayer' is no class of module 'py_bad' that derives from caffe"):
+        build(_text("py_bad", "NoLayer"), (4, 3), folder=bad)
+    assert sys.modules["py_bad"].NoLayer.made == 0
+
+
+def test_the_code_that_is_about_to_run_is_announced_before_it_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = "import logging\nlogging.getLogger('caffe_compat').warning('the module runs')\n"
+    (tmp_path / "py_told.py").write_text(code + MODULE)
+    build(_text("py_told", "Affine"), (4, 3), folder=tmp_path)
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0].startswith("layer 'lay': running Python code that the net names: class Affine of ")
+    assert said[0].endswith("py_told.py") and said[1] == "the module runs"
+
+
+def test_no_python_refuses_before_anything_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "py_off.py").write_text(MODULE)
+    monkeypatch.setenv("CAFFE_COMPAT_NO_PYTHON", "1")
+    with pytest.raises(UnsupportedLayerError, match=r"module 'py_off' is not imported, for --no-python"):
+        build(_text("py_off", "Affine"), (4, 3), folder=tmp_path)
+    assert "py_off" not in sys.modules
+    monkeypatch.setenv("CAFFE_COMPAT_NO_PYTHON", "0")
+    build(_text("py_off", "Affine"), (4, 3), folder=tmp_path)
+
+
+@pytest.mark.parametrize("module", ["", ".", "..x", "a..b", "a/b", "a-b", "\0"])
+def test_a_name_that_no_module_can_have_is_said(tmp_path: Path, module: str) -> None:
+    with pytest.raises(UnsupportedLayerError, match="cannot be imported from"):
+        build(_text("M", "Affine").replace('"M"', f'"{module}"'.replace("\0", "\\000")), (4, 3), folder=tmp_path)
