@@ -21,7 +21,7 @@ _PREFIX = re.compile(
 )
 _RANK = re.compile(r"^\s*\[(\d+)(?:[.,]\d+)?\](?:<std(?:out|err)>:?)? ?|^\s*(\d{1,4}): ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_ITERATION = re.compile(r"^(?:MultiStep Status: )?Iteration (\d+)\b")
+_ITERATION = re.compile(r"^(?:MultiStep Status: )?Iteration (\d{1,10})\b")
 _LOSS, _RATE = re.compile(r", loss = ([^\s,]+)"), re.compile(r", lr = ([^\s,]+)")
 _TESTING = re.compile(r"Testing net(?: \(#(\d+)\))?")
 _VALUE = r" = (\S+?)(?: \(\* \S+ = \S+ loss\))?\s*$"
@@ -169,7 +169,8 @@ class _Reader:
             self._add("test", self.iteration, f"{column}#{self.net}" if self.net else column, value, line)
         elif found := _RANKS.match(message):
             pairs = (part.rsplit(" ", 1) for part in found[1].split(", "))
-            ranks = {layer: float(rank.split("/")[0]) for layer, rank in pairs}
+            values = {pair[0]: _value(pair[-1].split("/")[0]) for pair in pairs if len(pair) == 2}
+            ranks = {layer: rank for layer, rank in values.items() if rank is not None}
             self.runs[-1].curves.add("rank", self.iteration, ranks)
 
     def _read_batch(self, message: str, line: Line) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+import caffe_compat as cc
 from caffe_compat.commands.curves import Curves, Row, Run
 
 
@@ -16,8 +16,8 @@ def read_runs(lines: Iterable[str]) -> list[Run]:
     runs, reached, torn = [Run()], -1, 0
     for line in lines:
         try:
-            event = json.loads(line)
-            kind, iteration, moment = event["event"], event.get("iteration", 0), float(event["time"])
+            event = cc.parse_json(line)
+            kind, iteration, moment = event["event"], _iteration(event), float(event["time"])
             if kind == "start":
                 runs.append(Run(resume=_resumed(event), began=moment))
             elif kind == "step" and iteration == 0 and reached > 0:
@@ -25,10 +25,18 @@ def read_runs(lines: Iterable[str]) -> list[Run]:
             if kind in ("start", "step"):
                 reached = iteration
             _add_event(runs[-1], kind, iteration, event, moment)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             torn += 1
     runs[-1].torn = torn
     return runs
+
+
+def _iteration(event: dict[str, Any]) -> int:
+    """The iteration of an event, 0 where it tells of none; ValueError for what no run comes to."""
+    iteration = event.get("iteration", 0)
+    if isinstance(iteration, bool) or not isinstance(iteration, int) or not 0 <= iteration < 1 << 31:
+        raise ValueError("no number of an iteration")
+    return iteration
 
 
 def _resumed(event: dict[str, Any]) -> str | None:

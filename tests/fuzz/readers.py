@@ -204,9 +204,10 @@ def window_list(data: bytes) -> None:
 
 
 def log(data: bytes) -> None:
-    from caffe_compat.commands.curves import read_curves
+    from caffe_compat.commands.log import tables
+    from caffe_compat.commands.runs import read_run
 
-    read_curves(str(_file(data, ".log"))).table()
+    "".join(tables(read_run(str(_file(data, ".log"))).curves))
 
 
 def best_note(data: bytes) -> None:
