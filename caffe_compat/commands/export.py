@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands.options import add_allow_missing, add_compat, input_shape, with_fillers
@@ -52,9 +53,20 @@ def run(arguments: argparse.Namespace) -> int:
         model = cc.read_model(arguments.net, arguments.weights)
         cc.refuse_missing(model, arguments.allow_missing, "TEST")
         model = with_fillers(model, arguments.allow_missing, input_shapes=dict(arguments.input))
-        getattr(cc, write)(model, path, dict(arguments.input), arguments.dynamic_batch, arguments.compat)
-        errors = {} if arguments.no_check else getattr(cc, check)(path, model, compat=arguments.compat)
+        with cc.write_atomically(path) as temporary:  # what fails its check must not stay
+            getattr(cc, write)(model, temporary, dict(arguments.input), arguments.dynamic_batch, arguments.compat)
+            errors = {} if arguments.no_check else checked(getattr(cc, check), path, temporary, model, arguments.compat)
     for name, error in errors.items():
         print(f"{name}: off by {error:.2g} of its largest value")
-    print(f"Saved as {path}")
+    print(f"Saved as {path}{', not checked' * arguments.no_check}")
     return 0
+
+
+def checked(check: Any, path: Path, temporary: Path, model: cc.Model, compat: str) -> dict[str, float]:
+    """How far the outputs of the file `temporary` are off, which is to become `path`; an error names that."""
+    try:
+        errors: dict[str, float] = check(temporary, model, compat=compat)
+        return errors
+    except cc.CaffeCompatError as error:
+        message = str(error).replace(str(temporary), str(path))
+        raise type(error)(f"{message}; the file is not written, --no-check writes it unchecked") from error

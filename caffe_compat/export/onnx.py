@@ -8,23 +8,25 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
-from caffe_compat.errors import DataError, GraphError, UnsupportedLayerError
+from caffe_compat.errors import CaffeCompatError, DataError, GraphError, UnsupportedLayerError
 from caffe_compat.export import onnx_elements, onnx_windows
 from caffe_compat.export.closeness import check_outputs
 from caffe_compat.export.onnx_program import WRITERS, Call, Inexpressible, Program
 from caffe_compat.graph.graph import Blob
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.source import SourceLayer
-from caffe_compat.net.inputs import valid_inputs
+from caffe_compat.net.inputs import complete_inputs, valid_inputs
 from caffe_compat.net.net import Net
-from caffe_compat.net.shapes import infer_shapes
+from caffe_compat.net.shapes import infer_shapes, set_up_layers
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.model import Model
 
 OPSET, IR_VERSION = 17, 8  # read by onnxruntime 1.13 and later
 BATCH = "batch"
 TOLERANCE = 1e-5  # of the largest value of an output
+OPEN_BATCHES = (1, 3)  # items in the runs that check a file whose batch is open
 
 _WRITERS = (onnx_elements, onnx_windows)  # imported so that their writers register
 
@@ -36,14 +38,15 @@ def to_onnx(
 
     (Where a layer changes an input in place, what comes of it is named input:version.)
 
-    input_shapes: {blob: shape} in place of those that the net declares. dynamic_batch: the first axis of inputs and
-    outputs may have any size. Raises UnsupportedLayerError naming every layer that ONNX cannot express, DataError
-    without the package onnx.
+    input_shapes: {blob: shape} in place of those that the net declares. dynamic_batch: the first axis of the inputs
+    that have one of the size of the first input's may have any size, and what follows from it. Raises
+    UnsupportedLayerError naming every layer that ONNX cannot express, GraphError for a net whose batch cannot change,
+    DataError without the package onnx.
     """
     onnx = _package("onnx")
     net = Net(model, "TEST", compat=compat, input_shapes=input_shapes)
     names = _value_names(net)
-    shapes = _shapes(net)
+    shapes, open_axes = _shapes(net), _open_axes(net) if dynamic_batch else {}
     program, problems = Program(onnx), []
     for node, layer in net.steps:
         if isinstance(layer, SourceLayer):
@@ -55,11 +58,13 @@ def to_onnx(
             tuple(names[blob] for blob in node.tops),
             tuple(shapes[blob] for blob in node.bottoms),
             tuple(shapes[blob] for blob in node.tops),
+            tuple(open_axes.get(blob, frozenset()) for blob in node.bottoms),
+            tuple(open_axes.get(blob, frozenset()) for blob in node.tops),
         )
         problems += _write(call)
     if problems:
         raise UnsupportedLayerError(f"net '{net.graph.name}': ONNX cannot express {'; '.join(problems)}")
-    return _assemble(net, program, names, shapes, dynamic_batch)
+    return _assemble(net, program, names, shapes, open_axes)
 
 
 def write_onnx(
@@ -84,18 +89,41 @@ def check_onnx(
 ) -> dict[str, float]:
     """Run the ONNX file with onnxruntime and `model` here; {output: largest difference over its largest value}.
 
-    inputs: by default seeded values that the net takes, in the shapes that the file declares, 1 where a size is open.
-    GraphError where an output is off by more than `tolerance`, DataError without onnxruntime.
+    inputs: by default seeded values that the net takes, in the shapes that the file declares; where the batch is open,
+    once for each of OPEN_BATCHES. GraphError where an output is off by more than `tolerance`, DataError without
+    onnxruntime.
     """
     session = _package("onnxruntime").InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
-    if inputs is None:
-        declared = {value.name: value.shape for value in session.get_inputs()}
-        shapes = {name: tuple(n if isinstance(n, int) else 1 for n in shape) for name, shape in declared.items()}
-        inputs = valid_inputs(Net(model, "TEST", compat=compat, input_shapes=shapes), shapes=shapes)
+    if inputs is not None:
+        return _check_run(path, session, model, inputs, compat, tolerance)
+    declared = {value.name: value.shape for value in session.get_inputs()}
+    is_open = any(not isinstance(size, int) for shape in declared.values() for size in shape)
+    worst: dict[str, float] = {}
+    for batch in OPEN_BATCHES if is_open else (1,):
+        shapes = {name: tuple(n if isinstance(n, int) else batch for n in shape) for name, shape in declared.items()}
+        net = Net(model, "TEST", compat=compat, input_shapes=shapes)
+        unread = {name: net.shapes[name] for name in net.input_names if name not in shapes}
+        if is_open:
+            unread = {name: (batch, *shape[1:]) if len(shape) > 1 else shape for name, shape in unread.items()}
+        drawn = valid_inputs(net, shapes={**shapes, **unread})
+        for name, error in _check_run(path, session, model, drawn, compat, tolerance).items():
+            worst[name] = max(worst.get(name, 0.0), error)
+    return worst
+
+
+def _check_run(
+    path: str | os.PathLike[str],
+    session: Any,
+    model: Model,
+    inputs: Mapping[str, np.ndarray],
+    compat: str,
+    tolerance: float,
+) -> dict[str, float]:
     net = Net(model, "TEST", compat=compat, input_shapes={name: each.shape for name, each in inputs.items()})
-    right = net(**inputs)
+    right = net(**complete_inputs(net, inputs))
     outputs = [value.name for value in session.get_outputs()]
-    found = dict(zip(outputs, session.run(outputs, dict(inputs)), strict=True))
+    read = {value.name: inputs[value.name] for value in session.get_inputs()}
+    found = dict(zip(outputs, session.run(outputs, read), strict=True))
     blobs = {name: name if name in right else name.rpartition(":")[0] for name in outputs}
     wanted = {name: right[blob].detach().numpy() for name, blob in blobs.items()}
     return check_outputs(path, found, wanted, tolerance)
@@ -131,8 +159,34 @@ def _shapes(net: Net) -> dict[Blob, Shape]:
     return infer_shapes(net.graph, layers, {name: net.shapes[name] for name in net.input_names})
 
 
+def _open_axes(net: Net) -> dict[Blob, frozenset[int]]:
+    """The axes of every blob version whose size changes with that of the batch; GraphError where it cannot change."""
+    sizes = {name: tuple(net.shapes[name]) for name in net.input_names}
+    batch = next((shape[0] for shape in sizes.values() if shape), 0)
+    larger = {name: (batch + 1, *shape[1:]) if shape[:1] == (batch,) else shape for name, shape in sizes.items()}
+    layers = [layer for _, layer in net.steps]
+    before = infer_shapes(net.graph, layers, sizes)
+    refusal = f"net '{net.graph.name}' takes no other batch than {batch}"
+    try:
+        with torch.device("meta"):  # shapes without memory or random numbers
+            others, after = set_up_layers(net.graph, layers[0].context, larger)
+    except CaffeCompatError as error:
+        raise GraphError(f"{refusal}: {error}") from error
+    for layer, other in zip(layers, others, strict=True):
+        if layer.blob_shapes != other.blob_shapes:
+            raise GraphError(f"{refusal}: layer '{layer.name}': its blobs have the size of the batch")
+    return {
+        blob: frozenset(axis for axis, pair in enumerate(zip(shape, after[blob], strict=True)) if pair[0] != pair[1])
+        for blob, shape in before.items()
+    }
+
+
 def _assemble(
-    net: Net, program: Program, names: Mapping[Blob, str], shapes: Mapping[Blob, Shape], dynamic_batch: bool
+    net: Net,
+    program: Program,
+    names: Mapping[Blob, str],
+    shapes: Mapping[Blob, Shape],
+    open_axes: Mapping[Blob, frozenset[int]],
 ) -> Any:
     onnx = program.onnx
     read = {name for node in program.nodes for name in node.input}
@@ -143,9 +197,10 @@ def _assemble(
     made = {name for node in program.nodes for name in node.output}
 
     def declare(blob: Blob) -> Any:
-        sizes = list(shapes[blob])
-        open_sizes = [BATCH, *sizes[1:]] if dynamic_batch and sizes else sizes
-        return onnx.helper.make_tensor_value_info(names[blob], onnx.TensorProto.FLOAT, open_sizes)
+        follows = open_axes.get(blob, frozenset())
+        open_sizes: dict[int, Any] = {axis: None if axis else BATCH for axis in follows}
+        sizes = [open_sizes.get(axis, size) for axis, size in enumerate(shapes[blob])]
+        return onnx.helper.make_tensor_value_info(names[blob], onnx.TensorProto.FLOAT, sizes)
 
     outputs = [declare(last[name]) for name in net.output_names if names[last[name]] in made]
     if not outputs:

@@ -117,7 +117,7 @@ def _operand(call: Call) -> str:
     """The second operand of Scale and Bias, with axes of size 1 behind it."""
     if len(call.inputs) == 1:
         return call.learned(0, _lined_up(call, call.layer.blob_shapes[0]))
-    return call.reshape(call.inputs[1], _lined_up(call, call.bottoms[1]))
+    return call.reshape(call.inputs[1], _lined_up(call, (0,) * len(call.bottoms[1])))
 
 
 def _lined_up(call: Call, shape: tuple[int, ...]) -> list[int]:
@@ -129,13 +129,18 @@ def mvn(call: Call) -> None:
     param, axes = call.layer.param.mvn_param, len(call.bottoms[0])
     if axes != 4:
         raise Inexpressible(f"its bottom has {axes} axes, not 4")
-    over = [1, 2, 3] if param.across_channels else [2, 3]
     varies = param.normalize_variance
-    means = call.op("ReduceMean", [call.inputs[0]], axes=over)
+    means = _plane_means(call, call.inputs[0], param.across_channels)
     centred = call.op("Sub", [call.inputs[0], means], None if varies else call.outputs[0])
     if varies:
-        variance = call.op("ReduceMean", [call.op("Mul", [centred, centred])], axes=over)
+        variance = _plane_means(call, call.op("Mul", [centred, centred]), param.across_channels)
         call.op("Div", [centred, call.shifted(call.op("Sqrt", [variance]), param.eps)], call.outputs[0])
+
+
+def _plane_means(call: Call, value: str, across: bool) -> str:
+    """The mean of every plane, or over all channels too: in two steps, for OpenCV 4 goes wrong over three axes."""
+    means = call.op("ReduceMean", [value], axes=[2, 3])
+    return call.op("ReduceMean", [means], axes=[1]) if across else means
 
 
 @writes("Eltwise")
@@ -160,6 +165,8 @@ def concat(call: Call) -> None:
 @writes("Slice")
 def slices(call: Call) -> None:
     axis = axis_of(call.layer, call.layer.axis, call.bottoms[0])
+    if any(axis in axes for axes in call.open_bottoms):
+        raise Inexpressible("it cuts along the batch, whose size is open")
     sizes = call.constant([top[axis] for top in call.tops], np.int64)
     call.op("Split", [call.inputs[0], sizes], call.outputs, axis=axis)
 
@@ -181,7 +188,13 @@ def reshape(call: Call) -> None:
     if math.prod(bottom) == 0:
         raise Inexpressible("its bottom is empty")
     keeps_batch = bool(bottom) and bool(top) and bottom[0] == top[0]
-    call.reshape(call.inputs[0], [0, *top[1:]] if keeps_batch else top, call.outputs[0])
+    if call.is_open and call.open_tops[0] != {0}:
+        shape = call.open_shape(0)
+    elif call.is_open:  # what is open behind the first axis of the bottom is in the first of the top
+        shape = [-1 if call.open_bottoms[0] != {0} or not keeps_batch else 0, *top[1:]]
+    else:
+        shape = [0, *top[1:]] if keeps_batch else list(top)
+    call.reshape(call.inputs[0], shape, call.outputs[0])
 
 
 @writes("Permute")
@@ -205,8 +218,16 @@ def crop(call: Call) -> None:
     axis = layer.axis % len(bottom)
     count = len(bottom) - axis
     offsets = layer.offsets if len(layer.offsets) == count else (layer.offsets or (0,)) * count
-    ends = [start + size for start, size in zip(offsets, top[axis:], strict=True)]
-    edges = [call.constant(each, np.int64) for each in (offsets, ends, range(axis, len(bottom)))]
+    places = zip(range(axis, len(bottom)), offsets, top[axis:], strict=True)
+    cuts = [(at, start, start + size) for at, start, size in places]
+    whole = {at for at, start, end in cuts if call.is_open and not start and end == bottom[at]}
+    if any(at in call.open_bottoms[0] for at, *_ in cuts if at not in whole):
+        raise Inexpressible("it cuts along the batch, whose size is open")
+    cuts = [cut for cut in cuts if cut[0] not in whole]
+    if not cuts:
+        call.op("Identity", call.inputs[:1], call.outputs[0])
+        return
+    edges = [call.constant([cut[part] for cut in cuts], np.int64) for part in (1, 2, 0)]
     call.op("Slice", [call.inputs[0], *edges], call.outputs[0])
 
 

@@ -34,7 +34,8 @@ class Program:
 class Call:
     """One layer that is being written.
 
-    inputs, outputs: names of its bottoms and tops in the ONNX graph. bottoms, shapes: the shapes of bottoms and tops.
+    inputs, outputs: names of its bottoms and tops in the ONNX graph. bottoms, tops: their shapes. open_bottoms,
+    open_tops: the axes of each whose size follows that of the batch; none where the batch is fixed.
     """
 
     program: Program
@@ -43,6 +44,20 @@ class Call:
     outputs: tuple[str, ...]
     bottoms: tuple[Shape, ...]
     tops: tuple[Shape, ...]
+    open_bottoms: tuple[frozenset[int], ...] = ()
+    open_tops: tuple[frozenset[int], ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any size here follows that of the batch."""
+        return any(self.open_bottoms) or any(self.open_tops)
+
+    def open_shape(self, index: int) -> list[int]:
+        """The shape of top `index` with -1 for an axis that follows the batch; Inexpressible where several do."""
+        axes = self.open_tops[index] if self.open_tops else frozenset()
+        if len(axes) > 1:
+            raise Inexpressible("several axes of its top follow the size of the batch")
+        return [-1 if axis in axes else size for axis, size in enumerate(self.tops[index])]
 
     def op(self, kind: str, inputs: Sequence[str], outputs: str | Sequence[str] | None = None, **options: Any) -> str:
         """Append a node of operator `kind`; its first output, by default a new value."""

@@ -123,5 +123,9 @@ def interp(call: Call) -> None:
         edges = [call.constant(each, np.int64) for each in ([first, first], ends, [2, 3])]
         value = call.op("Slice", [value, *edges])
     sizes = call.constant([*call.tops[0]], np.int64)
+    if call.is_open:
+        ends = [call.constant(each, np.int64) for each in ([0], [2])]
+        kept = call.op("Slice", [call.op("Shape", [value]), *ends])
+        sizes = call.op("Concat", [kept, call.constant([*call.tops[0][2:]], np.int64)], axis=0)
     options = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
     call.op("Resize", [value, "", "", sizes], call.outputs[0], **options)

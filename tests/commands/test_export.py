@@ -47,3 +47,29 @@ def test_a_program_of_torch_export_is_written_for_its_suffix_or_its_format(writt
     assert lines == ["pool1: off by 0 of its largest value", "Saved as net.pt2"]
     assert main(["export", "net.prototxt", "net.caffemodel", "--format", "torch", "--no-check"]) == 2
     assert "net.pt2: exists and is kept" in capsys.readouterr().err
+
+
+def broken(monkeypatch):
+    """Let the net that is written be another one than that which the check runs."""
+    import caffe_compat.export.onnx_elements as elements
+    from caffe_compat.export.onnx_program import WRITERS
+
+    monkeypatch.setitem(WRITERS, "Pooling", lambda call: elements.relu(call))
+    monkeypatch.setattr(elements, "relu", lambda call: call.op("Identity", call.inputs, call.outputs[0]))
+
+
+def test_a_file_that_fails_its_check_is_not_written(written, capsys, monkeypatch):
+    broken(monkeypatch)
+    before = sorted(path.name for path in written.iterdir())
+    assert main(["export", "net.prototxt", "net.caffemodel"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("caffe-compat: net.onnx: output 'pool1' has shape") and "is not written" in said
+    assert sorted(path.name for path in written.iterdir()) == before
+    (written / "net.onnx").write_text("mine")
+    assert main(["export", "net.prototxt", "net.caffemodel", "--force-overwrite"]) == 2
+    assert (written / "net.onnx").read_text() == "mine"
+
+
+def test_a_file_that_is_not_checked_says_so_last(written, capsys):
+    assert main(["export", "net.prototxt", "net.caffemodel", "--no-check"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "Saved as net.onnx, not checked"

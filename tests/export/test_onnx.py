@@ -126,3 +126,76 @@ def test_a_file_that_gives_something_else_is_found_out(tmp_path):
     net.layer[1].power_param.scale = 2.001
     with pytest.raises(cc.GraphError, match=r"output 'y' is off by 0\.0005 of its largest value"):
         cc.check_onnx(tmp_path / "net.onnx", cc.Model(net))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in REFUSED])
+def test_a_layer_gives_the_same_at_any_batch_or_says_why_not(name, tmp_path):
+    model = cc.Model(cc.read_net(golden("layers", f"{name}.prototxt")))
+    model = cc.Model(model.net, cc.Net(model).weights())
+    try:
+        cc.write_onnx(model, tmp_path / "net.onnx", dynamic_batch=True)
+    except cc.CaffeCompatError as error:
+        assert re.search("takes no other batch than|cuts along the batch|has no output", str(error)), error
+        return
+    declared = onnx.load(str(tmp_path / "net.onnx")).graph
+    assert any(value.type.tensor_type.shape.dim[0].dim_param == "batch" for value in declared.input)
+    assert all(error <= TOLERANCE for error in cc.check_onnx(tmp_path / "net.onnx", model).values())
+
+
+OPEN = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 5 } } }
+layer { name: "m" type: "Input" top: "m" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "s" type: "Scale" bottom: "x" bottom: "m" top: "s" scale_param { axis: 0 } }
+layer { name: "b" type: "Bias" bottom: "s" bottom: "m" top: "b" bias_param { axis: 0 } }
+layer { name: "i" type: "Interp" bottom: "b" top: "i" interp_param { height: 7 width: 9 } }
+layer { name: "joined" type: "Reshape" bottom: "i" top: "joined" reshape_param { shape { dim: -1 dim: 63 } } }
+layer { name: "apart" type: "Reshape" bottom: "joined" top: "apart" reshape_param { shape { dim: -1 dim: 3 dim: 63 } } }
+layer { name: "all" type: "Flatten" bottom: "i" top: "all" flatten_param { axis: 0 } }
+layer { name: "turned" type: "Reshape" bottom: "m" top: "turned" reshape_param { shape { dim: 3 dim: -1 } } }
+"""
+
+
+def test_the_batch_stays_open_behind_operands_interpolation_and_reshapes(tmp_path):
+    net = cc.parse_text(OPEN, cc.NetParameter)
+    cc.write_onnx(cc.Model(net), tmp_path / "net.onnx", dynamic_batch=True)
+    for batch in (1, 2, 5):
+        random = np.random.RandomState(batch)
+        inputs = {"x": (batch, 3, 4, 5), "m": (batch, 3)}
+        inputs = {name: random.standard_normal(shape).astype(np.float32) for name, shape in inputs.items()}
+        right = cc.Net(net, input_shapes={name: value.shape for name, value in inputs.items()})(**inputs)
+        found = run(tmp_path / "net.onnx", inputs)
+        assert found.keys() == right.keys() == {"apart", "all", "turned"}
+        for blob, values in found.items():
+            assert values.shape == tuple(right[blob].shape)
+            np.testing.assert_allclose(values, right[blob].detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_an_input_of_another_first_axis_stays_as_it_is(tmp_path):
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 4 } } }
+    layer { name: "m" type: "Input" top: "m" input_param { shape { dim: 3 } } }
+    layer { name: "s" type: "Scale" bottom: "x" bottom: "m" top: "s" }
+    """
+    model = cc.Model(cc.parse_text(text, cc.NetParameter))
+    cc.write_onnx(model, tmp_path / "net.onnx", dynamic_batch=True)
+    assert cc.check_onnx(tmp_path / "net.onnx", model)["s"] <= TOLERANCE
+
+
+def test_a_net_that_fixes_its_batch_is_refused():
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+    layer { name: "r" type: "Reshape" bottom: "x" top: "r" reshape_param { shape { dim: 2 dim: 3 } } }
+    """
+    with pytest.raises(cc.GraphError, match="takes no other batch than 2: layer 'r'"):
+        cc.to_onnx(cc.Model(cc.parse_text(text, cc.NetParameter)), dynamic_batch=True)
+
+
+def test_mvn_across_channels_reduces_planes_first(tmp_path):
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 5 } } }
+    layer { name: "m" type: "MVN" bottom: "x" top: "m" mvn_param { across_channels: true } }
+    """
+    made = cc.to_onnx(cc.Model(cc.parse_text(text, cc.NetParameter)))
+    axes = [list(each.ints) for node in made.graph.node if node.op_type == "ReduceMean" for each in node.attribute
+            if each.name == "axes"]  # fmt: skip
+    assert axes == [[2, 3], [1], [2, 3], [1]]
