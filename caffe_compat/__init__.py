@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from caffe_compat.proto.schema import NetParameter, SolverParameter
     from caffe_compat.proto.text import find_faults, parse_text
     from caffe_compat.proto.upgrade import upgrade_solver
+    from caffe_compat.pycaffe.door import install_caffe, run_as_caffe, uninstall_caffe
     from caffe_compat.recipes.rank_pruning import Pruned, prune_ranks
     from caffe_compat.recipes.shrink import Shrunk, shrink
     from caffe_compat.recipes.stages import Stage
@@ -171,6 +172,7 @@ _MODULES = {  # home -> its public names
     "proto.schema": "NetParameter SolverParameter",
     "proto.text": "find_faults parse_text",
     "proto.upgrade": "upgrade_solver",
+    "pycaffe.door": "install_caffe run_as_caffe uninstall_caffe",
     "recipes.rank_pruning": "Pruned prune_ranks",
     "recipes.shrink": "Shrunk shrink",
     "recipes.stages": "Stage",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from caffe_compat import CaffeCompatError, __version__
-from caffe_compat.commands.gflags import translate
+from caffe_compat.commands.gflags import set_apart, translate
 from caffe_compat.commands.interrupts import INTERRUPTED, interruptible
 from caffe_compat.commands.streams import safe_streams
 
@@ -28,6 +28,7 @@ class Verb:
 
     module: str
     summary: str
+    is_verbatim: bool = False  # what stands behind its own options belongs to another program
 
 
 VERBS = {
@@ -49,6 +50,7 @@ VERBS = {
     "groups": Verb("groups", "make grouped convolutions parallel layers, or one convolution again"),
     "data": Verb("data", "make the databases that nets read, and mean images"),
     "convert": Verb("convert", "rewrite weights or a solver's state as HDF5 or binary, both ways"),
+    "python": Verb("python", "run a Python script that imports caffe, written for pycaffe", is_verbatim=True),
     "upgrade": Verb("upgrade", "rewrite an old net, solver or caffemodel in the current format"),
 }
 
@@ -116,7 +118,8 @@ def _dispatch(words: list[str]) -> int:
     )
     module.add_arguments(parser)
     parser.add_argument("--no-python", action="store_true", help=f"run no Python layers (also: {NO_PYTHON}=1)")
-    arguments = parser.parse_args(translate(words[1:], parser))
+    own = set_apart(words[1:], "-m") if verb.is_verbatim else translate(words[1:], parser)
+    arguments = parser.parse_args(own)
     with _python_layers(off=arguments.no_python):
         status: int = module.run(arguments)
     sys.stdout.flush()

@@ -37,6 +37,13 @@ def translate(words: Iterable[str], parser: argparse.ArgumentParser) -> list[str
     return translated
 
 
+def set_apart(words: Iterable[str], *begins: str) -> list[str]:
+    """`words` with a bare `--` before the first that is no option or is in `begins`: the rest is another program's."""
+    words = list(words)
+    own = next((i for i, word in enumerate(words) if not word.startswith("-") or word in begins), len(words))
+    return [*words[:own], "--", *words[own:]]
+
+
 def _wants_value(word: str, options: dict[str, argparse.Action]) -> bool:
     return word in options and options[word].nargs != 0
 

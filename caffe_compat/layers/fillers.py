@@ -1,4 +1,4 @@
-"""Caffe's weight fillers (filler.hpp): Caffe's distributions, torch's random numbers.
+"""Caffe's weight fillers (filler.hpp): Caffe's distributions, the random numbers of `draws`.
 
 The fans count every value behind an axis: fan_in = count / shape[0] and fan_out = count / shape[1], for every layer
 type, whatever its groups; an axis that is missing counts as 1.
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from caffe_compat.errors import UnsupportedParameterError
+from caffe_compat.layers.draws import source
 from caffe_compat.proto.printer import format_text
 
 
@@ -56,26 +57,26 @@ def _uniform(blob: Tensor, filler: Any, compat: str) -> Tensor:
     _check_dense(filler)
     if filler.min > filler.max:
         raise _FillerError(f"has min {filler.min:g} above max {filler.max:g}")
-    return blob.uniform_(filler.min, filler.max)
+    return source().uniform(blob, filler.min, filler.max)
 
 
 def _gaussian(blob: Tensor, filler: Any, compat: str) -> Tensor:
     """Normal; `sparse: s` keeps each value with probability s / shape[0] and makes the others 0."""
     if not filler.std > 0:
         raise _FillerError(f"has std {filler.std:g}; give a positive one, or type 'constant'")
-    blob.normal_(filler.mean, filler.std)
+    source().normal(blob, filler.mean, filler.std)
     if filler.sparse == -1:
         return blob
     outputs = blob.shape[0] if blob.dim() else 1
     if not 0 <= filler.sparse <= outputs:
         raise _FillerError(f"has sparse {filler.sparse}; give 0 to {outputs}, the blob's first axis")
-    return blob.mul_(torch.empty_like(blob).bernoulli_(filler.sparse / outputs))
+    return blob.mul_(source().bernoulli(torch.empty_like(blob), filler.sparse / outputs))
 
 
 def _positive_unitball(blob: Tensor, filler: Any, compat: str) -> Tensor:
     """Uniform in [0, 1), then each entry of the first axis divided by its sum."""
     _check_dense(filler)
-    rows = blob.uniform_(0, 1).view(blob.shape[0] if blob.dim() else 1, -1)
+    rows = source().uniform(blob, 0, 1).view(blob.shape[0] if blob.dim() else 1, -1)
     rows.div_(rows.sum(1, keepdim=True))
     return blob
 
@@ -84,13 +85,13 @@ def _xavier(blob: Tensor, filler: Any, compat: str) -> Tensor:
     """Uniform within sqrt(3 / n) of 0 (Glorot and Bengio 2010; n is fan_in unless variance_norm says otherwise)."""
     _check_dense(filler)
     bound = math.sqrt(3 / _fan(blob, filler))
-    return blob.uniform_(-bound, bound)
+    return source().uniform(blob, -bound, bound)
 
 
 def _msra(blob: Tensor, filler: Any, compat: str) -> Tensor:
     """Normal with variance 2 / n (He et al. 2015)."""
     _check_dense(filler)
-    return blob.normal_(0, math.sqrt(2 / _fan(blob, filler)))
+    return source().normal(blob, 0, math.sqrt(2 / _fan(blob, filler)))
 
 
 def _bilinear(blob: Tensor, filler: Any, compat: str) -> Tensor:

@@ -142,7 +142,7 @@ class Iterations:
         if self._shaping:
             self._shaping.regularize(step, gradients)
         rates, history = Rates(rate, [param.lr_mult for param in params]), self._of_moving(self.state.history)
-        UPDATES[self.config.type].apply(weights, gradients, history, rates, self.config)
+        self._move(weights, gradients, history, rates)
         self._structure.prune(weights, self.iteration + 1)
         if self._shaping:
             self._shaping.after_update(step)
@@ -165,6 +165,10 @@ class Iterations:
             ("the force (force_mult)", "spreads", pushed),
             *self._structure.claims,
         ]
+
+    def _move(self, weights: list[Tensor], gradients: list[Tensor], history: list[Tensor], rates: Rates) -> None:
+        """Take the step of the solver's type off the weights; it changes the history."""
+        UPDATES[self.config.type].apply(weights, gradients, history, rates, self.config)
 
     @property
     def has_force(self) -> bool:

@@ -41,9 +41,7 @@ def training_net(param: Any, path: Path | None, compat: str, level: int = 0, sta
         raise SolverError(f"{path or 'the solver'}: wanted one of {', '.join(TRAIN_FIELDS)}; found {found}")
     source = _source(given[0], getattr(param, given[0]), path, compat)
     logger.info("Creating training net %s", source.description)
-    net = _net(source, "TRAIN", param.train_state, level, stages, compat)
-    _check_loss(net)
-    return net
+    return _net(source, "TRAIN", param.train_state, level, stages, compat)
 
 
 def test_nets(param: Any, path: Path | None, compat: str) -> list[Net]:
@@ -73,7 +71,7 @@ def output_weights(net: Net) -> dict[str, float]:
     return {name: weights.get(name, 0.0) for name in net.output_names}
 
 
-def _check_loss(net: Net) -> None:
+def check_loss(net: Net) -> None:
     """SolverError for a net that nothing teaches; rules that leave its losses out are the usual reason."""
     if any(any(loss_weights(node, layer)) for node, layer in net.steps):
         return

@@ -26,7 +26,7 @@ from caffe_compat.solver.graphed import GraphedIteration, cuda_graph, obstacle
 from caffe_compat.solver.iteration import Iterations
 from caffe_compat.solver.log import number
 from caffe_compat.solver.method_state import Stateful
-from caffe_compat.solver.nets import test_nets, training_net
+from caffe_compat.solver.nets import check_loss, test_nets, training_net
 from caffe_compat.solver.passes import Passes
 from caffe_compat.solver.run_options import NETS, Options, agreed, as_given, complete, in_words
 from caffe_compat.solver.settings import SolverConfig
@@ -112,6 +112,7 @@ class Solver(Iterations):
         self.net = training_net(self.param, self.path, options["compat"], options["level"], options["stages"]).to(
             self.device
         )
+        check_loss(self.net)
         self.test_nets = [net.to(self.device) for net in test_nets(self.param, self.path, options["compat"])]
         for net in self.test_nets:
             net.share_weights_with(self.net)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context, Elementwise
+from caffe_compat.layers.draws import TORCH, source
 from caffe_compat.layers.registry import register
 
 
@@ -36,4 +38,7 @@ class Dropout(Elementwise):
     def forward(self, *bottoms: Tensor) -> Tensor:
         if not self.draws or self.dropout_ratio == 0:
             return bottoms[0]
-        return functional.dropout(bottoms[0], self.dropout_ratio, training=True)
+        if source() is TORCH:
+            return functional.dropout(bottoms[0], self.dropout_ratio, training=True)
+        kept = source().bernoulli(torch.empty(bottoms[0].shape), 1 - self.dropout_ratio)
+        return bottoms[0] * (kept.to(bottoms[0]) * (1 / (1 - self.dropout_ratio)))

@@ -1,0 +1,169 @@
+"""A cc.Net run layer by layer on blobs: what all `Net` objects of one net share (net.cpp)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from caffe_compat.graph.graph import Node
+from caffe_compat.graph.wiring import AUTOMATIC
+from caffe_compat.layers.base import Layer
+from caffe_compat.layers.draws import drawing_from
+from caffe_compat.layers.source import SourceLayer
+from caffe_compat.net.net import Net
+from caffe_compat.pycaffe import layer as layers
+from caffe_compat.pycaffe.bindings import check
+from caffe_compat.pycaffe.blob import Blob
+from caffe_compat.pycaffe.memory import CLOCK, Memory, ParameterMemory
+from caffe_compat.pycaffe.mode import check_mode, random_source
+from caffe_compat.pycaffe.needs import Need, backward_needs
+from caffe_compat.pycaffe.python_layer import LivePythonLayer, UserStep
+from caffe_compat.pycaffe.sources import KINDS, SourceStep
+from caffe_compat.pycaffe.steps import Step
+
+HOOKS = ("before_forward", "after_forward", "before_backward", "after_backward")
+
+
+class Execution:
+    """The blobs, in the order in which Caffe numbers them, and the steps of a net.
+
+    learnable: (nn.Parameter, its diff) of every learnable blob, once, in the order of a solver. hooks: the callbacks of
+    a net, by name, called with the number of the layer.
+    """
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        self.blob_names: list[str] = []
+        self.blobs: list[Blob] = []
+        self.hooks: dict[str, list[Callable[[int], Any]]] = {name: [] for name in HOOKS}
+        self._places: dict[Any, int] = {}
+        needs = backward_needs(net.graph.nodes, net._sequence, net.param.force_backward)
+        self.bottom_ids: list[list[int]] = []
+        self.top_ids: list[list[int]] = []
+        with torch.no_grad(), drawing_from(random_source()):
+            self.steps = [self._step(*each) for each in zip(net.graph.nodes, net._sequence, needs, strict=True)]
+        self._memories: dict[int, tuple[Memory, Memory]] = {}
+        for step in self.steps:
+            self._add_blobs(step)
+        self.learnable = [(param.tensor, self._memories[id(param.tensor)][1]) for param in net.learnable_params]
+        self.layers = [
+            step.layer.user if isinstance(step.layer, LivePythonLayer) else layers.view_of(step.node.param, step.blobs)
+            for step in self.steps
+        ]
+        self.inputs = [
+            place for step, ids in zip(self.steps, self.top_ids, strict=True) if step.type == "Input" for place in ids
+        ]
+        self.outputs = [self._places[name] for name in net.graph.outputs]
+        self.loss_weights = [0.0] * len(self.blobs)
+        for step, ids in zip(self.steps, self.top_ids, strict=True):
+            for place, weight in zip(ids, step.loss_weights, strict=True):
+                self.loss_weights[place] = weight
+
+    def forward(self, start: int, end: int) -> float:
+        """Run layers `start` to `end`, both included; the sum of the losses on the way, weighted."""
+        check(start >= 0, f"start >= 0 ({start} vs. 0)")
+        check(end < len(self.steps), f"end < layers_.size() ({end} vs. {len(self.steps)})")
+        check_mode()
+        loss = 0.0
+        CLOCK.tick()
+        with torch.no_grad(), drawing_from(random_source()):
+            for number in range(start, end + 1):
+                self._call("before_forward", number)
+                step = self.steps[number]
+                step.forward()
+                loss += step.loss()
+                self._call("after_forward", number)
+        CLOCK.tick()
+        return loss
+
+    def backward(self, start: int, end: int) -> None:
+        """Run the backward passes of layers `start` down to `end`, both included, where the net needs them."""
+        check(end >= 0, f"end >= 0 ({end} vs. 0)")
+        check(start < len(self.steps), f"start < layers_.size() ({start} vs. {len(self.steps)})")
+        check_mode()
+        CLOCK.tick()
+        with torch.no_grad(), drawing_from(random_source()):
+            for number in range(start, end - 1, -1):
+                self._call("before_backward", number)
+                self.steps[number].backward()
+                self._call("after_backward", number)
+        CLOCK.tick()
+
+    def reshape(self) -> None:
+        """Give every blob the shape that follows from the inputs."""
+        for step in self.steps:
+            step.reshape()
+
+    def clear_param_diffs(self) -> None:
+        for _, diff in self.learnable:
+            diff.clear()
+
+    def share_with(self, other: Execution) -> None:
+        """Have the learnable blobs on the memory of those of `other`, by layer name (ShareTrainedLayersWith)."""
+        mine: dict[str, Step] = {}
+        for step in self.steps:
+            mine.setdefault(step.name, step)
+        for source in other.steps:
+            target = mine.get(source.name)
+            if target is None:
+                continue
+            check(len(target.blobs) == len(source.blobs), "target_blobs.size() == source_layer->blobs().size()",
+                  f"Incompatible number of blobs for layer {source.name}")  # fmt: skip
+            for index, (ours, theirs) in enumerate(zip(target.blobs, source.blobs, strict=True)):
+                check(ours._shape == theirs._shape, "target_blobs[j]->shape() == source_blob->shape()",
+                      f"Cannot share param {index} weights from layer '{source.name}'; shape mismatch.  Source param "
+                      f"shape is {theirs._string()}; target param shape is {ours._string()}")  # fmt: skip
+                if ours._data is not theirs._data:
+                    for parameter in ours._data.parameters:
+                        theirs._data.lend(parameter)
+                    ours._data = theirs._data
+
+    def _call(self, hook: str, number: int) -> None:
+        called = self.hooks[hook]
+        for call in called:
+            call(number)
+        if called:
+            CLOCK.tick()
+
+    def _step(self, node: Node, layer: Layer, need: Need) -> Step:
+        bottoms = [self._places[bottom.name] for bottom in node.bottoms]
+        self.bottom_ids.append(bottoms)
+        self.top_ids.append([self._top(node, layer, index) for index in range(len(node.tops))])
+        blobs = [self.blobs[place] for place in bottoms], [self.blobs[place] for place in self.top_ids[-1]]
+        if isinstance(layer, LivePythonLayer):
+            return UserStep(node, layer, *blobs, need)
+        if isinstance(layer, SourceLayer):
+            kind = next((kind for cls, kind in KINDS.items() if isinstance(layer, cls)), SourceStep)
+            return kind(node, layer, *blobs, need)
+        return Step(node, layer, *blobs, need)
+
+    def _top(self, node: Node, layer: Layer, index: int) -> int:
+        """The number of a top's blob: a new one, unless it is that of the bottom."""
+        top = node.tops[index]
+        if top.version and top.name != AUTOMATIC:
+            return self._places[top.name]
+        self.blobs.append(layer.top[index] if isinstance(layer, LivePythonLayer) else Blob(self.net._shapes[top]))
+        self.blob_names.append(top.name)
+        if top.name != AUTOMATIC:
+            self._places[top.name] = len(self.blobs) - 1
+        return len(self.blobs) - 1
+
+    def _add_blobs(self, step: Step) -> None:
+        """Make the learnable blobs of a step; those of one nn.Parameter share data and diff."""
+        for index, parameter in enumerate(step.layer.blobs):
+            blob = self._blob_of(step, index, parameter)
+            data, diff = self._memories.setdefault(id(parameter), (blob._data, blob._diff))
+            blob._data, blob._diff = data, diff
+            if not isinstance(step, UserStep):
+                step.blobs.append(blob)
+
+    def _blob_of(self, step: Step, index: int, parameter: nn.Parameter) -> Blob:
+        if isinstance(step, UserStep):
+            own: Blob = step.blobs[index]
+            return own
+        blob = Blob(step.layer.blob_shapes[index])
+        blob._data = ParameterMemory(parameter)
+        return blob

@@ -1,0 +1,129 @@
+"""Nets and weights from files, refused in Caffe's words (upgrade_proto.cpp, net.cpp)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_compat.errors import CaffeCompatError
+from caffe_compat.net.net import Net
+from caffe_compat.net.weights import misfits
+from caffe_compat.proto import binary, hdf5
+from caffe_compat.proto.model import Model, read_net, read_weights
+from caffe_compat.pycaffe.bindings import CheckError, check
+from caffe_compat.pycaffe.checks import in_caffes_words
+from caffe_compat.pycaffe.execution import Execution
+from caffe_compat.pycaffe.mode import is_seeded
+from caffe_compat.pycaffe.python_layer import building
+
+PHASES = ("TRAIN", "TEST")
+
+
+def check_file(path: str) -> None:
+    """RuntimeError where a file cannot be opened."""
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError:
+        raise RuntimeError(f"Could not open file {path}") from None
+
+
+def build(path: str, phase: int, level: int, stages: Sequence[str], weights: str | None) -> Execution:
+    """The net in a prototxt, with the weights of a file if one is given."""
+    try:
+        param = read_net(path)
+        param.state.level = level
+        found = read_weights(weights, param) if weights is not None and not is_seeded() else {}
+        wanted = {layer.name for layer in param.layer}
+        model = Model(param, {name: blobs for name, blobs in found.items() if name in wanted})
+        with building():
+            net = Net(_filled_later(model), PHASES[min(phase, 1)], 0, stages, folder=Path(path).parent)
+    except CaffeCompatError as error:
+        raise in_caffes_words(error) from error
+    execution = Execution(net)
+    if weights is not None:
+        copy_from(execution, weights)
+    return execution
+
+
+def _filled_later(model: Model) -> Any:
+    return model.net
+
+
+def copy_from(execution: Execution, path: str) -> None:
+    """Copy the weights of a .caffemodel or HDF5 file in by layer name; CheckError where a layer's do not fit."""
+    if not os.path.isfile(path):
+        raise CheckError(f"Check failed: file_hid >= 0 (-1 vs. 0) Couldn't open {path}")
+    try:
+        weights = read_weights(path, execution.net.param)
+    except CaffeCompatError as error:
+        raise CheckError(
+            "Check failed: ReadProtoFromBinaryFile(param_file, param) "
+            f"Failed to parse NetParameter file: {path} ({error})"
+        ) from error
+    copy_weights(execution, weights)
+
+
+def load_hdf5(execution: Execution, path: str) -> None:
+    """Copy the weights of an HDF5 file in."""
+    if not hdf5_file(path):
+        raise CheckError(f"Check failed: file_hid >= 0 (-1 vs. 0) Couldn't open {path}")
+    copy_from(execution, path)
+
+
+def hdf5_file(path: str) -> bool:
+    return os.path.isfile(path) and hdf5.is_hdf5(path)
+
+
+def copy_weights(execution: Execution, weights: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """Copy blobs in by layer name, after all were found to fit."""
+    layers = execution.net.layers
+    for name, blobs in weights.items():
+        if name in layers and next(misfits(layers[name], [blob.shape for blob in blobs]), None):
+            raise CheckError(_misfit(name, [tuple(blob.shape) for blob in blobs], layers[name].blob_shapes))
+    execution.net.load_weights(weights)
+
+
+def _misfit(name: str, found: Sequence[tuple[int, ...]], wanted: Sequence[tuple[int, ...]]) -> str:
+    if len(found) != len(wanted):
+        return (
+            "Check failed: target_blobs.size() == source_layer.blobs_size() "
+            f"({len(wanted)} vs. {len(found)}) Incompatible number of blobs for layer {name}"
+        )
+    index = next(place for place, pair in enumerate(zip(found, wanted, strict=True)) if pair[0] != pair[1])
+    source, target = (_string(shape) for shape in (found[index], wanted[index]))
+    return (
+        f"Cannot copy param {index} weights from layer '{name}'; shape mismatch.  Source param shape is {source}; "
+        f"target param shape is {target}. To learn this layer's parameters from scratch rather than copying from "
+        "a saved net, rename the layer."
+    )
+
+
+def _string(shape: tuple[int, ...]) -> str:
+    return "".join(f"{size} " for size in shape) + f"({int(np.prod(shape))})"
+
+
+def save(execution: Execution, path: str) -> None:
+    """Write the net and its weights as a .caffemodel."""
+    model = execution.net.model()
+    try:
+        binary.write_net(path, model.net, model.weights)
+    except CaffeCompatError as error:
+        raise CheckError(f"Check failed: proto.SerializeToOstream(&output) {error}") from error
+
+
+def save_hdf5(execution: Execution, path: str) -> None:
+    """Write the weights as HDF5."""
+    model = execution.net.model()
+    try:
+        hdf5.write_weights(path, model.weights, model.net)
+    except CaffeCompatError as error:
+        words = f"Couldn't open {path} to save weights."
+        raise CheckError(f"Check failed: file_hid >= 0 (-1 vs. 0) {words} ({error})") from error
+
+
+__all__ = ["PHASES", "build", "check", "check_file", "copy_from", "load_hdf5", "save", "save_hdf5"]

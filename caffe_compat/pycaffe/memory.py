@@ -1,0 +1,169 @@
+"""The memory of blobs: what layers compute with, and the array that scripts look at, kept the same.
+
+Caffe has one array for both (SyncedMemory). Here layers make new tensors, in the layout that suits them, which become
+the memory as they are. Once a script has looked, there is an array too, which stays where it is: what layers make is
+copied into it, and what the script writes into it is noticed when a layer next reads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+
+
+class Clock:
+    """Counts the moments at which a script may have written into arrays: between passes, in callbacks."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def tick(self) -> None:
+        self.now += 1
+
+
+CLOCK = Clock()
+
+
+class Memory:
+    """Float32 values of one or several blobs, zeros at first.
+
+    capacity: how many. edits: how often a script was found to have changed what a layer had read or made.
+    """
+
+    __slots__ = ("_agreed", "_array", "_tensor", "capacity", "edits")
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.edits = 0
+        self._array: np.ndarray | None = None  # flat
+        self._tensor: Tensor | None = None
+        self._agreed = 0  # when array and tensor were last equal
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a script has looked at it."""
+        return self._array is not None
+
+    def look(self) -> np.ndarray:
+        """The values as a flat array, the same from now on, which scripts may write into."""
+        if self._array is None:
+            self._array = np.zeros(self.capacity, np.float32)
+            if self._tensor is not None:
+                _as_tensor(self._array, self._tensor.shape).copy_(self._tensor)
+                self._agreed = CLOCK.now
+        return self._array
+
+    def read(self, shape: Shape) -> Tensor:
+        """The values as a tensor that no script writes into; edits of scripts are taken over into it."""
+        if self._array is None:
+            if self._tensor is None:
+                self._tensor = torch.zeros(shape)
+            elif self._tensor.shape != shape:
+                self._tensor = self._tensor.contiguous().view(-1)[: math.prod(shape)].view(shape)
+            return self._tensor
+        if self._agreed == CLOCK.now and self._tensor is not None and self._tensor.shape == shape:
+            return self._tensor
+        seen = _as_tensor(self._array, shape)
+        if self._tensor is None or self._tensor.shape != shape:
+            self._tensor = seen.clone()
+            self.edits += 1
+        elif not torch.equal(self._tensor, seen):
+            self._tensor.data.copy_(seen)  # by .data: what autograd has saved of it is to change too
+            self.edits += 1
+        self._agreed = CLOCK.now
+        return self._tensor
+
+    def peek(self, shape: Shape) -> Tensor:
+        """The values for a layer that keeps nothing of them: the script's array itself where there is one."""
+        if self._array is None or (self._agreed == CLOCK.now and self._tensor is not None):
+            return self.read(shape)
+        return _as_tensor(self._array, shape)
+
+    def write(self, values: Tensor) -> None:
+        """Take `values`, which nobody else writes into, as what is here from now on."""
+        if self._array is None and values.numel() < self.capacity:
+            self.look()
+        if self._array is not None:
+            _as_tensor(self._array, values.shape).copy_(values)
+        self._tensor = values
+        self._agreed = CLOCK.now
+
+    def add(self, values: Tensor) -> None:
+        """Add `values`, which may be kept where there is nothing yet."""
+        if self._array is not None:
+            _as_tensor(self._array, values.shape).add_(values)
+        elif self._tensor is None:
+            self._tensor = values
+        else:
+            self._tensor = self._tensor.view(values.shape).add_(values)
+
+    def current(self, shape: Shape) -> Tensor:
+        """The values as a tensor on the very memory, to be read or written at once."""
+        if self._array is not None:
+            return _as_tensor(self._array, shape)
+        return self.read(shape)
+
+    def clear(self) -> None:
+        """Zeros again."""
+        if self._array is not None:
+            self._array.fill(0)
+        self._tensor = None
+
+    def grown(self, capacity: int) -> Memory:
+        """The memory that takes this one's place where more is wanted: zeros."""
+        return Memory(capacity)
+
+    def hold(self, array: np.ndarray) -> None:
+        """Have `array`, flat, as the memory from now on: the user's own, of MemoryData."""
+        self._array, self._tensor, self.capacity = array, None, array.size
+
+
+class ParameterMemory(Memory):
+    """The memory of a learnable blob: that of its nn.Parameters, one in each net that shares it."""
+
+    __slots__ = ("parameters",)
+
+    def __init__(self, parameter: nn.Parameter) -> None:
+        super().__init__(parameter.numel())
+        self.parameters = [parameter]
+
+    def look(self) -> np.ndarray:
+        if self._array is None:
+            values = self.parameters[0].data.contiguous()
+            for parameter in self.parameters:
+                parameter.data = values.view(parameter.shape)
+            self._array = values.numpy().reshape(-1)
+        return self._array
+
+    def current(self, shape: Shape) -> Tensor:
+        return _as_tensor(self.look(), shape)
+
+    def read(self, shape: Shape) -> Tensor:
+        return self.current(shape)
+
+    def lend(self, parameter: nn.Parameter) -> None:
+        """Let `parameter` be on this memory too."""
+        parameter.data = self.current(tuple(parameter.shape))
+        self.parameters.append(parameter)
+
+    def write(self, values: Tensor) -> None:
+        self.current(tuple(values.shape)).copy_(values)
+
+    def grown(self, capacity: int) -> Memory:
+        memory = ParameterMemory(self.parameters[0])
+        memory.capacity, memory._array = capacity, np.zeros(capacity, np.float32)
+        memory.parameters = []
+        for parameter in self.parameters:
+            memory.lend(parameter)
+        return memory
+
+
+def _as_tensor(array: np.ndarray, shape: Any) -> Tensor:
+    count = math.prod(shape)
+    return torch.from_numpy(array[:count] if array.size != count else array).view(tuple(shape))

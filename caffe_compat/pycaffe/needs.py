@@ -1,0 +1,73 @@
+"""Which layers and bottoms of a net need a backward pass (net.cpp, Init)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from caffe_compat.graph.graph import Node
+from caffe_compat.layers.base import Layer
+from caffe_compat.net.build import loss_weights
+
+# Bottoms that force_backward leaves alone (AllowForceBackward of the layers)
+_NEVER_FORCED = {"EuclideanLoss": (), "ContrastiveLoss": (2,), "RNN": (1,), "LSTM": (1,), "LSTMUnit": (2,)}
+
+
+@dataclass
+class Need:
+    """layer: whether Backward is called. bottoms: for each, whether its diff is wanted."""
+
+    layer: bool
+    bottoms: list[bool]
+
+
+def backward_needs(nodes: Sequence[Node], layers: Sequence[Layer], force_backward: bool) -> list[Need]:
+    """A Need for each layer, in their order."""
+    needs = _from_parameters(nodes, layers)
+    _only_under_losses(nodes, layers, needs)
+    if force_backward:
+        for node, layer, need in zip(nodes, layers, needs, strict=True):
+            never = _NEVER_FORCED.get(node.param.type, (1,) if layer.default_loss_weight else ())
+            need.layer = True
+            need.bottoms = [wanted or index not in never for index, wanted in enumerate(need.bottoms)]
+    return needs
+
+
+def _from_parameters(nodes: Sequence[Node], layers: Sequence[Layer]) -> list[Need]:
+    """What lies above a learnable blob, and no propagate_down keeps it off."""
+    reached: set[str] = set()
+    needs = []
+    for node, layer in zip(nodes, layers, strict=True):
+        given = list(node.param.propagate_down)
+        bottoms = given or [bottom.name in reached for bottom in node.bottoms]
+        learns = any(_learns(layer, index) for index in range(len(layer.blobs)))
+        need = Need(learns or any(bottom.name in reached for bottom in node.bottoms), bottoms)
+        needs.append(need)
+        if need.layer:
+            reached.update(top.name for top in node.tops)
+    return needs
+
+
+def _learns(layer: Layer, index: int) -> bool:
+    given = list(layer.param.param)
+    return index not in layer.fixed_blobs and (index >= len(given) or given[index].lr_mult != 0)
+
+
+def _only_under_losses(nodes: Sequence[Node], layers: Sequence[Layer], needs: list[Need]) -> None:
+    """Take back what contributes to no loss, or lies above what all propagate_down keep off."""
+    under, skipped = set[str](), set[str]()
+    for node, layer, need in reversed(list(zip(nodes, layers, needs, strict=True))):
+        weights = loss_weights(node, layer)
+        tops = [top.name for top in node.tops]
+        contributes = any(weight or top in under for top, weight in zip(tops, weights, strict=True))
+        if need.layer and all(top in skipped for top in tops):
+            need.layer = False
+            need.bottoms = [False] * len(need.bottoms)
+        if not contributes:
+            need.layer = False
+            need.bottoms = [False] * len(need.bottoms)
+        for bottom, wanted in zip(node.bottoms, need.bottoms, strict=True):
+            if contributes:
+                under.add(bottom.name)
+            if not wanted:
+                skipped.add(bottom.name)

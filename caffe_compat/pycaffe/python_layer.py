@@ -1,0 +1,141 @@
+"""Layers written in Python, on the blobs of the net themselves (python_layer.hpp)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from caffe_compat.graph.graph import Node
+from caffe_compat.layers import base
+from caffe_compat.layers.base import Context, Count, Shape
+from caffe_compat.layers.draws import drawing_from
+from caffe_compat.layers.python_modules import NO_PYTHON, python_is_off
+from caffe_compat.layers.registry import variant
+from caffe_compat.pycaffe.bindings import CheckError
+from caffe_compat.pycaffe.blob import Blob
+from caffe_compat.pycaffe.layer import Layer
+from caffe_compat.pycaffe.memory import CLOCK, ParameterMemory
+from caffe_compat.pycaffe.mode import random_source
+from caffe_compat.pycaffe.needs import Need
+from caffe_compat.pycaffe.steps import Step
+from caffe_compat.pycaffe.vectors import BoolVec, RawBlobVec
+
+_building: ContextVar[bool] = ContextVar("a net of pycaffe is being built", default=False)
+_PHASES = {"TRAIN": 0, "TEST": 1}
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Within this block, nets get LivePythonLayers, and fillers draw Caffe's random numbers."""
+    token = _building.set(True)
+    try:
+        with drawing_from(random_source()):
+            yield
+    finally:
+        _building.reset(token)
+
+
+@contextmanager
+def _as_caffe() -> Iterator[None]:
+    """`import caffe` gives caffe_compat.pycaffe in this block; behind it too, unless another caffe was there."""
+    before = sys.modules.get("caffe")
+    sys.modules["caffe"] = sys.modules["caffe_compat.pycaffe"]
+    try:
+        yield
+    finally:
+        if before is not None:
+            sys.modules["caffe"] = before
+
+
+def user_class(module: str, name: str) -> Any:
+    """The class `name` of Python module `module`; CheckError where either is missing, no caffe.Layer, or may not run."""
+    if python_is_off():
+        raise CheckError(f"Python module '{module}' is not imported, for --no-python or {NO_PYTHON} is set")
+    with _as_caffe():
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module.split(".")[0] and error.name != module:
+                raise
+            raise CheckError(f"No module named '{module}': python_param.module must be on PYTHONPATH") from error
+    chosen = getattr(found, name, None)
+    if not (isinstance(chosen, type) and issubclass(chosen, Layer)):
+        raise CheckError(f"module '{module}' has no caffe.Layer named '{name}', which python_param.layer asks for")
+    return chosen
+
+
+class LivePythonLayer(base.Layer):
+    """The layer of type Python in a net of pycaffe: `user` is the script's own object, `bottom` and `top` its blobs."""
+
+    bottoms = Count(0)
+    tops = Count(0)
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        field = param.python_param
+        self.user: Any = user_class(field.module, field.layer)(param)
+        self.user.param_str, self.user.phase = field.param_str, _PHASES[context.phase]
+        self.bottom = RawBlobVec(Blob(()) for _ in param.bottom)
+        in_place = dict(zip(param.bottom, self.bottom, strict=True))
+        names = [list(param.bottom[index : index + 1]) for index in range(len(param.top))]
+        self.top = RawBlobVec(
+            in_place[name] if found == [name] else Blob(()) for name, found in zip(param.top, names, strict=True)
+        )
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        self._show(bottom_shapes)
+        self.user.setup(self.bottom, self.top)
+        for blob in self.user.blobs:
+            parameter = nn.Parameter(torch.from_numpy(blob._data.look()).view(blob._shape))
+            self.blobs.append(parameter)
+            self.blob_shapes.append(blob._shape)
+            blob._data = ParameterMemory(parameter)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        self._show(bottom_shapes)
+        self.user.reshape(self.bottom, self.top)
+        return [blob._shape for blob in self.top]
+
+    def forward(self, *bottoms: Tensor) -> Any:
+        raise NotImplementedError("a Python layer of pycaffe runs on blobs, see UserStep")
+
+    def _show(self, bottom_shapes: list[Shape]) -> None:
+        for blob, shape in zip(self.bottom, bottom_shapes, strict=True):
+            blob._resize(shape)
+
+
+@variant("Python")
+def live_layer(param: Any) -> type[base.Layer] | None:
+    """LivePythonLayer within `building`, else the one that every other net has."""
+    return LivePythonLayer if _building.get() else None
+
+
+class UserStep(Step):
+    """A Python layer: the script's methods, called as Caffe calls them."""
+
+    layer: LivePythonLayer
+
+    def __init__(self, node: Node, layer: LivePythonLayer, bottoms: list[Blob], tops: list[Blob], need: Need) -> None:
+        layer.bottom, layer.top = RawBlobVec(bottoms), RawBlobVec(tops)
+        super().__init__(node, layer, bottoms, tops, need)
+        self.blobs = layer.user.blobs
+
+    def reshape(self) -> None:
+        self.layer.user.reshape(self.layer.bottom, self.layer.top)
+
+    def forward(self) -> None:
+        self.reshape()
+        self.layer.user.forward(self.layer.bottom, self.layer.top)
+        CLOCK.tick()
+
+    def backward(self) -> None:
+        if self.need.layer:
+            self.layer.user.backward(self.layer.top, BoolVec(self.need.bottoms), self.layer.bottom)
+            CLOCK.tick()
