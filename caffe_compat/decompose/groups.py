@@ -7,11 +7,12 @@ Given:                                              Result (split_groups):
       bottom: "norm1"                                     bottom: "norm1"
       top: "conv2"                                        top: "conv2_slice0"
       convolution_param {                                 top: "conv2_slice1"
-        num_output: 256                                 }
-        group: 2                                        layer {
-        ...                                               name: "conv2_group0"
-      }                                                   type: "Convolution"
-    }                                                     bottom: "conv2_slice0"
+        num_output: 256                                   slice_param { axis: 1 slice_point: 48 }
+        group: 2                                        }
+        ...                                             layer {
+      }                                                   name: "conv2_group0"
+    }                                                     type: "Convolution"
+                                                          bottom: "conv2_slice0"
                                                           top: "conv2_group0"
                                                           convolution_param { num_output: 128 ... }
                                                         }
@@ -36,6 +37,7 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.decompose.bank import find_layer, read_bank
+from caffe_compat.decompose.window import read_window, spell_out
 from caffe_compat.errors import RankError, WeightsError
 from caffe_compat.proto.model import Model, Weights
 from caffe_compat.proto.schema import LayerParameter, NetParameter
@@ -60,7 +62,7 @@ def split_groups(model: Model, parts: Mapping[str, int] | None = None) -> Model:
     net = _empty_copy(model.net)
     for layer in model.net.layer:
         splits = layer.name in parts and layer.type == "Convolution"
-        net.layer.extend(_split_layer(layer, parts[layer.name]) if splits else [layer])
+        net.layer.extend(_split_layer(model, layer, parts[layer.name]) if splits else [layer])
     return Model(net, regroup_weights(model.weights, net))
 
 
@@ -71,7 +73,8 @@ def merge_groups(model: Model) -> Model:
     otherwise are left as they are.
     """
     layers = list(model.net.layer)
-    found = [merged for merged in (_merged(layers, concat) for concat in layers if concat.type == "Concat") if merged]
+    joins = [layer for layer in layers if layer.type == "Concat"]
+    found = [merged for merged in (_merged(model, layers, concat) for concat in joins) if merged]
     gone = {id(layer) for _, replaced in found for layer in replaced}
     at = {id(replaced[-1]): whole for whole, replaced in found}
     net = _empty_copy(model.net)
@@ -134,10 +137,14 @@ def _check_split(model: Model, layer: Any, count: int) -> None:
         read_bank(model, layer)
 
 
-def _split_layer(layer: Any, count: int) -> list[Any]:
+def _split_layer(model: Model, layer: Any, count: int) -> list[Any]:
     grouped = layer.convolution_param.group > 1
     slices = LayerParameter(name=f"{layer.name}_slice", type="Slice", bottom=layer.bottom)
     slices.top.extend(f"{layer.name}_slice{index}" for index in range(count))
+    if grouped:
+        channels = read_bank(model, layer).weight.shape[1]
+        slices.slice_param.axis = 1
+        slices.slice_param.slice_point.extend(channels * index for index in range(1, count))
     concat = LayerParameter(name=f"{layer.name}_concat", type="Concat", top=layer.top)
     parts = []
     for index in range(count):
@@ -146,6 +153,8 @@ def _split_layer(layer: Any, count: int) -> list[Any]:
         part.name = f"{layer.name}_group{index}"
         part.convolution_param.num_output //= count
         part.convolution_param.ClearField("group")
+        if _is_flat(model, layer):
+            spell_out(part.convolution_param, read_window(part.convolution_param, 2, part.name))
         del part.top[:], part.loss_weight[:]
         part.top.append(part.name)
         if grouped:
@@ -159,7 +168,7 @@ def _split_layer(layer: Any, count: int) -> list[Any]:
     return [*([slices] if grouped else []), *parts, concat]
 
 
-def _merged(layers: list[Any], concat: Any) -> tuple[Any, list[Any]] | None:
+def _merged(model: Model, layers: list[Any], concat: Any) -> tuple[Any, list[Any]] | None:
     """The Convolution that `concat` and what stands before it make, and those layers; None where they make none."""
     makers = {top: layer for layer in layers for top in layer.top}
     parts: list[Any] = [makers.get(bottom) for bottom in concat.bottom]
@@ -177,13 +186,31 @@ def _merged(layers: list[Any], concat: Any) -> tuple[Any, list[Any]] | None:
     maker = makers.get(bottoms[0])
     if len(set(bottoms)) == 1:
         return whole, [*parts, concat]
-    if maker is None or maker.type != "Slice" or maker.slice_param.slice_point or list(maker.top) != bottoms:
+    if maker is None or maker.type != "Slice" or list(maker.top) != bottoms or not _cuts_evenly(model, maker, parts):
         return None
     if any(_consumers(layers, top) != 1 for top in maker.top):
         return None
     whole.bottom[0] = maker.bottom[0]
     whole.convolution_param.group = len(parts)
     return whole, [maker, *parts, concat]
+
+
+def _cuts_evenly(model: Model, slices: Any, parts: list[Any]) -> bool:
+    """Whether a Slice cuts channels into equal parts, as its points and the weights of its readers tell."""
+    fields = slices.slice_param
+    if (fields.slice_dim if fields.HasField("slice_dim") else fields.axis) != 1:
+        return False
+    points = list(fields.slice_point)
+    if not points:
+        return True
+    found = {model.weights[part.name][0].shape[1] for part in parts if part.name in model.weights}
+    return found == {points[0]} and points == [points[0] * index for index in range(1, len(parts))]
+
+
+def _is_flat(model: Model, layer: Any) -> bool:
+    """Whether a Convolution has windows of height and width, as far as its weights tell."""
+    blobs = model.weights.get(layer.name, ())
+    return bool(blobs) and blobs[0].ndim == 4
 
 
 def _name_of_parts(parts: list[Any]) -> str | None:

@@ -39,7 +39,7 @@ from caffe_compat.decompose.bank import find_layer, has_filters, layer_fields, r
 from caffe_compat.decompose.directions import Rank
 from caffe_compat.decompose.factorize import METHODS, Factorization, factorize
 from caffe_compat.decompose.ranks import as_rank
-from caffe_compat.decompose.window import clear_window, keep_axis, read_window
+from caffe_compat.decompose.window import clear_window, keep_axis, read_window, spell_out
 from caffe_compat.errors import GraphError, RankError
 from caffe_compat.net.missing import log_missing
 from caffe_compat.proto.model import Model, Weights
@@ -184,6 +184,8 @@ def _resize(part: Any, factor: np.ndarray, link: Link, before: np.ndarray | None
         return
     if not link.axes:
         clear_window(fields)
+    elif link.axes == BOTH and factor.ndim == 4:
+        spell_out(fields, read_window(fields, 2, part.name))
     elif link.axes != BOTH:
         keep_axis(fields, read_window(fields, 2, part.name), link.axes[0])
     if before is not None and len(before) // factor.shape[1] != fields.group:

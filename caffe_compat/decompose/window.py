@@ -68,7 +68,29 @@ def keep_axis(fields: Any, window: Window, axis: int) -> None:
             setattr(fields, f"{stem}_h", values[0])
             setattr(fields, f"{stem}_w", values[1])
         elif values != [rest, rest]:
-            fields.dilation.extend(values)
+            fields.dilation.append(values[axis])  # along the other axis the kernel is 1 and dilation nothing
+
+
+def spell_out(fields: Any, window: Window) -> None:
+    """Write what a ConvolutionParameter says of a window of two axes in the way that every reader takes alike.
+
+    Repeated values become one, or _h and _w where they differ; of _h and _w both are given; dilation stands once where
+    the kernel is 1 along an axis or both are equal. (MNN reads only the first of repeated values, OpenCV 4 drops a pad
+    of which one side is missing.)
+    """
+    for stem, repeated in (("kernel", "kernel_size"), ("stride", "stride"), ("pad", "pad")):
+        values: tuple[int, ...] = getattr(window, stem)
+        if len(getattr(fields, repeated)) > 1 and values[0] == values[1]:
+            del getattr(fields, repeated)[1:]
+        elif len(getattr(fields, repeated)) > 1 or fields.HasField(f"{stem}_h") != fields.HasField(f"{stem}_w"):
+            fields.ClearField(repeated)
+            setattr(fields, f"{stem}_h", values[0])
+            setattr(fields, f"{stem}_w", values[1])
+    acting = {
+        dilation for dilation, kernel in zip(window.dilation, window.kernel, strict=True) if kernel > 1
+    } or set(window.dilation[:1])
+    if len(fields.dilation) > 1 and len(acting) == 1:
+        fields.dilation[:] = acting
 
 
 def _drop(fields: Any) -> None:

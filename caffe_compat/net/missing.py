@@ -38,7 +38,7 @@ def missing_weights(
     if phase is not None:
         layers = partition(layers, net_state(model.net, phase, level, stages))[0]
     shared = {spec.name for layer in model.net.layer if layer.name in model.weights for spec in layer.param}
-    found = dict.fromkeys(layer.name for layer in layers if _has_blobs(layer) and not _is_shared(layer, shared - {""}))
+    found = dict.fromkeys(layer.name for layer in layers if has_blobs(layer) and not _is_shared(layer, shared - {""}))
     return tuple(name for name in found if name not in model.weights)
 
 
@@ -89,7 +89,8 @@ def only_there(model: Model) -> str:
     return f" (there are weights for {names}{more}, which the net lacks)"
 
 
-def _has_blobs(layer: Any) -> bool:
+def has_blobs(layer: Any) -> bool:
+    """Whether the layer of a message has learnable blobs, as far as the message tells."""
     if layer.type in ("Scale", "Bias"):
         return len(layer.bottom) == 1
     if layer.type == "Normalize":  # that of faces has none

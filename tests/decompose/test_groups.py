@@ -8,7 +8,8 @@ from caffe_compat.decompose.rewrite import decompose
 from caffe_compat.errors import RankError, WeightsError
 from caffe_compat.net.net import Net
 from caffe_compat.proto.model import Model
-from caffe_compat.proto.text import format_text
+from caffe_compat.proto.schema import NetParameter
+from caffe_compat.proto.text import format_text, parse_text
 from tests.decompose.cases import read_case
 
 CASES = ["groups/sliced", "groups/whole_bottom"]
@@ -97,3 +98,20 @@ def test_weights_alone_follow_a_net_written_by_hand():
         regroup_weights({"conv2": (np.ones((5, 1)),)}, case.result)
     assert regroup_weights({"other": (np.ones(2),)}, case.result) == {}
     assert Model(case.result, found).weights.keys() == {"conv2_group0", "conv2_group1"}
+
+
+@pytest.mark.parametrize(
+    "slices, merges",
+    [
+        ("slice_param { axis: 1 slice_point: 2 }", True),
+        ("slice_param { slice_dim: 1 }", True),
+        ("slice_param { axis: 1 slice_point: 1 }", False),
+        ("slice_param { axis: 2 }", False),
+    ],
+)
+def test_only_parts_of_an_even_slice_of_channels_become_groups(slices, merges):
+    text = format_text(split_groups(read_case("groups/sliced").given).net)
+    start, end = text.index("  slice_param"), text.index("}", text.index("slice_param")) + 1
+    net = parse_text(text[:start] + slices + text[end:], NetParameter)
+    merged = merge_groups(Model(net, split_groups(read_case("groups/sliced").given).weights))
+    assert ("conv2" in merged.weights) is merges

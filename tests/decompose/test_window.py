@@ -2,7 +2,7 @@
 
 import pytest
 
-from caffe_compat.decompose.window import Window, clear_window, keep_axis, read_window
+from caffe_compat.decompose.window import Window, clear_window, keep_axis, read_window, spell_out
 from caffe_compat.errors import ShapeError
 from caffe_compat.proto.schema import message_class
 from caffe_compat.proto.text import format_text, parse_text
@@ -67,7 +67,7 @@ def test_a_cleared_window_is_one_by_one(given, result):
 @pytest.mark.parametrize(
     "axis, result",
     [
-        (0, "pad_h: 1 pad_w: 0 kernel_h: 3 kernel_w: 1 stride_h: 2 stride_w: 1 dilation: 2 dilation: 1"),
+        (0, "pad_h: 1 pad_w: 0 kernel_h: 3 kernel_w: 1 stride_h: 2 stride_w: 1 dilation: 2"),
         (1, "pad_h: 0 pad_w: 4 kernel_h: 1 kernel_w: 5 stride_h: 1 stride_w: 3"),
     ],
 )
@@ -75,3 +75,29 @@ def test_one_axis_of_a_window_keeps_its_own_values(axis, result):
     message = fields("kernel_h: 3 kernel_w: 5 pad: 1 pad: 4 stride: 2 stride: 3 dilation: 2 dilation: 1")
     keep_axis(message, read_window(message, 2, "c"), axis)
     assert message == fields(result), format_text(message)
+
+
+@pytest.mark.parametrize(
+    "given, result",
+    [
+        ("kernel_size: 3 kernel_size: 5 pad: 1 pad: 2 stride: 2 stride: 1",
+         "kernel_h: 3 kernel_w: 5 pad_h: 1 pad_w: 2 stride_h: 2 stride_w: 1"),
+        ("kernel_size: 3 kernel_size: 3 pad: 1 pad: 1 stride: 2 stride: 2 dilation: 2 dilation: 2",
+         "kernel_size: 3 pad: 1 stride: 2 dilation: 2"),
+        ("kernel_h: 3 kernel_w: 1 pad_h: 1", "kernel_h: 3 kernel_w: 1 pad_h: 1 pad_w: 0"),
+        ("kernel_size: 3 pad_w: 2", "kernel_size: 3 pad_h: 0 pad_w: 2"),
+        ("kernel_h: 3 kernel_w: 1 dilation: 2 dilation: 1", "kernel_h: 3 kernel_w: 1 dilation: 2"),
+        ("kernel_h: 1 kernel_w: 3 dilation: 4 dilation: 2", "kernel_h: 1 kernel_w: 3 dilation: 2"),
+        ("kernel_size: 3 dilation: 2 dilation: 1", "kernel_size: 3 dilation: 2 dilation: 1"),
+        ("kernel_size: 1 dilation: 2 dilation: 3", "kernel_size: 1 dilation: 2"),
+        ("kernel_size: 3 pad: 1 stride: 2", "kernel_size: 3 pad: 1 stride: 2"),
+    ],
+)  # fmt: skip
+def test_a_window_is_spelt_in_the_way_that_every_reader_takes_alike(given, result):
+    message = fields(given)
+    window = read_window(message, 2, "c")
+    spell_out(message, window)
+    assert message == fields(result), format_text(message)
+    again = read_window(message, 2, "c")
+    assert (again.kernel, again.stride, again.pad) == (window.kernel, window.stride, window.pad)
+    assert again.output((20, 30)) == window.output((20, 30))

@@ -51,5 +51,48 @@ def test_a_net_that_opencv_cannot_read_is_said_in_one_line():
 
 def test_without_opencv_the_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(cc.DataError, match="pip install opencv-python-headless"):
+    with pytest.raises(cc.DataError, match="pip install 'opencv-python-headless<5'"):
+        cc.check_opencv(model())
+
+
+TOPS = """
+layer { name: "s" type: "Slice" bottom: "data" top: "p" top: "q" slice_param { slice_point: 1 } }
+layer { name: "relu" type: "ReLU" bottom: "p" top: "u" }
+layer { name: "relu" type: "TanH" bottom: "q" top: "v" }
+layer { name: "conv" type: "Convolution" bottom: "v" top: "tanh" convolution_param { num_output: 3 kernel_size: 3 } }
+layer { name: "tanh" type: "TanH" bottom: "tanh" top: "conv" }
+layer { name: "cat" type: "Flatten" bottom: "conv" top: "w" }
+"""
+
+
+def test_every_top_and_blobs_named_like_other_layers_are_compared():
+    pytest.importorskip("cv2")
+    net = cc.parse_text(NET.split("layer { name: \"conv1\"")[0] + TOPS, cc.NetParameter)
+    errors = cc.check_opencv(cc.Model(net, cc.Net(net).weights()))
+    assert set(errors) == {"p", "q", "u", "v", "tanh", "conv", "w"}
+    assert max(errors.values()) < 1e-6
+
+
+def test_a_net_is_read_as_it_is_where_names_are_clear(monkeypatch):
+    pytest.importorskip("cv2")
+    from caffe_compat.export import opencv
+
+    written = []
+
+    def write(made, *files):
+        written.append(made)
+        cc.write_model(made, *files)
+
+    monkeypatch.setattr(opencv, "write_model", write)
+    cc.check_opencv(model())
+    assert written[0].net == model().net and set(written[0].weights) == set(model().weights)
+
+
+def test_opencv_5_is_told_by_its_version(monkeypatch):
+    class Five:
+        __version__ = "5.0.0"
+        dnn = object()
+
+    monkeypatch.setitem(sys.modules, "cv2", Five())
+    with pytest.raises(cc.DataError, match=r"OpenCV 5\.0\.0 no longer reads .*pip install 'opencv-python-headless<5'"):
         cc.check_opencv(model())
