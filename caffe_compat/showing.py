@@ -6,7 +6,9 @@ that turn the direction of writing, line ends that forge a line of a log. Whatev
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 MOST_NAME = 200  # characters of a name that a message shows
 MOST_MESSAGE = 4000
@@ -19,6 +21,19 @@ _UNSAFE_BUT_LINES = re.compile(_UNSAFE.pattern.replace("\x0a-\x1f", "\x0b-\x1f")
 _NAMED = {"\n": "\\n", "\r": "\\r"}
 _LONG_QUOTED = re.compile(rf"'([^']{{{MOST_NAME + 1},}})'")
 _LONG_WORD = re.compile(rf"[^\s/']{{{MOST_NAME + 1},}}")
+
+
+def nearest(name: str, known: Iterable[str], there: str = "it has", most: int = 8) -> str:
+    """The end of a message on a `name` that is none of `known`: those most like it, else the first few of them all."""
+    names = list(dict.fromkeys(known))
+    lowered = {each.lower(): each for each in reversed(names)}
+    near = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
+    likeness = [difflib.SequenceMatcher(None, each, name.lower()).ratio() for each in near]
+    if near:
+        best = [repr(lowered[each]) for each, like in zip(near, likeness, strict=True) if like > likeness[0] - 0.1]
+        return f"did you mean {' or '.join(best)}?"
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{there}: {', '.join(names[:most]) or 'none'}{more}"
 
 
 def visible(text: str) -> str:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from caffe_compat.errors import ParseError
-from caffe_compat.showing import message, visible, visible_lines
+from caffe_compat.showing import message, nearest, visible, visible_lines
 
 CLEAR = "\x1b[2J"  # a terminal clears its screen at this
 HARMFUL = [CLEAR, "\x9b2J", "\x07", "\x08", "\r", "\n", "\u202e", "\u2028", "\u2066", "\x7f", "\udcff", "\x00"]
@@ -51,3 +51,10 @@ def test_a_message_has_at_most_4000_characters() -> None:
 def test_errors_are_one_line_whatever_they_are_made_of() -> None:
     error = ParseError(f"a.prototxt:1:1: '{CLEAR}\nI1129 forged line'")
     assert str(error) == "a.prototxt:1:1: '\\u001b[2J I1129 forged line'"
+
+
+def test_the_nearest_names_are_told_and_of_many_only_the_first() -> None:
+    assert nearest("Conv1", ["data", "conv1", "conv2"]) == "did you mean 'conv1'?"
+    assert nearest("conv9", ["conv1", "conv2", "prob"]) == "did you mean 'conv2' or 'conv1'?"
+    assert nearest("zzz", [f"b{i}" for i in range(20)]) == "it has: b0, b1, b2, b3, b4, b5, b6, b7 and 12 more"
+    assert nearest("zzz", [], "its inputs") == "its inputs: none"

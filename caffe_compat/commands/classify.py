@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import real_number, whole_number
 from caffe_compat.commands.options import (
     add_compat,
     add_device,
@@ -26,6 +27,8 @@ from caffe_compat.commands.options import (
     add_weights,
     choose_device,
 )
+
+MOST_PIXELS = 32767  # of a side, as OpenCV resizes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mean", metavar="M", help="104,117,123 in the net's channel order, or a .binaryproto or .npy file"
     )
-    parser.add_argument("--scale", type=float, metavar="X", help="factor after the mean, of pixels from 0 to 255")
+    parser.add_argument(
+        "--scale", type=real_number(), metavar="X", help="factor after the mean, of pixels from 0 to 255"
+    )
     parser.add_argument("--channel-order", choices=("bgr", "rgb"), default="bgr", help="default bgr, as most nets")
     parser.add_argument(
         "--size",
@@ -45,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="before the crop: shorter side N, or stretched to H,W; default stretched to the net's input",
     )
     parser.add_argument("--oversample", action="store_true", help="mean of ten crops: corners, centre, mirror images")
-    parser.add_argument("--top", type=int, default=5, metavar="K", help="classes to show, default 5")
+    parser.add_argument("--top", type=whole_number(), default=5, metavar="K", help="classes to show, default 5")
     parser.add_argument("--output", metavar="BLOB", help="which output has the scores, where there are several")
     add_input(parser)
     parser.add_argument("--skip-bad", action="store_true", help="leave out and count images that cannot be read")
@@ -119,8 +124,10 @@ def size(text: str) -> int | tuple[int, int]:
         sizes = tuple(int(word) for word in text.split(","))
     except ValueError:
         sizes = ()
-    if len(sizes) not in (1, 2) or min(sizes) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not of the form 256 or 256,340 (height,width)")
+    if len(sizes) not in (1, 2) or min(sizes) < 1 or max(sizes) > MOST_PIXELS:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not of the form 256 or 256,340 (height,width), each at most {MOST_PIXELS}"
+        )
     return sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import real_number, whole_number
 from caffe_compat.commands.options import add_compat, add_weights, comma_list, input_shape
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
@@ -28,8 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     parser.add_argument("--other-weights", type=comma_list, default=(), metavar="A,B", help="of B; default those of A")
     parser.add_argument("--inputs", metavar="NPZ", help="arrays by input name; else from the dump, else random")
-    parser.add_argument("--tolerance", type=float, default=1e-4, metavar="F", help="of a blob's largest value; 1e-4")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for random inputs and dropout, default 0")
+    parser.add_argument(
+        "--tolerance", type=real_number(0), default=1e-4, metavar="F", help="of a blob's largest value; 1e-4"
+    )
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0, 2**32 - 1),
+        default=0,
+        metavar="N",
+        help="for random inputs and dropout, default 0",
+    )
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST", help="default TEST")
     parser.add_argument(
         "--input", type=input_shape, action="append", default=[], metavar="BLOB=SHAPE", help="shape of an input"

@@ -12,6 +12,7 @@ from typing import Any
 import caffe_compat as cc
 from caffe_compat.commands import OneLineParser, extract, imagenet
 from caffe_compat.commands.gflags import translate
+from caffe_compat.commands.numbers import whole_number
 from caffe_compat.commands.targets import add_force_overwrite, check_targets, new_databases
 
 Published = tuple[str, tuple[str, ...], Mapping[str, str]]  # address, files there, checksums of what they hold
@@ -37,19 +38,6 @@ def run(arguments: argparse.Namespace) -> int:
 def add_backend(parser: argparse.ArgumentParser, default: str | None = "lmdb") -> None:
     shown = f"default {default}" if default else "default what it is"
     parser.add_argument("--backend", choices=("lmdb", "leveldb"), default=default, help=f"kind of database, {shown}")
-
-
-def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
-    """The type of an option that takes a whole number from `low` to `high`."""
-
-    def read(text: str) -> int:
-        number = int(text) if text.lstrip("-").isdigit() else low - 1
-        if number < low or (high is not None and number > high):
-            wanted = f"{low} or more" if high is None else f"{low} to {high}"
-            raise argparse.ArgumentTypeError(f"'{text}': wanted a whole number, {wanted}")
-        return number
-
-    return read
 
 
 def _add_data_set(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +94,7 @@ def _add_imageset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("database", type=Path, metavar="DB_NAME", help="the database to make")
     parser.add_argument("--gray", action="store_true", help="store one channel")
     parser.add_argument("--shuffle", action="store_true", help="store in another order than that of the list")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the shuffle, default 0")
+    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of the shuffle, default 0")
     parser.add_argument(
         "--resize-width", type=whole_number(0), default=0, metavar="N", help="new width, default the image's"
     )

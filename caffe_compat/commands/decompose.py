@@ -20,6 +20,7 @@ from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands import fitting
+from caffe_compat.commands.numbers import real_number, whole_number
 from caffe_compat.commands.options import (
     METHODS,
     add_allow_missing,
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--enable-fc", action=argparse.BooleanOptionalAction, default=False, help="decompose InnerProducts too"
     )
     parser.add_argument(
-        "--multiple", type=int, default=1, metavar="N", help="round each group's rank up to a multiple of N"
+        "--multiple", type=whole_number(1), default=1, metavar="N", help="round each group's rank up to a multiple of N"
     )
     fitting.add_fit(parser)
     parser.add_argument("--split-groups", action="store_true", help="make grouped Convolutions parallel layers first")
@@ -70,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--certificate", metavar="PATH", help="check the written files and write what was found as JSON"
     )
     add_allow_missing(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads, for --budget latency")
+    parser.add_argument("--threads", type=whole_number(), metavar="N", help="CPU threads, for --budget latency")
     parser.add_argument(
         "--latency-table", metavar="PATH", help="file of measured times to take and add to, for --budget latency"
     )
@@ -88,13 +89,16 @@ def _add_ranks(parser: argparse.ArgumentParser) -> None:
     ranks = parser.add_mutually_exclusive_group(required=True)
     ranks.add_argument(
         "--keep",
-        type=float,
+        type=real_number(),
         metavar="F",
         help="share of each layer's energy to keep, e.g. 0.95: the smallest rank at which its method's chain has it "
         "(of tucker each of the two modes)",
     )
     ranks.add_argument(
-        "--rankratio", type=float, metavar="F", help="the fork's rule: share of energy for pca, of the norm for svd"
+        "--rankratio",
+        type=real_number(),
+        metavar="F",
+        help="the fork's rule: share of energy for pca, of the norm for svd",
     )
     ranks.add_argument("--ranks", type=comma_list, metavar="R", help="in the order of the layers, or NAME=RANK,...")
     ranks.add_argument("--rank-config", metavar="JSON", help='file of {"layer": rank}; for tucker [inputs, outputs]')

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import whole_number
 from caffe_compat.commands.options import add_allow_missing, add_state, add_weights, input_shape
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
@@ -24,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     parser.add_argument("--out", metavar="PATH", help="write the prototxt here instead of to standard output")
     parser.add_argument("--out-weights", metavar="PATH", help="write the weights that it needs here")
-    parser.add_argument("--batch", type=int, metavar="N", help="batch of the inputs (default 1; of an Input its own)")
+    parser.add_argument(
+        "--batch", type=whole_number(), metavar="N", help="batch of the inputs (default 1; of an Input its own)"
+    )
     parser.add_argument(
         "--shape",
         type=input_shape,

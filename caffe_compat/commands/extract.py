@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import whole_number
 from caffe_compat.commands.targets import add_force_overwrite, new_databases
 
 
@@ -14,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("net", metavar="NET", help="the net's prototxt, with the data layer that feeds it")
     parser.add_argument("blobs", metavar="BLOB1,BLOB2", help="the blobs to extract")
     parser.add_argument("databases", metavar="OUT1,OUT2", help="the database to make of each")
-    parser.add_argument("batches", type=int, metavar="N", help="batches to run")
+    parser.add_argument("batches", type=whole_number(), metavar="N", help="batches to run")
     parser.add_argument("backend", choices=("lmdb", "leveldb"), metavar="DB_TYPE", help="lmdb or leveldb")
     parser.add_argument("mode", nargs="?", choices=("CPU", "GPU"), default="CPU", help="where to compute, default CPU")
     parser.add_argument("device_id", nargs="?", default="0", metavar="DEVICE_ID", help="number of the GPU, default 0")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import whole_number
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,9 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         "--data-net", metavar="NET", help="net whose data layers give the images (default: that which is decomposed)"
     )
     parser.add_argument("--data-phase", choices=("TRAIN", "TEST"), default="TRAIN", help="default TRAIN")
-    parser.add_argument("--batches", type=int, default=10, metavar="N", help="batches of images (default 10)")
+    parser.add_argument(
+        "--batches", type=whole_number(1), default=10, metavar="N", help="batches of images (default 10)"
+    )
 
 
 def decompose(

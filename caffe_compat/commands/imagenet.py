@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import whole_number
 from caffe_compat.commands.targets import add_force_overwrite, new_databases
 
 PARTS = ("train", "val")
@@ -19,12 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where to write, default here")
     parser.add_argument("--part", choices=PARTS, help="make this one only, default those there")
     parser.add_argument("--synsets", type=Path, metavar="FILE", help="a synset a line, default DIR/synsets.txt")
-    parser.add_argument("--resize-width", type=int, default=256, metavar="N", help="new width, default 256")
-    parser.add_argument("--resize-height", type=int, default=256, metavar="N", help="new height, default 256")
+    parser.add_argument("--resize-width", type=whole_number(0), default=256, metavar="N", help="new width, default 256")
+    parser.add_argument(
+        "--resize-height", type=whole_number(0), default=256, metavar="N", help="new height, default 256"
+    )
     parser.add_argument("--encode-type", default="", metavar="KIND", help="store files of this kind: png, jpg, ...")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the shuffle, default 0")
+    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of the shuffle, default 0")
     parser.add_argument("--skip-bad", action="store_true", help="leave out and count images that cannot be read")
-    parser.add_argument("--workers", type=int, metavar="N", help="threads that decode, default one a processor")
+    parser.add_argument(
+        "--workers", type=whole_number(1), metavar="N", help="threads that decode, default one a processor"
+    )
     parser.add_argument(
         "--resume", action=argparse.BooleanOptionalAction, default=True, help="go on from an interrupted run"
     )

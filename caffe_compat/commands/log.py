@@ -17,6 +17,7 @@ from pathlib import Path
 
 import caffe_compat as cc
 from caffe_compat.commands.curves import Curves
+from caffe_compat.commands.numbers import whole_number
 from caffe_compat.commands.runs import Told, find_log, read_run
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
@@ -34,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delimiter", default=",", metavar="C", help="between the columns of files (default: comma)")
     parser.add_argument("--csv", metavar="FILE", help="write everything into one CSV file")
     parser.add_argument("--plot", metavar="FILE", help="draw the curves: .png, .pdf, .svg")
-    parser.add_argument("--nth", type=int, metavar="N", help="of several runs in RUN the Nth, from 1; default the last")
+    parser.add_argument(
+        "--nth", type=whole_number(), metavar="N", help="of several runs in RUN the Nth, from 1; default the last"
+    )
     parser.add_argument("--verbose", action="store_true", help="print the tables even when files are written")
     add_force_overwrite(parser)
 

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from caffe_compat import SolverError
+from caffe_compat.commands.numbers import whole_number
 
+MOST_THREADS = 1024  # more than any machine has cores for, fewer than a process may start
 METHODS = ("pca", "svd", "kmeans", "separable", "tucker", "cp")  # of `cc.factorize`
 
 log = logging.getLogger(__name__)
@@ -25,7 +27,9 @@ def comma_list(text: str) -> tuple[str, ...]:
 
 def add_state(parser: argparse.ArgumentParser) -> None:
     """--level and --stage: which layers the rules of the prototxt include."""
-    parser.add_argument("--level", type=int, default=0, metavar="N", help="network level for include rules (default 0)")
+    parser.add_argument(
+        "--level", type=whole_number(), default=0, metavar="N", help="network level for include rules (default 0)"
+    )
     parser.add_argument("--stage", type=comma_list, default=(), metavar="A,B", help="network stages for include rules")
 
 
@@ -33,7 +37,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     """--device, Caffe's --gpu, --threads."""
     parser.add_argument("--device", choices=("cpu", "cuda", "auto"), help="auto: a GPU where there is one")
     parser.add_argument("--gpu", type=comma_list, default=(), metavar="N", help="Caffe's way to choose GPU number N")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as torch chooses)")
+    parser.add_argument("--threads", type=whole_number(), metavar="N", help="CPU threads (default: as torch chooses)")
 
 
 def add_compat(parser: argparse.ArgumentParser) -> None:
@@ -101,8 +105,8 @@ def one_of(word: str | None, option: str | None, name: str, flag: str) -> str:
 def set_threads(threads: int | None) -> None:
     """Use this many CPU threads; None leaves it to torch."""
     if threads is not None:
-        if threads < 1:
-            raise SolverError(f"--threads {threads}: must be 1 or more")
+        if not 1 <= threads <= MOST_THREADS:
+            raise SolverError(f"--threads {threads}: must be 1 or more, at most {MOST_THREADS}")
         import torch
 
         torch.set_num_threads(threads)

@@ -13,6 +13,7 @@ import argparse
 import importlib.util
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import real_number, whole_number
 from caffe_compat.commands.options import (
     add_allow_missing,
     add_compat,
@@ -32,15 +33,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--solver", metavar="SOLVER", help="the same, by Caffe's name")
     add_weights(parser)
     parser.add_argument(
-        "--keep", "--ratio", type=float, default=0.99, metavar="F", help="share of each layer to keep (default 0.99)"
+        "--keep",
+        "--ratio",
+        type=real_number(),
+        default=0.99,
+        metavar="F",
+        help="share of each layer to keep (default 0.99)",
     )
     parser.add_argument(
         "--method", "--lra-type", choices=("pca", "svd"), default="pca", help="share of energy (pca), of the norm (svd)"
     )
     parser.add_argument(
-        "--pruning-iter", type=int, default=-1, metavar="N", help="ranks shrink up to iteration N (default: always)"
+        "--pruning-iter",
+        type=whole_number(-1),
+        default=-1,
+        metavar="N",
+        help="ranks shrink up to iteration N (default: always)",
     )
-    parser.add_argument("--max-iter", type=int, metavar="N", help="stop after N iterations in all")
+    parser.add_argument("--max-iter", type=whole_number(), metavar="N", help="stop after N iterations in all")
     add_allow_missing(parser)
     add_device(parser)
     add_compat(parser)

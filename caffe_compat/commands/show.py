@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import real_number
 from caffe_compat.commands.options import add_compat, add_input, add_net, add_state, add_weights, one_of
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     parser.add_argument("--html", metavar="PATH", help="write a page that draws the net, instead of the table")
     parser.add_argument(
-        "--keep", type=float, default=0.95, metavar="F", help="energy for the ranks there, default 0.95"
+        "--keep", type=real_number(0, 1), default=0.95, metavar="F", help="energy for the ranks there, default 0.95"
     )
     parser.add_argument("--code", action="store_true", help="print the PyTorch program instead of the table")
     add_input(parser)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import real_number, whole_number
 from caffe_compat.commands.options import (
     METHODS,
     add_compat,
@@ -40,10 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("l1", "l2", "linear", "gravity", "none"),
         help="instead of SOLVER's; none decomposes W at once",
     )
-    parser.add_argument("--force-decay", type=float, metavar="X", help="strength of the force")
+    parser.add_argument("--force-decay", type=real_number(), metavar="X", help="strength of the force")
     parser.add_argument("--force-layers", type=comma_list, metavar="A,B", help="layers to force")
-    parser.add_argument("--max-iter", type=int, metavar="N", help="iterations with force (default: SOLVER's)")
-    parser.add_argument("--keep", type=float, default=0.95, metavar="F", help="share of energy to keep (default 0.95)")
+    parser.add_argument(
+        "--max-iter", type=whole_number(), metavar="N", help="iterations with force (default: SOLVER's)"
+    )
+    parser.add_argument(
+        "--keep", type=real_number(), default=0.95, metavar="F", help="share of energy to keep (default 0.95)"
+    )
     parser.add_argument(
         "--ranks", type=comma_list, metavar="R", help="instead: ranks in the order of the layers, or NAME=RANK,..."
     )
@@ -51,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--except-layers", type=comma_list, default=(), metavar="A,B", help="layers to leave alone")
     parser.add_argument("--enable-fc", action="store_true", help="decompose InnerProducts too")
     parser.add_argument(
-        "--fine-tune-iter", type=int, metavar="N", help="0 for none (default: a third of SOLVER's max_iter)"
+        "--fine-tune-iter", type=whole_number(), metavar="N", help="0 for none (default: a third of SOLVER's max_iter)"
     )
     parser.add_argument("--out", default="shrunk", metavar="FOLDER", help="where every step goes (default shrunk)")
     add_device(parser)

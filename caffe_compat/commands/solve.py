@@ -18,6 +18,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import real_number, whole_number
 from caffe_compat.commands.options import (
     add_compat,
     add_device,
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --snapshot: force, compat, precision and so on may differ from those of the run that goes on",
     )
-    parser.add_argument("--max-iter", type=int, metavar="N", help="stop after N iterations in all")
+    parser.add_argument("--max-iter", type=whole_number(), metavar="N", help="stop after N iterations in all")
     _add_keeping(parser)
     add_device(parser)
     _add_speed(parser)
@@ -64,7 +65,7 @@ def _add_force(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--force-decay",
-        type=float,
+        type=real_number(),
         metavar="X",
         help="strength of the force; negative pushes filters apart (default: SOLVER's, else 1e-3 for l1, 5e-5 for l2)",
     )
@@ -84,9 +85,14 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
         "--keep-best", metavar="OUTPUT", help="keep a snapshot of the best test of this output, e.g. accuracy"
     )
     parser.add_argument(
-        "--patience", type=int, metavar="N", help="stop after N tests in a row without a better --keep-best output"
+        "--patience",
+        type=whole_number(),
+        metavar="N",
+        help="stop after N tests in a row without a better --keep-best output",
     )
-    parser.add_argument("--keep-last", type=int, metavar="N", help="remove all but the last N numbered snapshots")
+    parser.add_argument(
+        "--keep-last", type=whole_number(), metavar="N", help="remove all but the last N numbered snapshots"
+    )
 
 
 def _add_speed(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import whole_number
 from caffe_compat.commands.options import (
     add_compat,
     add_device,
@@ -26,7 +27,9 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
     add_weights(parser)
-    parser.add_argument("--iterations", type=int, default=50, metavar="N", help="batches to run (default 50)")
+    parser.add_argument(
+        "--iterations", type=whole_number(), default=50, metavar="N", help="batches to run (default 50)"
+    )
     add_state(parser)
     add_device(parser)
     add_compat(parser)
@@ -48,9 +51,22 @@ def run(arguments: argparse.Namespace) -> int:
             compat=arguments.compat,
             folder=Path(path).parent,
         )
+        refuse_deploy_net(net, path)
         load(net, arguments.weights)
         report(net.to(device), arguments.iterations)
     return 0
+
+
+def refuse_deploy_net(net: cc.Net, path: str) -> None:
+    """GraphError where nothing in `net` gives it data: then there is nothing to score it on."""
+    sources = [layer for node, layer in net.steps if not node.bottoms and node.tops]
+    inputs = [name for layer in sources if getattr(layer, "fed", False) for name in layer.param.top]
+    if inputs and len(inputs) == len(net.input_names):
+        raise cc.GraphError(
+            f"{path}: is a deploy net: its inputs ({', '.join(inputs)}) come from whoever uses it; score the net that "
+            "has the data layers, such as train_val.prototxt, or let it say what is in images: "
+            f"caffe-compat classify --model {path} --weights WEIGHTS IMAGE"
+        )
 
 
 def report(net: cc.Net, iterations: int) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import caffe_compat as cc
 from caffe_compat.commands.compare_time import compare
+from caffe_compat.commands.numbers import whole_number
 from caffe_compat.commands.options import add_compat, add_device, add_net, add_state, choose_device, one_of
 from caffe_compat.commands.terminal import glog_lines
 
@@ -30,12 +31,16 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
-    parser.add_argument("--iterations", type=int, default=50, metavar="N", help="iterations to measure (default 50)")
+    parser.add_argument(
+        "--iterations", type=whole_number(), default=50, metavar="N", help="iterations to measure (default 50)"
+    )
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="default TRAIN")
     parser.add_argument(
         "--compare", nargs=2, metavar=("A", "B"), help="time two nets side by side instead: forward passes in TEST"
     )
-    parser.add_argument("--warm-up", type=int, default=1, metavar="N", help="iterations before the measured ones")
+    parser.add_argument(
+        "--warm-up", type=whole_number(0), default=1, metavar="N", help="iterations before the measured ones"
+    )
     add_state(parser)
     add_device(parser)
     add_compat(parser)

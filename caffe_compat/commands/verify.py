@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import real_number
 from caffe_compat.commands.options import add_input
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
@@ -24,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", metavar="WEIGHTS", help="its weights")
     parser.add_argument("--original", metavar="NET", required=True, help="prototxt of the net it came from")
     parser.add_argument("--original-weights", metavar="WEIGHTS", required=True, help="its weights")
-    parser.add_argument("--max-error", type=float, metavar="F", help="fail where a layer's relative error is above F")
+    parser.add_argument(
+        "--max-error", type=real_number(0), metavar="F", help="fail where a layer's relative error is above F"
+    )
     parser.add_argument("--out", metavar="PATH", help="write the certificate here instead")
     parser.add_argument(
         "--opencv",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from caffe_compat.errors import RankError, WeightsError
 from caffe_compat.proto.model import Model
+from caffe_compat.showing import nearest
 
 KINDS = ("Convolution", "InnerProduct")
 
@@ -100,10 +100,8 @@ def find_layer(model: Model, name: str) -> Any:
     """The layer of `name`, of several one that has filters; RankError with the nearest name where there is none."""
     layers = {layer.name: layer for layer in sorted(reversed(model.net.layer), key=has_filters)}
     if name not in layers:
-        near = difflib.get_close_matches(name, layers, n=1, cutoff=0.5)
-        known = dict.fromkeys(layer.name for layer in model.net.layer)
-        hint = f"; did you mean '{near[0]}'?" if near else f"; the net has {', '.join(known)}"
-        raise RankError(f"ranks name layer '{name}', which is not in the net{hint}")
+        hint = nearest(name, (layer.name for layer in model.net.layer if has_filters(layer)))
+        raise RankError(f"ranks name layer '{name}', which is not in the net; {hint}")
     return layers[name]
 
 

@@ -65,7 +65,8 @@ def _box(net: Net, node: Node, layer: Layer, ranks: Mapping[str, int], seen: set
     owned = sum(blob.numel() for blob in layer.blobs if id(blob) not in seen)
     seen.update(id(blob) for blob in layer.blobs)
     bottoms, tops = ([net.shapes[blob.name] for blob in blobs] for blobs in (node.bottoms, node.tops))
-    box = Box(node.name, node.param.type, _settings(node.param), tuple(tops), owned, layer.multiply_adds(bottoms, tops))
+    spent = layer.multiply_adds(bottoms, tops) // net.batch_size
+    box = Box(node.name, node.param.type, _settings(node.param), tuple(tops), owned, spent)
     if node.name in ranks and len(layer.blobs):
         filters, *rest = layer.blob_shapes[0]
         group = max(1, node.param.convolution_param.group)

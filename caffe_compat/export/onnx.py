@@ -29,6 +29,11 @@ TOLERANCE = 1e-5  # of the largest value of an output
 OPEN_BATCHES = (1, 3)  # items in the runs that check a file whose batch is open
 
 _WRITERS = (onnx_elements, onnx_windows)  # imported so that their writers register
+TRAINING = "which belongs to training"
+DEPLOY = (
+    "; this is a net for training: caffe-compat deploy NET --weights WEIGHTS --out deploy.prototxt --out-weights "
+    "deploy.caffemodel makes the one to export"
+)
 
 
 def to_onnx(
@@ -63,7 +68,8 @@ def to_onnx(
         )
         problems += _write(call)
     if problems:
-        raise UnsupportedLayerError(f"net '{net.graph.name}': ONNX cannot express {'; '.join(problems)}")
+        training = DEPLOY if any(TRAINING in problem for problem in problems) else ""
+        raise UnsupportedLayerError(f"net '{net.graph.name}': ONNX cannot express {'; '.join(problems)}{training}")
     return _assemble(net, program, names, shapes, open_axes)
 
 
@@ -135,7 +141,7 @@ def _write(call: Call) -> list[str]:
     shown = f"layer '{layer.name}' ({layer.param.type})"
     if layer.param.type not in WRITERS:
         measures = layer.default_loss_weight or layer.param.type == "Accuracy"
-        return [f"{shown}, which belongs to training; export the deploy net" if measures else shown]
+        return [f"{shown}, {TRAINING}" if measures else shown]
     try:
         WRITERS[layer.param.type](call)
     except Inexpressible as error:

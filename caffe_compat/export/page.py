@@ -33,10 +33,11 @@ def _summary(net: Net, boxes: Sequence[Box], keep: float) -> str:
     every = _every(boxes)
     inputs = ", ".join(f"{name} {sizes(net.shapes[name])}" for name in net.input_names)
     outputs = ", ".join(f"{name} {sizes(net.shapes[name])}" for name in net.output_names)
+    spent = sum(each.multiply_adds for each in every)
     lines = [
         f"<b>{len(every)}</b> layers in {net.graph.phase}, "
         f"<b>{sum(each.parameters for each in every):,}</b> parameters, "
-        f"<b>{sum(each.multiply_adds for each in every):,}</b> multiply-adds in one forward pass",
+        f"<b>{spent:,}</b> multiply-adds for each image of a batch of {net.batch_size}",
         f"from <b>{escape(inputs) or 'nothing'}</b> to <b>{escape(outputs) or 'nothing'}</b>",
     ]
     if keep:
@@ -50,7 +51,7 @@ def _legend(boxes: Sequence[Box]) -> str:
 
 
 def _table(boxes: Sequence[Box], with_ranks: bool) -> str:
-    head = ["layer", "type", "shape", "parameters", "multiply-adds", "share"] + ["rank"] * with_ranks
+    head = ["layer", "type", "shape", "parameters", "multiply-adds per image", "share"] + ["rank"] * with_ranks
     every = _every(boxes)
     total = sum(each.multiply_adds for each in every)
     rows = []

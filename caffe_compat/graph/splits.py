@@ -16,10 +16,13 @@ Result:
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from caffe_compat.errors import CaffeCompatError
 from caffe_compat.proto.schema import LayerParameter
 
 Place = tuple[int, int]  # (position of the layer, index of its top or bottom)
@@ -50,6 +53,33 @@ def insert_splits(layers: Sequence[Any]) -> list[Any]:
                 if weight:
                     layer.ClearField("loss_weight")
     return result
+
+
+def split_blobs(layers: Iterable[Any]) -> dict[str, str]:
+    """The blob behind every copy that a Split of `layers` makes, whether inserted here or read from a snapshot."""
+    found: dict[str, str] = {}
+    for layer in layers:
+        copies = [top for index, top in enumerate(layer.top) if top == f"{layer.name}_{index}"]
+        if layer.type == "Split" and layer.bottom and layer.name.endswith("_split"):
+            found.update(dict.fromkeys(copies, found.get(layer.bottom[0], layer.bottom[0])))
+    return found
+
+
+@contextmanager
+def copies_unnamed(layers: Iterable[Any]) -> Iterator[None]:
+    """Within this block an error names the blob that a Split of `layers` copied, not its copy, which no user knows."""
+    try:
+        yield
+    except CaffeCompatError as error:
+        copies = split_blobs(layers)
+        if copies:
+            words = "|".join(sorted(map(re.escape, copies), key=len, reverse=True))
+            names = re.compile(rf"(?<!\w)(?:{words})(?!\w)")
+            error.args = tuple(
+                names.sub(lambda found: copies[found[0]], each) if isinstance(each, str) else each
+                for each in error.args
+            )
+        raise
 
 
 def _uses(layers: Sequence[Any]) -> tuple[dict[Place, Place], Counter[Place], dict[Place, float]]:

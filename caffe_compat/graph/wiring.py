@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from caffe_compat.errors import GraphError
+from caffe_compat.graph.splits import split_blobs
+from caffe_compat.showing import nearest
 
 AUTOMATIC = "(automatic)"
 MOST_HINTS = 20  # after so many unknown bottoms the nearest names are no longer sought, which takes long in large nets
@@ -107,15 +108,15 @@ def _propagate_down(layer: Any, refuse: OnFault) -> tuple[bool, ...]:
 
 
 def _where_else(name: str, layers: Iterable[Any], left_out: Iterable[Any], makers: dict[str, str]) -> str:
-    """Where the blob `name` is made, if not above; else the nearest name, or all there are."""
+    """Where the blob `name` is made, if not above; else the nearest names."""
     for other in layers:
         if name in other.top and name not in other.bottom:
             return f"; layer '{other.name}' makes it, but stands further down"
     for other in left_out:
         if name in other.top:
             return f"; layer '{other.name}' does, but its include or exclude rules leave it out here"
-    near = difflib.get_close_matches(name, makers, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; there are: {', '.join(makers) or 'none'}"
+    copies = split_blobs(layers)
+    return f"; {nearest(name, (copies.get(blob, blob) for blob in makers), 'there are')}"
 
 
 def _made_twice(layer: Any, name: str, maker: str) -> str:

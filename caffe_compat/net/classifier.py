@@ -19,6 +19,7 @@ from caffe_compat.data.images import read_image
 from caffe_compat.data.transform import read_transform
 from caffe_compat.errors import DataError, GraphError, ShapeError
 from caffe_compat.net.net import Net
+from caffe_compat.showing import nearest
 
 _CROPS = 32  # in a forward pass
 _WORKERS = 4  # threads that decode
@@ -109,7 +110,8 @@ class Classifier:
             raise GraphError(f"net '{self.net.graph.name}' has {len(outputs)} outputs: {found}; choose one as output")
         name = wanted if wanted is not None else next(iter(outputs))
         if name not in outputs:
-            raise GraphError(f"net '{self.net.graph.name}' has no output '{name}'; its outputs: {found}")
+            hint = nearest(name, outputs, "its outputs")
+            raise GraphError(f"net '{self.net.graph.name}' has no output '{name}'; {hint}")
         shape = tuple(outputs[name].shape)
         classes = outputs[name].numel()
         if len(shape) < 2 or classes != shape[1] or shape[0] != 1:

@@ -13,7 +13,9 @@ import torch
 from caffe_compat.data.databases import write_database
 from caffe_compat.data.datum import encode_datum
 from caffe_compat.errors import DataError, GraphError, ShapeError
+from caffe_compat.graph.splits import split_blobs
 from caffe_compat.net.net import Net
+from caffe_compat.showing import nearest
 
 _AHEAD = 2  # batches that a writer may lag behind
 Batch = list[tuple[bytes, bytes]]
@@ -59,7 +61,9 @@ def _check(net: Net, names: Sequence[str], paths: Sequence[Path], batches: int) 
         raise DataError(f"{batches} batches: must be 1 or more")
     for name in names:
         if name not in net.shapes:
-            raise GraphError(f"net '{net.graph.name}' has no blob '{name}'; it has: {', '.join(net.shapes)}")
+            copies = split_blobs(node.param for node in net.graph.nodes)
+            known = [blob for blob in net.shapes if blob not in copies]
+            raise GraphError(f"net '{net.graph.name}' has no blob '{name}'; {nearest(name, known)}")
         if len(net.shapes[name]) > 4:
             raise ShapeError(f"blob '{name}' has shape {net.shapes[name]}; a record takes four axes at most")
     for path in paths:

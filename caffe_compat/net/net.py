@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from caffe_compat.errors import GraphError
 from caffe_compat.graph.graph import Graph, Node, build_graph
+from caffe_compat.graph.splits import copies_unnamed
 from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.registry import loss_types
 from caffe_compat.layers.source import SourceLayer
@@ -19,11 +20,12 @@ from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.missing import warn_of_missing
 from caffe_compat.net.params import LearnableParam, learnable_params, rebound
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
-from caffe_compat.net.table import table
+from caffe_compat.net.table import batch_size, table
 from caffe_compat.net.weights import LoadReport, arrays_of, copy_weights, share_blobs, written_net
 from caffe_compat.proto import dialects
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
+from caffe_compat.showing import nearest
 
 COMPAT = ("bvlc", "wen2017")
 
@@ -96,6 +98,11 @@ class Net(nn.Module):
         """The shape of every blob, of its last version, as built."""
         return {blob.name: shape for blob, shape in self._shapes.items()}
 
+    @property
+    def batch_size(self) -> int:
+        """How many images it takes at once, as built: the first axis of its first input."""
+        return batch_size(self.graph, self._shapes)
+
     def forward(self, /, **inputs: Any) -> dict[str, Tensor]:
         """The outputs by name, for `inputs` by blob name: arrays or tensors, taken as floating point numbers.
 
@@ -155,7 +162,8 @@ class Net(nn.Module):
     def _run(self, inputs: Mapping[str, Any], every_blob: bool) -> tuple[dict[str, Tensor], Tensor]:
         values = self._fed(inputs)
         program = self._program(frozenset(values), every_blob)
-        outputs, loss = program(*(values[name] for name in self.input_names if name in values))
+        with copies_unnamed(node.param for node in self.graph.nodes):
+            outputs, loss = program(*(values[name] for name in self.input_names if name in values))
         return outputs, torch.zeros_like(self._place) if loss is None else loss
 
     def _fed(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -177,8 +185,8 @@ class Net(nn.Module):
 
     def _check_input(self, name: str) -> None:
         if name not in self.input_names:
-            known = ", ".join(self.input_names) or "none"
-            raise GraphError(f"net '{self.graph.name}' has no input '{name}'; its inputs: {known}")
+            hint = nearest(name, self.input_names, "its inputs")
+            raise GraphError(f"net '{self.graph.name}' has no input '{name}'; {hint}")
 
     def _check_shapes(self, values: Mapping[str, Tensor]) -> None:
         shapes = {name: tuple(value.shape) for name, value in values.items()}

@@ -9,6 +9,7 @@ from dataclasses import replace
 from caffe_compat.errors import GraphError, ShapeError
 from caffe_compat.graph.graph import Blob, Graph, Node
 from caffe_compat.graph.rules import phase_name
+from caffe_compat.graph.splits import copies_unnamed
 from caffe_compat.layers.base import MOST_VALUES, Context, Layer, Shape
 from caffe_compat.layers.registry import create_layer
 from caffe_compat.layers.source import SourceLayer
@@ -59,10 +60,11 @@ def infer_shapes(graph: Graph, layers: Sequence[Layer], fed: Mapping[str, Shape]
 
 def _walk(nodes: Sequence[Node], shapes_of: Callable[[Node, list[Shape]], Sequence[Shape | None]]) -> Shapes:
     shapes: Shapes = {}
-    for node in nodes:
-        if all(bottom in shapes for bottom in node.bottoms):
-            tops = shapes_of(node, [shapes[bottom] for bottom in node.bottoms])
-            shapes.update((top, shape) for top, shape in zip(node.tops, tops, strict=True) if shape is not None)
+    with copies_unnamed(node.param for node in nodes):
+        for node in nodes:
+            if all(bottom in shapes for bottom in node.bottoms):
+                tops = shapes_of(node, [shapes[bottom] for bottom in node.bottoms])
+                shapes.update((top, shape) for top, shape in zip(node.tops, tops, strict=True) if shape is not None)
     return shapes
 
 

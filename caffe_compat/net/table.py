@@ -14,26 +14,35 @@ LEFT_ALIGNED = 4  # the columns of text; the others are numbers
 
 
 def table(graph: Graph, layers: Sequence[Layer], shapes: Shapes) -> str:
-    """The layers of a net, aligned: name, type, tops, their shapes, learnable values, multiply-adds of one forward.
+    """The layers of a net, aligned: name, type, tops, their shapes, learnable values, multiply-adds for one image.
 
     Splits, which only pass values on, are only counted, in the first line. A shared blob counts with its owner.
     """
     rows: list[tuple[str, ...]] = []
     seen: set[int] = set()
     parameters = multiply_adds = splits = 0
+    images = batch_size(graph, shapes)
     for node, layer in zip(graph.nodes, layers, strict=True):
         if node.param.type == "Split":
             splits += 1
             continue
         owned = sum(blob.numel() for blob in layer.blobs if id(blob) not in seen)
         seen.update(id(blob) for blob in layer.blobs)
-        cost = layer.multiply_adds([shapes[b] for b in node.bottoms], [shapes[t] for t in node.tops])
+        cost = layer.multiply_adds([shapes[b] for b in node.bottoms], [shapes[t] for t in node.tops]) // images
         parameters += owned
         multiply_adds += cost
         rows.append(_row(node, [shapes[top] for top in node.tops], owned, cost))
     total = ("total", f"{len(rows)} layers", "", "", f"{parameters:,}", f"{multiply_adds:,}")
-    title = f"{graph.name or 'net'} ({graph.phase})" + (f", {splits} Splits not shown" if splits else "")
+    title = f"{graph.name or 'net'} ({graph.phase}), batch {images}, multiply-adds per image"
+    title += f", {splits} Splits not shown" if splits else ""
     return "\n".join([visible(title), *_aligned([HEADER, *rows, total])])
+
+
+def batch_size(graph: Graph, shapes: Shapes) -> int:
+    """How many images the net takes at once: the first axis of its first input; 1 where there is none."""
+    tops = [top for node in graph.nodes if not node.bottoms for top in node.tops]
+    first = next((shapes[top] for top in tops if len(shapes[top]) > 1), (1,))
+    return max(first[0], 1)
 
 
 def _row(node: Node, shapes: Sequence[Shape], parameters: int, multiply_adds: int) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from caffe_compat.errors import SolverError
 from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam
+from caffe_compat.showing import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +81,8 @@ def _for_layers(net: Net, names: Iterable[str]) -> list[float]:
     chosen = set()
     for name in names:
         if name not in net.layers:
-            near = difflib.get_close_matches(name, net.layers, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else f"; it has: {', '.join(net.params)}"
-            raise SolverError(f"force_layers: net '{net.graph.name}' has no layer '{name}'{hint}")
+            hint = nearest(name, net.params)
+            raise SolverError(f"force_layers: net '{net.graph.name}' has no layer '{name}'; {hint}")
         users = [user for param in net.learnable_params if _is_bank(param) for user in param.users]
         if name not in {user for user, _ in users}:
             raise SolverError(f"force_layers: layer '{name}' has no weights of 2 axes or more to force")
@@ -101,7 +100,8 @@ def _is_bank(param: LearnableParam) -> bool:
 def _nothing_to_force(net: Net, decay: float, wanted: bool, compat: str) -> None:
     message = (
         f"force_decay is {decay:g}, but net '{net.graph.name}' has nothing to force: "
-        "no weights of 2 axes or more with a force_mult other than 0; set force_mult, or name force_layers"
+        "no weights of 2 axes or more with a force_mult other than 0; say which force with `--force l1` or force='l1', "
+        "set force_mult in the net, or name force_layers"
     )
     explicit = any(spec.HasField("force_mult") for _, layer in net.steps for spec in layer.param.param)
     if not wanted and (explicit or compat == "wen2017"):

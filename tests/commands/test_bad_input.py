@@ -347,3 +347,39 @@ def test_a_number_out_of_range_is_named_with_what_was_wanted(problem, capsys, fi
     problem.write("solver.prototxt", "\n".join([*(line for line in lines if not line.startswith(f"{name}:")), field]))
     found = complaint(capsys, "solve", "solver.prototxt")
     assert f"solver.prototxt: {wanted} is " in found and "want" in found
+
+
+def test_a_deploy_net_given_to_test_is_called_that_with_what_helps(problem, capsys):
+    cc.write_model(cc.deploy(cc.read_model("net.prototxt"), shapes={"data": (1, 1, 8, 8)}), "deploy.prototxt")
+    found = complaint(capsys, "test", "deploy.prototxt", "--weights", "x")
+    assert "deploy.prototxt: is a deploy net: its inputs (data)" in found
+    assert "caffe-compat classify --model deploy.prototxt" in found
+
+
+def test_a_training_net_given_to_export_is_called_that_with_the_command_that_helps(problem, capsys):
+    pytest.importorskip("onnx")
+    net = cc.Net(cc.read_net("net.prototxt"))
+    cc.write_net("w.caffemodel", net.param, net.weights())
+    found = complaint(capsys, "export", "net.prototxt", "w.caffemodel", "--out", "x.onnx")
+    assert "this is a net for training: caffe-compat deploy NET --weights WEIGHTS --out deploy.prototxt" in found
+
+
+def test_a_strength_without_a_force_says_to_add_the_force(problem, capsys):
+    found = complaint(capsys, "solve", "solver.prototxt", "--force-decay", "0.1")
+    assert "say which force with `--force l1`" in found
+
+
+def test_copies_that_caffe_makes_of_a_blob_have_its_name_in_messages(problem, capsys):
+    with h5py.File("data.h5", "r+") as file:
+        file["label"][3] = 7
+    found = complaint(capsys, "solve", "solver.prototxt")
+    assert "'label' holds 7" in found and "_split_" not in found
+
+
+def test_an_unknown_blob_gets_the_nearest_names_not_all(problem, capsys):
+    net = cc.Net(cc.read_net("net.prototxt"))
+    cc.write_net("w.caffemodel", net.param, net.weights())
+    words = ["data", "extract", "w.caffemodel", "net.prototxt"]
+    assert complaint(capsys, *words, "cnv1", "db", "1", "lmdb").endswith("no blob 'cnv1'; did you mean 'conv1'?")
+    far = complaint(capsys, *words, "zzzz", "db", "1", "lmdb")
+    assert far.endswith("it has: data, label, conv1, conv2, ip1, accuracy, loss")

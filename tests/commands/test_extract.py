@@ -46,7 +46,7 @@ def test_each_item_is_one_record_of_floats_without_a_label(problem, net, capsys,
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        (["conv9", "a", "1", "lmdb"], "net 'Small' has no blob 'conv9'; it has: "),
+        (["conv9", "a", "1", "lmdb"], "net 'Small' has no blob 'conv9'; did you mean 'conv2' or 'conv1'?"),
         (["conv1,conv2", "a", "1", "lmdb"], "2 blobs for 1 databases: name one database for each blob"),
         (["conv1,conv2", "a,a", "1", "lmdb"], "is to be written twice"),
         (["conv1", "a", "0", "lmdb"], "0 batches: must be 1 or more"),

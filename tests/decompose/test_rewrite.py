@@ -144,7 +144,7 @@ BLOBS = {
     "ranks, method, error, said",
     [
         ({"cc": 2}, "pca", RankError, "ranks name layer 'cc', which is not in the net; did you mean 'c'?"),
-        ({"conv9": 2}, "pca", RankError, "layer 'conv9', which is not in the net; the net has data, c, e, dw, pool"),
+        ({"conv9": 2}, "pca", RankError, "layer 'conv9', which is not in the net; it has: c, e, dw, f, g, h, i, j"),
         ({"pool": 2}, "pca", RankError, "layer 'pool' is a Pooling; only Convolution and InnerProduct layers"),
         ({"dw": 6}, "pca", RankError, "layer 'dw' has one filter in each of its 6 groups; it has nothing to share"),
         ({"g": 6}, "pca", RankError, "layer 'g': rank 6 is out of range; the largest possible is 5"),

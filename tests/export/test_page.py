@@ -55,7 +55,7 @@ def test_every_layer_has_a_box_or_stands_in_one():
 def test_costs_and_settings_are_those_of_the_net():
     found = boxes(page())["c<script>"]
     assert found[0] == "Convolution 3x1 /2 +1" and found[1] == "2x8x5x6"
-    assert found[2] == f"{8 * 9 + 8} param. · {8 * 9 * 5 * 6 * 2 / 1000:.3g} k mult-adds"
+    assert found[2] == f"{8 * 9 + 8} param. · {8 * 9 * 5 * 6 / 1000:.3g} k mult-adds"
 
 
 def test_every_flow_has_a_line_except_those_of_labels():

@@ -189,7 +189,7 @@ def test_layers_that_do_not_fit_are_named(layers: str, error: type[Exception], m
 
 def test_a_shape_that_a_layer_cannot_take_is_named() -> None:
     concat = 'layer { name: "cat" type: "Concat" bottom: "a" bottom: "data" top: "cat" concat_param { axis: 0 } }'
-    with pytest.raises(ShapeError, match=r"layer 'cat': bottom 1 'data_data_0_split_1' has shape \(2, 3\).*\(2, 4\)"):
+    with pytest.raises(ShapeError, match=r"layer 'cat': bottom 1 'data' has shape \(2, 3\).*\(2, 4\)"):
         net(ip("a", "data", "a").replace("num_output: 3", "num_output: 4") + concat)
 
 

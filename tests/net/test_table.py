@@ -18,24 +18,24 @@ def test_the_table_is_aligned_and_says_all_there_is() -> None:
         NetParameter,
     )
     assert str(Net(net, "TEST")).splitlines() == [
-        "net (TEST)",
+        "net (TEST), batch 2, multiply-adds per image",
         "layer  type             tops  shape   parameters  multiply-adds",
         "data   DummyData        x, y  2x3, 2",
-        "fc     InnerProduct     fc    2x700        2,800          4,200",
+        "fc     InnerProduct     fc    2x700        2,800          2,100",
         "loss   SoftmaxWithLoss  loss  ()",
-        "total  3 layers                            2,800          4,200",
+        "total  3 layers                            2,800          2,100",
     ]
 
 
 def test_the_table_counts_parameters_and_multiply_adds() -> None:
     model = Net(read_net(golden("nets", "lenet.prototxt")), "TRAIN")
     lines = str(model).splitlines()
-    assert lines[0] == "lenet (TRAIN), 2 Splits not shown"
+    assert lines[0] == "lenet (TRAIN), batch 5, multiply-adds per image, 2 Splits not shown"
     assert lines[1].split() == ["layer", "type", "tops", "shape", "parameters", "multiply-adds"]
     rows = {line.split()[0]: line.split()[1:] for line in lines[2:]}
-    # 20 filters of 1x5x5 at 24x24 places for each of 5 images; 500 x 800 weights for each of 5 rows
-    assert rows["conv1"] == ["Convolution", "conv1", "5x20x24x24", "520", f"{5 * 20 * 25 * 24 * 24:,}"]
-    assert rows["ip1"] == ["InnerProduct", "ip1", "5x500", "400,500", f"{5 * 500 * 800:,}"]
+    # 20 filters of 1x5x5 at 24x24 places; 500 x 800 weights
+    assert rows["conv1"] == ["Convolution", "conv1", "5x20x24x24", "520", f"{20 * 25 * 24 * 24:,}"]
+    assert rows["ip1"] == ["InnerProduct", "ip1", "5x500", "400,500", f"{500 * 800:,}"]
     # 520 + 50*500+50 + 800*500+500 + 500*10+10
     assert rows["total"][-2] == "431,080"
     assert len({len(line) for line in lines[2:] if line.split()[0] in ("conv1", "total")}) == 1
