@@ -43,7 +43,10 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def add_compat(parser: argparse.ArgumentParser) -> None:
     """--compat: whose rules hold where Caffe 1.0 and the paper's fork differ."""
     parser.add_argument(
-        "--compat", choices=("bvlc", "wen2017"), default="bvlc", help="Caffe 1.0 (default) or the paper's fork"
+        "--compat",
+        choices=("bvlc", "wen2017", "scnn"),
+        default="bvlc",
+        help="Caffe 1.0 (default), the paper's fork, or its branch for structured sparsity",
     )
 
 

@@ -18,6 +18,9 @@ _NEUTRAL = frozenset(
     }
 )  # fmt: skip
 
+# Fields of a layer's param that the solver reads
+_SOLVED = frozenset({"force_mult", "block_group_lasso", "decay_proto", "breadth_decay_mult", "kernel_shape_decay_mult"})
+
 # Fields of forks beside the messages of a layer's type that change what it computes
 _ACTING = frozenset({"activations_compress", "compress", "weights_compress"})
 
@@ -54,6 +57,7 @@ def ignored_fields(param: Any, kind: type[Layer]) -> str:
     for use in dialects.fork_fields(net):
         path = use.field.split(".")
         obeyed = use.field in kind.fork_fields or "*" in kind.fork_fields
+        obeyed = obeyed or (path[0] == "param" and path[-1] in _SOLVED)
         if (len(path) > 1 or path[0] in _ACTING) and path[-1] not in _NEUTRAL and not obeyed and _is_set(param, path):
             ignored.append(f"{use.field} (of {', '.join(use.forks[:3])})")
     without = f"without effect here: {'; '.join(ignored)}" if ignored else ""

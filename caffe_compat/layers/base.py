@@ -41,7 +41,7 @@ def exactly(number: int) -> Count:
 class Context:
     """What a layer may know of the net that holds it.
 
-    phase: "TRAIN" or "TEST". compat: "bvlc" (Caffe 1.0) or "wen2017" (the paper's fork).
+    phase: "TRAIN" or "TEST". compat: "bvlc" (Caffe 1.0) or "wen2017" (the paper's fork, and "scnn", of its age).
     folder: where the net's own file lies; files that it names and the working directory lacks are sought there.
     fork: "faceboxes", "intel" or "nvidia" where the net tells (dialects.disputed) what a layer does not show itself.
     fills: False where given weights will replace every blob at once, which are then left as the memory was.
@@ -52,6 +52,10 @@ class Context:
     folder: Path | None = None
     fills: bool = True
     fork: str = ""
+
+    def __post_init__(self) -> None:
+        if self.compat == "scnn":  # differs in the solver alone
+            object.__setattr__(self, "compat", "wen2017")
 
 
 class Layer(nn.Module):

@@ -27,16 +27,16 @@ from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.showing import nearest
 
-COMPAT = ("bvlc", "wen2017")
+COMPAT = ("bvlc", "wen2017", "scnn")
 
 
 class Net(nn.Module):
     """What one phase, level and set of stages of a Caffe model computes.
 
     model: a Model, whose weights are loaded (a warning names the layers without any), or a NetParameter. phase: "TRAIN"
-    or "TEST". compat: "bvlc" (Caffe 1.0) or "wen2017" (the paper's fork). input_shapes: {blob: shape} in place of the
-    shapes that inputs and data layers declare. folder: where files that the net names are sought if the working
-    directory lacks them.
+    or "TEST". compat: "bvlc" (Caffe 1.0), "wen2017" (the paper's fork) or "scnn" (its branch for structured sparsity).
+    input_shapes: {blob: shape} in place of the shapes that inputs and data layers declare. folder: where files that the
+    net names are sought if the working directory lacks them.
 
     graph: the resolved layers. graph_module: the PyTorch program they became. layers: by name; of several of one name
     that with blobs, else the first (`steps` has all). learnable_params: what a solver updates, in Caffe's order.
@@ -66,6 +66,7 @@ class Net(nn.Module):
         self.graph: Graph = build_graph(self.param, phase, level, stages, loss_types())
         given_shapes = dict(input_shapes or {})
         self._options = {"compat": compat, "input_shapes": given_shapes, "folder": folder}
+        self.compat, self.folder = compat, folder
         context = Context(phase=phase, compat=compat, folder=folder, fork=dialects.disputed(self.param))
         self._sequence, self._shapes = set_up_layers(self.graph, context, given_shapes, weights)
         let_relus_overwrite(self.graph, self._sequence)

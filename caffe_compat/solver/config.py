@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from caffe_compat.errors import SolverError
+from caffe_compat.solver.decaying import REGULARIZATION_TYPES
 from caffe_compat.solver.methods import read_methods
 from caffe_compat.solver.regularizers.force import DECAY_TYPES, DIRECTIONS, POWERS, SCALERS
 from caffe_compat.solver.schedules import POLICIES
@@ -17,7 +18,6 @@ from caffe_compat.solver.words import one_of
 
 logger = logging.getLogger(__name__)
 
-REGULARIZATION_TYPES = ("L2", "L1")
 NOT_NEGATIVE = (
     "base_lr", "weight_decay", "delta", "stepsize", "max_iter", "display", "snapshot", "test_interval",
 )  # fmt: skip

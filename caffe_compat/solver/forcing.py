@@ -104,7 +104,7 @@ def _nothing_to_force(net: Net, decay: float, wanted: bool, compat: str) -> None
         "set force_mult in the net, or name force_layers"
     )
     explicit = any(spec.HasField("force_mult") for _, layer in net.steps for spec in layer.param.param)
-    if not wanted and (explicit or compat == "wen2017"):
+    if not wanted and (explicit or compat != "bvlc"):
         logger.warning("%s", message)
     else:
         raise SolverError(message)

@@ -17,6 +17,7 @@ from caffe_compat.errors import SolverError
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam
+from caffe_compat.solver.decaying import Decay
 from caffe_compat.solver.gradients import clip, normalize
 from caffe_compat.solver.graphed import GraphedIteration, NotRecorded
 from caffe_compat.solver.log import number
@@ -66,14 +67,15 @@ class Iterations:
         self._losses = Losses(config.average_loss)
         self._outputs: dict[str, Tensor] = {}
         self._carried: SmoothedLoss | None = None  # of a restored run
-        self._decay = regularizer(config.regularization_type)
+        self._decay = Decay(self.net, config.regularization_type, config.weight_decay)
         settings = {"force_type": force.force_type, "direction": force.direction, "decay_type": force.decay_type}
         self._force = partial(regularizer("force"), **settings, groups=groups, scaler=force.scaler)
         self._structure = Structure(config.structure, self.net)
-        self._shaping: Shaping = build_methods(config.methods, self.net, self._claims(force_multipliers))
+        self._shaping: Shaping = build_methods(
+            config.methods, self.net, self._claims(force_multipliers), config.structure.prune_threshold
+        )
         for method in self._shaping.stateful:
             self._methods.put(method.title, method)
-        self._decay_strengths = [config.weight_decay * param.decay_mult for param in self._params]
         self._force_strengths = [force.decay * multiplier for multiplier in force_multipliers]
         self._all_move = groups is not None or self._structure.active or bool(self._shaping)  # they count every one
         self._choose_moving()
@@ -84,7 +86,7 @@ class Iterations:
         count = len(self._params)
         adaptive = self.config.type not in ("SGD", "Nesterov")  # whose history grows where lr_mult is 0 too
         divides = adaptive and self.config.delta == 0  # 0 by 0, for those too
-        strengths = zip(self._decay_strengths, self._force_strengths, strict=True)
+        strengths = zip(self._decay.strengths, self._force_strengths, strict=True)
         moving = [
             divides or self._all_move or param.tensor.requires_grad or (any(pair) and (adaptive or param.lr_mult != 0))
             for param, pair in zip(self._params, strengths, strict=True)
@@ -135,7 +137,7 @@ class Iterations:
             self._shaping.after_pass(step, gradients)
         clip(gradients, self.config.clip_gradients)
         normalize(gradients, self.config.iter_size)
-        self._decay(weights, gradients, self._of_moving(self._decay_strengths))
+        self._decay(weights, gradients, self._moving)
         if self.has_force:
             self._force(weights, gradients, self._of_moving(self._force_strengths))
         self._structure.regularize(weights, gradients)
@@ -149,8 +151,13 @@ class Iterations:
 
     @property
     def penalties(self) -> dict[str, float]:
-        """What each method around the paper adds to the loss for the weights of now, by its title."""
-        return self._shaping.penalties([param.tensor.detach() for param in self._params])
+        """What decay, group lasso and each method around the paper add to the loss for the weights of now, by name."""
+        weights = self._weights()
+        own = {"weight_decay": self._decay.penalty(weights), "group_lasso": self._structure.penalty(weights)}
+        return {name: value for name, value in own.items() if value} | self._shaping.penalties(weights)
+
+    def _weights(self) -> list[Tensor]:
+        return [param.tensor.detach() for param in self._params]
 
     def _step_of(self, weights: list[Tensor]) -> Step:
         return Step(self.iteration, weights, self.state.history)
@@ -185,7 +192,7 @@ class Iterations:
         """One iteration: forward and backward over iter_size batches, display, update."""
         self._explains = self.config.debug_info and self._is_due(self.config.display)
         if self._shaping:
-            self._shaping.before_pass(self._step_of([param.tensor.detach() for param in self._params]))
+            self._shaping.before_pass(self._step_of(self._weights()))
         self._learn_from(*self._passes.run(self._explains))
         self.apply_update()
 
@@ -257,7 +264,7 @@ class Iterations:
         logger.info("Iteration %d, loss = %s", self.iteration, number(self.smoothed_loss))
         log_outputs("Train", outputs, self._output_weights)
         if self._shaping:
-            for line in self._shaping.report([param.tensor.detach() for param in self._params]):
+            for line in self._shaping.report(self._weights()):
                 logger.info("    %s", line)
 
     def _is_due(self, interval: int) -> bool:

@@ -183,12 +183,16 @@ def load_snapshot(opened: Snapshot, config: SolverConfig, nets: Mapping[str, Net
     return continuation.apply(opened.sidecar, nets, config.average_loss)
 
 
-def load_weights(net: Net, weights: Any) -> None:
-    """Copy weights in by layer name, file after file, as `caffe train -weights a,b`: a comma list or a sequence."""
+def load_weights(net: Net, weights: Any) -> bool:
+    """Copy weights in by layer name, file after file, as `caffe train -weights a,b`: a comma list or a sequence.
+
+    Whether any of the files is a .caffemodel, not HDF5.
+    """
     paths = _paths(weights)
     for path in paths:
         logger.info("Finetuning from %s", path)
     load_files(net, paths)
+    return any(not hdf5.is_hdf5(path) for path in paths)
 
 
 def _learned_net(name: str, state_path: Path) -> Path:

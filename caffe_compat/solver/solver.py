@@ -96,6 +96,8 @@ class Solver(Iterations):
             keep_freed_memory()
         self._make_nets(weights)
         self._start()
+        if self._copied:
+            self._shaping.loaded(self._weights())
 
     def _configure(self, options: Options) -> None:
         """Take the settings from the solver's file and `options`, see `run_options`."""
@@ -116,7 +118,8 @@ class Solver(Iterations):
         self.test_nets = [net.to(self.device) for net in test_nets(self.param, self.path, options["compat"])]
         for net in self.test_nets:
             net.share_weights_with(self.net)
-        snapshots.load_weights(self.net, weights if weights is not None else self.param.weights)
+        files = weights if weights is not None else self.param.weights
+        self._copied = snapshots.load_weights(self.net, files)  # whether any came from a .caffemodel
         if self._speed["compile"]:
             compile_net(self.net)
 
@@ -245,6 +248,7 @@ class Solver(Iterations):
         self._take_options(agreed(self._given, kept, opened.path, accept_changes), kept)
         self._carried = snapshots.load_snapshot(opened, self.config, self._nets(), self.state)
         self._choose_moving()
+        self._shaping.loaded(self._weights())
         if opened.sidecar is not None:
             self._restore_extras(opened.sidecar)
 

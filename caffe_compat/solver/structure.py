@@ -25,7 +25,7 @@ from torch import Tensor
 from caffe_compat.errors import SolverError
 from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam
-from caffe_compat.solver.regularizers.group_lasso import Blocks
+from caffe_compat.solver.regularizers.group_lasso import Blocks, group_lasso_penalty
 from caffe_compat.solver.regularizers.registry import regularizer
 from caffe_compat.solver.regularizers.spectral import SPECTRAL_TYPES, truncate
 
@@ -69,14 +69,17 @@ class Structure:
 
     def __init__(self, config: StructureConfig, net: Net) -> None:
         params = net.learnable_params
+        scnn = net.compat == "scnn"  # which prunes and freezes in its own way, see methods/scnn.py
         banks = [param.tensor.dim() >= 2 for param in params]
         self._config = config
-        self._blocks = list(_blocks(config, net, params))
+        self._blocks = list(_blocks(config, net, params, vectors=scnn))
         self._spectral = [config.spectral_decay * p.force_mult if banks[i] else 0.0 for i, p in enumerate(params)]
         self._pruned = [i for i, p in enumerate(params) if banks[i] and p.decay_mult and config.prune_threshold]
+        self._pruned = [] if scnn else self._pruned
         interval = config.rank_pruning_interval
         self._truncated = [i for i, p in enumerate(params) if banks[i] and p.force_mult and interval]
-        self._modes = {i: mode for i, p in enumerate(params) if banks[i] and (mode := _connectivity(net, p))}
+        modes = {} if scnn else {i: connectivity(net, p) for i, p in enumerate(params) if banks[i]}
+        self._modes = {i: mode for i, mode in modes.items() if mode}
         self._frozen: dict[int, Tensor] = {}  # the zeros of this iteration that stay
         if (config.spectral_decay or config.rank_pruning_interval) and not any(p.force_mult for p in params):
             field = "spectral_decay" if config.spectral_decay else "rank_pruning_interval"
@@ -95,6 +98,10 @@ class Structure:
             ("spectral_decay", "attracts", spectral),
             ("rank_pruning_interval", "attracts", frozenset(self._truncated)),
         ]
+
+    def penalty(self, weights: list[Tensor]) -> float:
+        """The value of the group lasso for these weights."""
+        return group_lasso_penalty(weights, self._blocks)
 
     def regularize(self, weights: list[Tensor], gradients: list[Tensor]) -> None:
         """Add the penalties to the gradients, and take away what would bring a frozen zero back."""
@@ -117,9 +124,12 @@ class Structure:
                 truncate(weights[index], self._config.rank_pruning_keep)
 
 
-def _blocks(config: StructureConfig, net: Net, params: Sequence[LearnableParam]) -> Iterator[Blocks]:
+def _blocks(
+    config: StructureConfig, net: Net, params: Sequence[LearnableParam], vectors: bool = False
+) -> Iterator[Blocks]:
+    """vectors: blobs of one axis too, as a matrix of one column."""
     for index, param in enumerate(params):
-        if param.tensor.dim() < 2:
+        if param.tensor.dim() < (1 if vectors else 2):
             continue
         layer = net.layers[param.layer].param
         position = param.users[0][1]
@@ -127,7 +137,7 @@ def _blocks(config: StructureConfig, net: Net, params: Sequence[LearnableParam])
             continue
         spec = layer.param[position]
         filters, values = len(param.tensor), param.tensor[0].numel()
-        group = layer.convolution_param.group if layer.type == "Convolution" else 1
+        group = group_of(net, param)
         wanted = [
             (1, values, config.breadth_decay * spec.breadth_decay_mult),
             (filters // group, 1, config.kernel_shape_decay * spec.kernel_shape_decay_mult),
@@ -146,7 +156,13 @@ def _blocks(config: StructureConfig, net: Net, params: Sequence[LearnableParam])
             yield Blocks(index, rows, columns, strength)
 
 
-def _connectivity(net: Net, param: LearnableParam) -> str:
+def group_of(net: Net, param: LearnableParam) -> int:
+    """The groups that the rows of `param` are in: those of a Convolution, for its weights and its bias."""
+    layer = net.layers[param.layer].param
+    return int(layer.convolution_param.group) if layer.type == "Convolution" else 1
+
+
+def connectivity(net: Net, param: LearnableParam) -> str:
     """ "ELTWISE", "GRPWISE", or "" where the layer is CONNECTED."""
     layer = net.layers[param.layer].param
     name: str = layer.ConnectivityMode.Name(layer.connectivity_mode)
@@ -164,7 +180,10 @@ def _zeros(weight: Tensor, mode: str) -> Tensor:
 
 @torch.no_grad()
 def zero_shares(weight: Tensor) -> dict[str, float]:
-    """Shares of zeros, in [0, 1], of weight (filters, ...): single elements, whole rows (filters), whole columns."""
-    zero = (weight == 0).flatten(1)
+    """Shares of zeros, in [0, 1], of weight (filters, ...): single elements, whole rows (filters), whole columns.
+
+    A weight of one axis is one column.
+    """
+    zero = (weight == 0).reshape(len(weight), -1)
     parts = {"elements": zero, "rows": zero.all(1), "columns": zero.all(0)}
     return {name: float(part.double().mean()) for name, part in parts.items()}

@@ -227,3 +227,15 @@ def test_every_kind_of_finding_that_the_code_has_is_explained():
         used = set(re.findall(rf'\.{word}\([^,()]*(?:\([^()]*\))?[^,()]*, "([a-z-]+)"', code))
         used |= set(re.findall(rf'\.{word}\(\s*[a-z.]+, "([a-z-]+)"', code))
         assert used and used <= set(kinds)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "block_group_lasso { xdimen: 1 ydimen: 4 }", "breadth_decay_mult: 1", "kernel_shape_decay_mult: 1",
+        'decay_proto: "f.binaryproto"', 'regularization_type: "L1"', "force_mult: 1", "ortho_mult: 1",
+        "sparse_group_mult: 1",
+    ],
+)  # fmt: skip
+def test_what_the_solver_reads_of_a_param_is_not_called_without_effect(field):
+    assert problems(layer("conv", "Convolution", more=f"param {{ {field} }} {CONV}")) == []

@@ -12,6 +12,7 @@ from typing import Any
 from caffe_compat.net.net import Net
 from caffe_compat.solver.methods import growing, increg, orthogonality, soft_pruning, sparse_group
 from caffe_compat.solver.methods.method import Entry, Shaping, check_together
+from caffe_compat.solver.methods.scnn import Scnn
 
 ENTRIES: tuple[Entry, ...] = (
     *orthogonality.ENTRIES,
@@ -28,13 +29,21 @@ def read_methods(param: Any) -> tuple[Any, ...]:
     return tuple(config for config in configs if config is not None)
 
 
-def build_methods(configs: Sequence[Any], net: Net, claims: Sequence[tuple[str, str, frozenset[int]]] = ()) -> Shaping:
+def build_methods(
+    configs: Sequence[Any],
+    net: Net,
+    claims: Sequence[tuple[str, str, frozenset[int]]] = (),
+    threshold: float = 0.0,
+) -> Shaping:
     """The methods of a solver that trains `net`; SolverError where one has nothing to act on, or two contradict.
 
-    claims: (title, kind, numbers of the parameters) of what else changes weights, the force for one.
+    claims: (title, kind, numbers of the parameters) of what else changes weights, the force for one. threshold:
+    prune_threshold, for a net with compat "scnn".
     """
     builders = {entry.config: entry.build for entry in ENTRIES}
     methods = [builders[type(config)](config, net) for config in configs]
+    if net.compat == "scnn":
+        methods.append(Scnn(net, threshold))
     own = [(method.title, method.kind, method.acts_on) for method in methods]
     check_together([*claims, *own], net.learnable_params)
     return Shaping(methods)

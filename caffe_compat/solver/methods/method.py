@@ -39,6 +39,9 @@ class Method:
         """The numbers of the parameters that it changes."""
         return frozenset()
 
+    def loaded(self, weights: list[Tensor]) -> None:
+        """Take note that weights were copied in from a .caffemodel."""
+
     def before_pass(self, step: Step) -> None:
         """Change weights before the forward pass."""
 
@@ -91,6 +94,10 @@ class Shaping:
 
     def __bool__(self) -> bool:
         return bool(self.methods)
+
+    def loaded(self, weights: list[Tensor]) -> None:
+        for method in self.methods:
+            method.loaded(weights)
 
     def before_pass(self, step: Step) -> None:
         for method in self.methods:

@@ -37,7 +37,16 @@ def group_lasso(weights: list[Tensor], gradients: list[Tensor], blocks: Sequence
         gradients[block.index].add_((tiles * inverse).reshape(weight.shape), alpha=block.strength)
 
 
+def group_lasso_penalty(weights: list[Tensor], blocks: Sequence[Blocks]) -> float:
+    """sum strength |w_b| over the blocks."""
+    total = 0.0
+    for block in blocks:
+        tiles = tiled(weights[block.index], block.rows, block.columns)
+        total += block.strength * float(torch.linalg.vector_norm(tiles, dim=(1, 3)).sum(dtype=torch.float64))
+    return total
+
+
 def tiled(weight: Tensor, rows: int, columns: int) -> Tensor:
     """`weight` (filters, ...) as (filters / rows, rows, values / columns, columns)."""
-    matrix = weight.flatten(1)
+    matrix = weight.reshape(len(weight), -1)
     return matrix.reshape(len(matrix) // rows, rows, matrix.shape[1] // columns, columns)
