@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from caffe_compat.commands.registry import register_command
     from caffe_compat.data.contents import survey
     from caffe_compat.data.crops import Preprocessing, list_images, read_labels, read_mean_planes
     from caffe_compat.data.datasets import CIFAR10_SHA256, MNIST_SHA256, check_published, make_cifar10, make_mnist
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         DataError,
         GraphError,
         ParseError,
+        PluginError,
         RankError,
         ShapeError,
         SolverError,
@@ -62,9 +64,12 @@ if TYPE_CHECKING:
         to_exported_program,
         write_exported_program,
     )
-    from caffe_compat.export.onnx import check_onnx, to_onnx, write_onnx
+    from caffe_compat.export.onnx import check_onnx, onnx_types, to_onnx, write_onnx
     from caffe_compat.export.opencv import check_opencv
     from caffe_compat.export.page import html_page
+    from caffe_compat.layers.base import Context, Count, Layer
+    from caffe_compat.layers.registry import plugin_layer_types, register_layer
+    from caffe_compat.layers.table import LayerType, layer_types
     from caffe_compat.net.certificate import Certificate
     from caffe_compat.net.classifier import Classifier, Prediction, own_preprocessing
     from caffe_compat.net.comparison import (
@@ -81,6 +86,7 @@ if TYPE_CHECKING:
     from caffe_compat.net.net import Net
     from caffe_compat.net.own_data import own_batches
     from caffe_compat.net.timing import compare_time, pinned
+    from caffe_compat.plugins import has_plugins, use_plugin
     from caffe_compat.proto.arrays import read_npy, read_npz
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
     from caffe_compat.proto.conversion import convert_state, convert_weights
@@ -110,6 +116,7 @@ if TYPE_CHECKING:
     from caffe_compat.solver.log import GlogHandler, JsonLinesLog
     from caffe_compat.solver.nets import output_weights
     from caffe_compat.solver.regularizers.force import force_gradient
+    from caffe_compat.solver.regularizers.registry import register_regularizer
     from caffe_compat.solver.run_options import resumed_options
     from caffe_compat.solver.snapshots import Snapshot, open_snapshot
     from caffe_compat.solver.solver import Solver
@@ -120,6 +127,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {  # home -> its public names
+    "commands.registry": "register_command",
     "data.contents": "survey",
     "data.crops": "Preprocessing list_images read_labels read_mean_planes",
     "data.datasets": "CIFAR10_SHA256 MNIST_SHA256 check_published make_cifar10 make_mnist",
@@ -142,15 +150,18 @@ _MODULES = {  # home -> its public names
     "read_ranks round_ranks",
     "decompose.responses": "decompose_by_responses recalibrate",
     "decompose.rewrite": "decompose",
-    "errors": "CaffeCompatError DataError GraphError ParseError RankError ShapeError "
+    "errors": "CaffeCompatError DataError GraphError ParseError PluginError RankError ShapeError "
     "SolverError UnsupportedLayerError UnsupportedParameterError UserCodeError WeightsError WriteError",
     "export.check": "check",
     "export.deploy": "deploy",
     "export.exported_program": "check_exported_program to_exported_program write_exported_program",
-    "export.onnx": "check_onnx to_onnx write_onnx",
+    "export.onnx": "check_onnx onnx_types to_onnx write_onnx",
     "export.opencv": "check_opencv",
     "export.page": "html_page",
     "export.check_report": "FINDINGS Report",
+    "layers.base": "Context Count Layer",
+    "layers.registry": "plugin_layer_types register_layer",
+    "layers.table": "LayerType layer_types",
     "net.certificate": "Certificate",
     "net.classifier": "Classifier Prediction own_preprocessing",
     "net.comparison": "BlobComparison common_shapes compare_blobs run_blobs",
@@ -162,6 +173,7 @@ _MODULES = {  # home -> its public names
     "net.net": "Net",
     "net.own_data": "own_batches",
     "net.timing": "compare_time pinned",
+    "plugins": "has_plugins use_plugin",
     "proto.arrays": "read_npy read_npz",
     "proto.binary": "read_blob write_blob write_net",
     "proto.conversion": "convert_state convert_weights",
@@ -182,6 +194,7 @@ _MODULES = {  # home -> its public names
     "solver.log": "GlogHandler JsonLinesLog",
     "solver.nets": "output_weights",
     "solver.regularizers.force": "force_gradient",
+    "solver.regularizers.registry": "register_regularizer",
     "solver.run_options": "resumed_options",
     "solver.snapshots": "Snapshot open_snapshot",
     "solver.solver": "Solver",

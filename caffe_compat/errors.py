@@ -10,6 +10,7 @@
       SolverError(ValueError)                         field, value, allowed values
       RankError(ValueError)                           layer, rank, largest possible
       DataError(ValueError)                           source, record, what is wrong
+      PluginError(ValueError)                         plugin, what is wrong with it
       WriteError(OSError)                             path, and why the system does not take it
       UserCodeError(RuntimeError)                     layer, class, method, file:line and what the user's code raised
 
@@ -53,6 +54,10 @@ class WeightsError(CaffeCompatError, ValueError):
 
 class SolverError(CaffeCompatError, ValueError):
     """A solver field with a missing, unknown or impossible value."""
+
+
+class PluginError(CaffeCompatError, ValueError):
+    """A module that adds layers, regularizers or verbs, and is missing, broken, or at odds with another."""
 
 
 class RankError(CaffeCompatError, ValueError):

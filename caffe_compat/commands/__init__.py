@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from caffe_compat import CaffeCompatError, __version__
+from caffe_compat import CaffeCompatError, __version__, use_plugin
 from caffe_compat.commands.gflags import set_apart, translate
 from caffe_compat.commands.interrupts import INTERRUPTED, interruptible
+from caffe_compat.commands.options import add_plugin
+from caffe_compat.commands.registry import find_command, plugin_commands
 from caffe_compat.commands.streams import safe_streams
 
 BAD_INPUT, BROKEN_PIPE = 2, 141  # exit statuses; the second as a shell reports the signal
@@ -24,10 +26,14 @@ TRACEBACK = "CAFFE_COMPAT_TRACEBACK"  # an environment variable: faults of the p
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb's module in this package, with its `add_arguments` and `run`, and its line in the help."""
+    """A verb's module in this package, with its `add_arguments` and `run`, and its line in the help.
+
+    builds: whether it makes layers, and so takes --plugin.
+    """
 
     module: str
     summary: str
+    builds: bool = True
     is_verbatim: bool = False  # what stands behind its own options belongs to another program
 
 
@@ -36,8 +42,9 @@ VERBS = {
     "train": Verb("solve", "the same as solve, by Caffe's name"),
     "test": Verb("test", "score a net on its own test data"),
     "classify": Verb("classify", "say what is in images, by the classes of a trained net"),
-    "log": Verb("log", "show how a training run went: a table, a picture, CSV files"),
+    "log": Verb("log", "show how a training run went: a table, a picture, CSV files", builds=False),
     "time": Verb("time", "measure each layer, forward and backward"),
+    "layers": Verb("layers", "say which layer types there are: where each is, whose, and how exact"),
     "show": Verb("show", "print a net as a table: layer, type, tops, shape, parameters, multiply-adds"),
     "check": Verb("check", "say what is wrong with a net and its weights, and which layers are exact"),
     "deploy": Verb("deploy", "make the net that is deployed from the one that is trained"),
@@ -48,10 +55,10 @@ VERBS = {
     "export": Verb("export", "write a net as ONNX or for torch.export, and check that it gives the same numbers"),
     "verify": Verb("verify", "check a decomposed net against the net it came from"),
     "groups": Verb("groups", "make grouped convolutions parallel layers, or one convolution again"),
-    "data": Verb("data", "make the databases that nets read, and mean images"),
-    "convert": Verb("convert", "rewrite weights or a solver's state as HDF5 or binary, both ways"),
+    "data": Verb("data", "make the databases that nets read, and mean images", builds=False),
+    "convert": Verb("convert", "rewrite weights or a solver's state as HDF5 or binary, both ways", builds=False),
     "python": Verb("python", "run a Python script that imports caffe, written for pycaffe", is_verbatim=True),
-    "upgrade": Verb("upgrade", "rewrite an old net, solver or caffemodel in the current format"),
+    "upgrade": Verb("upgrade", "rewrite an old net, solver or caffemodel in the current format", builds=False),
 }
 
 
@@ -98,18 +105,17 @@ def _unforeseen(error: Exception) -> str:
 
 
 def _dispatch(words: list[str]) -> int:
+    while words[:1] and words[0].partition("=")[0] == "--plugin":  # before a verb that the module itself may add
+        plugin, words = _named(words)
+        use_plugin(plugin)
     top = _top_parser()
     if not words:
         top.print_help()
         return 0
     if words[0].startswith("-"):
         top.parse_args(words[:1])  # prints the help or the version and exits, or refuses the word
-    if words[0] not in VERBS:
-        near = difflib.get_close_matches(words[0], VERBS, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ";"
-        top.error(f"no verb '{words[0]}'{hint} known: {', '.join(VERBS)}")
-    name, verb = words[0], VERBS[words[0]]
-    module = importlib.import_module(f"{__name__}.{verb.module}")
+    name, module = words[0], _command(words[0], top)
+    verb = VERBS.get(name, Verb(name, "of a plugin"))
     parser = OneLineParser(
         prog=f"caffe-compat {name}",
         description=module.__doc__,
@@ -117,9 +123,13 @@ def _dispatch(words: list[str]) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
+    if verb.builds:
+        add_plugin(parser)
     parser.add_argument("--no-python", action="store_true", help=f"run no Python layers (also: {NO_PYTHON}=1)")
     own = set_apart(words[1:], "-m") if verb.is_verbatim else translate(words[1:], parser)
     arguments = parser.parse_args(own)
+    for plugin in arguments.plugin if verb.builds else ():
+        use_plugin(plugin)
     with _python_layers(off=arguments.no_python):
         status: int = module.run(arguments)
     sys.stdout.flush()
@@ -140,12 +150,33 @@ def _python_layers(off: bool) -> Iterator[None]:
             os.environ.update({} if before is None else {NO_PYTHON: before})
 
 
+def _named(words: list[str]) -> tuple[str, list[str]]:
+    """The module of the --plugin in front, and the words behind it."""
+    _, equals, module = words[0].partition("=")
+    rest = words[1:] if equals else words[2:]
+    return (module if equals else "".join(words[1:2])), rest
+
+
+def _command(name: str, top: argparse.ArgumentParser) -> Any:
+    """What runs the verb `name`: its module here, or what a plugin registers or has as entry point."""
+    if name in VERBS:
+        return importlib.import_module(f"{__name__}.{VERBS[name].module}")
+    found = find_command(name)
+    if found is None:
+        known = [*VERBS, *plugin_commands()]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ";"
+        top.error(f"no verb '{name}'{hint} known: {', '.join(known)}")
+    return found
+
+
 def _top_parser() -> argparse.ArgumentParser:
-    width = max(map(len, VERBS))
+    lines = {name: verb.summary for name, verb in VERBS.items()} | plugin_commands()
+    width = max(map(len, lines))
     parser = OneLineParser(
         prog="caffe-compat",
         description="Read, run, train, shrink and write Caffe models in PyTorch, with Caffe's own numbers.",
-        epilog="verbs:\n" + "\n".join(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()),
+        epilog="verbs:\n" + "\n".join(f"  {name:<{width}}  {summary}" for name, summary in lines.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"caffe-compat {__version__}")

@@ -50,6 +50,17 @@ def add_compat(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+    """--plugin: modules that add layers, regularizers or verbs."""
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a Python module that adds layers or regularizers; may be repeated",
+    )
+
+
 def add_net(parser: argparse.ArgumentParser) -> None:
     """The net's file, as a word of its own or by Caffe's -model."""
     parser.add_argument("net", nargs="?", metavar="NET", help="the net's prototxt")

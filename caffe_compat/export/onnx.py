@@ -36,6 +36,11 @@ DEPLOY = (
 )
 
 
+def onnx_types() -> frozenset[str]:
+    """The layer types that are written as ONNX, some with settings that are not; data layers become inputs."""
+    return frozenset(WRITERS)
+
+
 def to_onnx(
     model: Model, input_shapes: Mapping[str, Shape] | None = None, dynamic_batch: bool = False, compat: str = "bvlc"
 ) -> Any:

@@ -1,7 +1,8 @@
-"""Caffe's layer types, registered when the package is imported, and what a layer's author imports: the frame.
+"""Caffe's layer types, each imported when it is first asked for, and what a layer's author imports: the frame.
 
     base            Layer, and Elementwise: one whose top has the shape of its bottom
     registry        Caffe type name -> class
+    table           types.tsv: where each type is, and what is known of it without importing it
     fields          fields that need more than an attribute to read
     windows         kernel, stride, pad and dilation; output sizes
     fillers         weight fillers
@@ -23,6 +24,3 @@ The types are in two packages:
     caffe           the types of Caffe 1.0 and the two of the paper's fork, a module a family
     forks           the types of other forks, a package a family; nothing in `caffe` imports from it
 """
-
-from caffe_compat.layers import caffe as caffe
-from caffe_compat.layers import forks as forks

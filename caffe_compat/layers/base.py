@@ -68,6 +68,7 @@ class Layer(nn.Module):
     tops: ClassVar[Count] = exactly(1)
     default_loss_weight: ClassVar[float] = 0.0  # of the first top, when the prototxt gives none; 1 for losses
     works_in_place: ClassVar[bool] = True  # whether the top may have the name of the bottom
+    gradient: ClassVar[str] = "derivative"  # or "own", as its fork's Backward says, or "none": nothing flows back
     fork_fields: ClassVar[frozenset[str]] = frozenset()  # "pooling_param.ceil_mode", obeyed; "*": all
     ones_are_loose: ClassVar[bool] = False  # forks disagree on the axes of size 1 in its blobs: weights fit without
 

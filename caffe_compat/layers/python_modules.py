@@ -59,6 +59,11 @@ def stands_in(module: str, layer: str) -> Callable[[LayerClass], LayerClass]:
     return add
 
 
+def stand_ins() -> dict[tuple[str, str], type[Layer]]:
+    """The classes that stand in for (module, layer), of the modules that are imported."""
+    return dict(_stand_ins)
+
+
 def stand_in(param: Any, folder: Path | None) -> type[Layer] | None:
     """What takes the place of a Python layer whose module is not there; None where it is, or nothing can."""
     field = param.python_param

@@ -13,6 +13,7 @@ from caffe_compat.layers.base import Layer
 class ShapesOnly(Layer):
     """A layer whose tops have known shapes and whose values are not computed: `reason` says why."""
 
+    gradient = "none"
     reason: ClassVar[str]
 
     @classmethod

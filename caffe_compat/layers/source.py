@@ -18,6 +18,7 @@ class SourceLayer(Layer):
     numbers on the device of the net. `fed` is True for one whose values only the user can give.
     """
 
+    gradient: ClassVar[str] = "none"
     bottoms: ClassVar[Count] = exactly(0)
     tops: ClassVar[Count] = Count(1)
     fed: ClassVar[bool] = False

@@ -10,6 +10,7 @@ from caffe_compat.errors import SolverError
 from caffe_compat.solver.decaying import REGULARIZATION_TYPES
 from caffe_compat.solver.methods import read_methods
 from caffe_compat.solver.regularizers.force import DECAY_TYPES, DIRECTIONS, POWERS, SCALERS
+from caffe_compat.solver.regularizers.registry import decays, regularizer
 from caffe_compat.solver.schedules import POLICIES
 from caffe_compat.solver.settings import ForceConfig, SolverConfig
 from caffe_compat.solver.structure import read_structure
@@ -54,7 +55,8 @@ def read_config(param: Any, path: str = "the solver") -> SolverConfig:
 def _check_words(config: SolverConfig) -> None:
     one_of("type", config.type, UPDATES)
     one_of("lr_policy", config.lr_policy, POLICIES)
-    one_of("regularization_type", config.regularization_type, REGULARIZATION_TYPES)
+    one_of("regularization_type", config.regularization_type, decays())
+    regularizer(config.regularization_type)  # a plugin's is imported now: what is wrong with it comes before any work
     one_of("force_type", config.force.force_type, POWERS)
     one_of("force_decay_type", config.force.decay_type, DECAY_TYPES)
     one_of("force_direction", config.force.direction, DIRECTIONS)

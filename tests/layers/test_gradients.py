@@ -8,13 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-import caffe_compat.layers
 from caffe_compat.layers.registry import known_types, layer_class
 from caffe_compat.layers.source import SourceLayer
+from caffe_compat.layers.table import layer_types
 from caffe_compat.proto.schema import LayerParameter
 from tests.layers.single import build
-
-assert caffe_compat.layers
 
 # Types without a gradient that anything flows through, and types whose gradient Caffe defines as another than the
 # derivative; the latter have tests of their own.
@@ -200,7 +198,7 @@ CASES = {
 
 
 def differentiable() -> list[str]:
-    kinds = {name: layer_class(LayerParameter(type=name)) for name in known_types()}
+    kinds = {name: layer_class(LayerParameter(type=name)) for name in layer_types()}
     return [
         name for name, kind in kinds.items()
         if not issubclass(kind, SourceLayer) and name not in WITHOUT | NOT_THE_DERIVATIVE
@@ -235,3 +233,11 @@ def test_the_gradient_is_the_derivative(kind: str) -> None:
 def test_no_case_is_left_over() -> None:
     assert set(CASES) == set(differentiable())
     assert set(known_types()) >= WITHOUT | NOT_THE_DERIVATIVE
+
+
+def test_the_classes_say_what_their_gradient_is() -> None:
+    kinds = {name: layer_class(LayerParameter(type=name)) for name in known_types()}
+    of = {name: kind.gradient for name, kind in kinds.items() if name in layer_types()}
+    sources = {name for name, kind in kinds.items() if issubclass(kind, SourceLayer)}
+    assert {name for name, gradient in of.items() if gradient == "own"} == NOT_THE_DERIVATIVE
+    assert {name for name, gradient in of.items() if gradient == "none"} == WITHOUT - {"Parameter", "Python"} | sources

@@ -2,7 +2,6 @@
 
 import torch
 
-from caffe_compat.layers import source  # noqa: F401  registers the layers
 from tests.layers.sources import layer_of
 
 

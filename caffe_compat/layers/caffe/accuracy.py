@@ -37,6 +37,7 @@ class Accuracy(Layer):
     scalar), and if asked for that of each class, shape (classes,), 0 for a class without labels.
     """
 
+    gradient = "none"
     bottoms = exactly(2)
     tops = Count(1, 2)
 

@@ -22,6 +22,8 @@ class ArgMax(Layer):
     an image, in a top of shape (N, 1, top_k, 1, ...), or (N, 2, top_k, 1, ...): indices, then values, with out_max_val.
     """
 
+    gradient = "none"
+
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         field = param.argmax_param

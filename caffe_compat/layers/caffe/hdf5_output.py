@@ -25,6 +25,7 @@ class HDF5Output(Layer):
     Caffe stops because the datasets exist.
     """
 
+    gradient = "none"
     bottoms = exactly(2)
     tops = exactly(0)
 

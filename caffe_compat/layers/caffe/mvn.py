@@ -20,6 +20,8 @@ class MVN(Layer):
     always has 4 axes, those that the bottom lacks of size 1 behind the others.
     """
 
+    gradient = "own"
+
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         if len(bottom_shapes[0]) > 4:
             raise ShapeError(f"layer '{self.name}': bottom {bottom_shapes[0]} has more than Caffe's 4 axes")

@@ -12,6 +12,7 @@ from caffe_compat.layers.registry import register
 class Silence(Layer):
     """Takes any bottoms and gives nothing, so that they are no outputs of the net."""
 
+    gradient = "none"
     bottoms = Count(1)
     tops = exactly(0)
 

@@ -41,6 +41,8 @@ class Sparsify(Elementwise):
     and not part of the loss that is shown.
     """
 
+    gradient = "own"
+
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         self.thre: float = param.sparsify_param.thre

@@ -40,6 +40,8 @@ class SymmetricRectify(Elementwise):
     threshold, which pushes thresholds up and so makes the activations sparser.
     """
 
+    gradient = "own"
+
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         self.channel_shared: bool = param.symmetric_rectify_param.channel_shared

@@ -14,6 +14,8 @@ from caffe_compat.layers.registry import register
 class Threshold(Elementwise):
     """1 where x > threshold, else 0; no gradient."""
 
+    gradient = "none"
+
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         self.threshold: float = param.threshold_param.threshold

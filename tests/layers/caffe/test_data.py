@@ -16,7 +16,6 @@ from caffe_compat.data.datum import encode_datum, encode_image_file
 from caffe_compat.data.images import encode_image
 from caffe_compat.data.lmdb import write_lmdb
 from caffe_compat.errors import DataError
-from caffe_compat.layers.caffe import data  # noqa: F401  registers the layers
 from caffe_compat.proto.binary import write_blob
 from tests.conftest import golden
 from tests.layers.sources import golden_layer, layer_of

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from caffe_compat.errors import DataError, ShapeError
-from caffe_compat.layers import source  # noqa: F401  registers the layers
 from tests.conftest import golden
 from tests.layers.sources import golden_layer, layer_of
 

@@ -33,6 +33,8 @@ LEVELS = "downsample_rate: 8 downsample_rate: 16"
         (f'type: "ImageGtData" image_gt_data_param {{ batch_size: 2 crop_width: 448 crop_height: 440 {LEVELS} '
          "output_gt_boxes: true resize_width: 640 resize_height: 480 }", 4,
          [(2, 3, 440, 448), (2, 6, 55, 56), (2, 6, 27, 28), (1, 7, 1, 1)]),
+        *((f'type: "{kind}" image_data_param {{ batch_size: 2 new_height: 9 new_width: 8 }}', 2, [(2, 3, 9, 8), (2,)])
+          for kind in ("CustomData", "FrcnnRoiData", "FrcnnVidData", "MultiLabelImageData")),
         ('type: "HashingImageData" image_data_param { batch_size: 2 new_height: 9 new_width: 8 is_color: false }', 2,
          [(2, 1, 9, 8), (2,)]),
     ],

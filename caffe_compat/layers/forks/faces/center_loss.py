@@ -41,6 +41,8 @@ class CenterLoss(LossLayer):
     The gradient of a centre is sum(centre - x) / (count + 1) over the items of its class, whatever the loss_weight.
     """
 
+    gradient = "own"
+
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         refuse_other_fields(

@@ -1,4 +1,4 @@
-"""MarginInnerProduct (A-Softmax) and LargeMarginInnerProduct (L-Softmax), layers that learn faces apart.
+"""MarginInnerProduct (wy1iu/sphereface) and LargeMarginInnerProduct (wy1iu/LargeMargin_Softmax_Loss).
 
 Source: margin_inner_product_layer.cpp of wy1iu/sphereface, largemargin_inner_product_layer.cpp of
 wy1iu/LargeMargin_Softmax_Loss.
@@ -140,6 +140,8 @@ class MarginInnerProduct(MarginProduct):
 
     The gradient of the label's score is Caffe's, not the derivative (see _Angular).
     """
+
+    gradient = "own"
 
     def __init__(self, param: Any, context: Context) -> None:
         self.field = param.margin_inner_product_param

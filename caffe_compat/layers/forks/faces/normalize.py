@@ -10,6 +10,7 @@ from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
 from caffe_compat.layers.fields import refuse_other_fields
 from caffe_compat.layers.registry import variant
+from caffe_compat.layers.table import SEVERAL_TOPS
 
 _EPS = 1e-6
 
@@ -50,6 +51,6 @@ class ChannelNormalize(Layer):
         return x / length, length if field.bp_norm else length.detach()
 
 
-@variant("Normalize")
+@variant("Normalize", "normalize_param", SEVERAL_TOPS)
 def _of_its_fork(param: Any) -> type[Layer] | None:
     return ChannelNormalize if param.HasField("normalize_param") or len(param.top) > 1 else None

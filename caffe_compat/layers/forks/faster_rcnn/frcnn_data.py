@@ -1,4 +1,4 @@
-"""FrcnnRoiData and FrcnnVidData (frcnn_roi_data_layer.cpp, frcnn_vid_data_layer.cpp of makefile/frcnn); not read."""
+"""FrcnnRoiData, FrcnnVidData (frcnn_roi_data_layer.cpp and kin of makefile/frcnn), whose files are not read here."""
 
 from __future__ import annotations
 

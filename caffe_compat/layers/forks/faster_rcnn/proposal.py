@@ -56,6 +56,7 @@ class Proposal(Layer):
     nms_thresh. Tops: (item, x1, y1, x2, y2) a row, and the scores. No gradient.
     """
 
+    gradient = "none"
     bottoms = exactly(3)
     tops = Count(1, 2)
 

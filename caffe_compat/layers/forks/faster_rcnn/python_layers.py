@@ -65,6 +65,7 @@ class ProposalLayer(Layer):
     2000 (300) best stay that overlap none better by more than 0.7. No gradient.
     """
 
+    gradient = "none"
     bottoms = exactly(3)
     tops = Count(1, 2)
 

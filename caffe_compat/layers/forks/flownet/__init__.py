@@ -9,12 +9,3 @@ mean          Mean
 neg_relu      NegReLU
 resample      Resample Downsample
 """
-
-from caffe_compat.layers.forks.flownet import channel_norm as channel_norm
-from caffe_compat.layers.forks.flownet import correlation as correlation
-from caffe_compat.layers.forks.flownet import custom_data as custom_data
-from caffe_compat.layers.forks.flownet import flow_warp as flow_warp
-from caffe_compat.layers.forks.flownet import lpq_loss as lpq_loss
-from caffe_compat.layers.forks.flownet import mean as mean
-from caffe_compat.layers.forks.flownet import neg_relu as neg_relu
-from caffe_compat.layers.forks.flownet import resample as resample

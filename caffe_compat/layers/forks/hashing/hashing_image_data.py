@@ -1,4 +1,4 @@
-"""HashingImageData (hashing_image_data_layer.cpp of leetonfreestyle/DMSH), whose files are not read here."""
+"""HashingImageData of leetonfreestyle/DMSH, whose files are not read here."""
 
 from __future__ import annotations
 

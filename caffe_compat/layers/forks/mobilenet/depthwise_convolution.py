@@ -1,4 +1,4 @@
-"""Depthwise convolutions of the MobileNet and ShuffleNet forks: Caffe's Convolution with a group for each channel."""
+"""DepthwiseConvolution, ConvolutionDepthwise of MobileNet forks: Caffe's Convolution with a group for each channel."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ class BboxAccuracy(Layer):
     background, and those that overlap by more than 0.975, do not count; -1 where none is left.
     """
 
+    gradient = "none"
     bottoms = exactly(3)
     tops = Count(1, 2)
 

@@ -25,6 +25,7 @@ class BoxOutput(Layer):
     (K, 5, 1, 1), and with the score behind (K, 6, 1, 1). Without any box: one of (0, 1, 1, 10, 10), and zeros.
     """
 
+    gradient = "none"
     bottoms = Count(1)
     tops = Count(1, 2)
 

@@ -25,6 +25,7 @@ class DecodeBBox(Layer):
     by gt_iou_thr or more.
     """
 
+    gradient = "none"
     bottoms = Count(2, 3)
 
     def __init__(self, param: Any, context: Context) -> None:

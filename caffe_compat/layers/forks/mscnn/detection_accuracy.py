@@ -21,6 +21,7 @@ class DetectionAccuracy(Head):
     Top 1: the mean overlap of predicted and true boxes of foreground places. -1 stands for no such place. No gradient.
     """
 
+    gradient = "none"
     tops = Count(1, 2)
 
     def __init__(self, param: Any, context: Context) -> None:

@@ -28,6 +28,7 @@ class ProposalTarget(Layer):
     behind. No gradient; draws with Caffe's distribution, not its random numbers.
     """
 
+    gradient = "none"
     bottoms = exactly(2)
     tops = Count(6, 7)
 

@@ -13,12 +13,13 @@ from caffe_compat.layers.registry import variant
 from caffe_compat.proto.schema import FillerParameter
 
 _LEAST_EPS = 1e-5
+_FIELDS = ("scale_bias", "scale_filler", "bias_filler", "relu", "filler", "use_weight_bias")
 
 
 _ONE, _ZERO = FillerParameter(type="constant", value=1), FillerParameter(type="constant")
 
 
-@variant("BatchNorm")
+@variant("BatchNorm", *(f"batch_norm_param.{name}" for name in _FIELDS))
 def fused_batch_norm(param: Any) -> type[BatchNorm] | None:
     """The class for a message that only NVIDIA's or Intel's fork understands; None for Caffe's own."""
     field = param.batch_norm_param

@@ -24,6 +24,6 @@ class RectifiedConvolution(Convolution):
         return rectified if isinstance(found, tuple) else rectified[0]
 
 
-@variant("Convolution")
+@variant("Convolution", "convolution_param.relu")
 def fused_convolution(param: Any) -> type[Convolution] | None:
     return RectifiedConvolution if param.convolution_param.relu else None

@@ -20,6 +20,6 @@ class RectifiedInnerProduct(InnerProduct):
         return functional.leaky_relu(super().forward(*bottoms), self.param.inner_product_param.negative_slope)
 
 
-@variant("InnerProduct")
+@variant("InnerProduct", "inner_product_param.relu")
 def fused_inner_product(param: Any) -> type[InnerProduct] | None:
     return RectifiedInnerProduct if param.inner_product_param.relu else None

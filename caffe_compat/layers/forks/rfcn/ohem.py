@@ -1,4 +1,4 @@
-"""Online hard example mining of R-FCN: BoxAnnotatorOHEM, SoftmaxWithLossOHEM, SmoothL1LossOHEM.
+"""BoxAnnotatorOHEM, SoftmaxWithLossOHEM, SmoothL1LossOHEM of R-FCN (daijifeng001/caffe-rfcn): hard example mining.
 
 Source: the layers of these names in daijifeng001/caffe-rfcn and makefile/frcnn (their GPU path; they have no other).
 """
@@ -28,6 +28,7 @@ class BoxAnnotatorOHEM(Layer):
     ignore_label where a region does not count, and the weights, 0 there.
     """
 
+    gradient = "none"
     bottoms = exactly(4)
     tops = exactly(2)
 

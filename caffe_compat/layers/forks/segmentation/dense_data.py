@@ -1,7 +1,7 @@
-"""Images with a label for every pixel: DenseImageData, ImageLabelmapData, ImageSegData, SegData; not read here.
+"""DenseImageData, ImageLabelmapData, ImageSegData, SegData of segmentation forks: a label a pixel; files are not read.
 
 Source: dense_image_data_layer.cpp of alexgkendall/caffe-segnet, image_labelmap_data_layer.cpp of s9xie/hed,
-image_seg_data_layer.cpp of DeepLab and hszhao/PSPNet, seg_data_layer.cpp of yjxiong/caffe.
+image_seg_data_layer.cpp of DeepLab and hszhao/PSPNet, and SegData of yjxiong/caffe.
 """
 
 from __future__ import annotations

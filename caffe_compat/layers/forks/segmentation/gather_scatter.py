@@ -1,4 +1,4 @@
-"""Gather and Scatter (gather_layer.cpp, scatter_layer.cpp of yjxiong/caffe)."""
+"""Gather and Scatter (gather_layer.cpp, scatter_layer.cpp of hszhao/PSPNet, after yjxiong/caffe)."""
 
 from __future__ import annotations
 

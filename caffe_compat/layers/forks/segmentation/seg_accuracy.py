@@ -21,6 +21,7 @@ class SegAccuracy(Layer):
     the higher class wins.
     """
 
+    gradient = "none"
     bottoms = exactly(2)
 
     def __init__(self, param: Any, context: Context) -> None:

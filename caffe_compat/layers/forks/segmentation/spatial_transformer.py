@@ -1,4 +1,4 @@
-"""SpatialTransformer (st_layer.cpp of ALISCIFP/Segmentation, SpatialTransformerLayer).
+"""SpatialTransformer (layer files of ALISCIFP/Segmentation, SpatialTransformerLayer).
 
 Coordinates go from -1 to 1: row s of n lies at 2 s / n - 1. The row comes first in theta, as x.
 """

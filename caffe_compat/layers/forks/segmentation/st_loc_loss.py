@@ -1,4 +1,4 @@
-"""STLoss and LocLoss (st_loss_layer.cpp, loc_loss_layer.cpp of ALISCIFP/Segmentation, SpatialTransformerLayer)."""
+"""STLoss and LocLoss (layer files of ALISCIFP/Segmentation, SpatialTransformerLayer)."""
 
 from __future__ import annotations
 

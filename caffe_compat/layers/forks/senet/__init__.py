@@ -2,5 +2,3 @@
 
 axpy  Axpy
 """
-
-from caffe_compat.layers.forks.senet import axpy as axpy

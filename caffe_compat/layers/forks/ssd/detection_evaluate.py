@@ -31,6 +31,7 @@ class DetectionEvaluate(Layer):
     name_size_file, one line "name height width" an item in the order of the data, makes boxes pixels of the images.
     """
 
+    gradient = "none"
     bottoms = exactly(2)
 
     def __init__(self, param: Any, context: Context) -> None:

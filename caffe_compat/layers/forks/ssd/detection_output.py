@@ -47,6 +47,7 @@ class DetectionOutput(Layer):
     row of -1. No gradient. The files of save_output_param and the pictures of `visualize` are not written.
     """
 
+    gradient = "none"
     bottoms = exactly(3)
 
     def __init__(self, param: Any, context: Context) -> None:

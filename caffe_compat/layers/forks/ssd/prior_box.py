@@ -31,6 +31,7 @@ class PriorBox(Layer):
     min_size is a pixel smaller.
     """
 
+    gradient = "none"
     bottoms = exactly(2)
 
     def __init__(self, param: Any, context: Context) -> None:

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: WarpCTCLoss and CTCGreedyDecoder.
+"""WarpCTCLoss and CTCGreedyDecoder (senlinuc/caffe_ocr): connectionist temporal classification.
 
 Source: warp_ctc_loss_layer.cpp and ctc_decoder_layer.cpp of senlinuc/caffe_ocr.
 """
@@ -91,6 +91,7 @@ class CTCGreedyDecoder(Layer):
     sequences, and the share of streams that are right as a whole. A blank_index below 0 means the last class.
     """
 
+    gradient = "none"
     bottoms = Count(1, 2)
 
     def __init__(self, param: Any, context: Context) -> None:

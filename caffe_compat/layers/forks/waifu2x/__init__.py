@@ -1,6 +1,4 @@
-"""waifu2x: waifu2x-caffe's fork.
+"""waifu2x: lltcggie/caffe, the fork of waifu2x-caffe.
 
 crop_center  CropCenter
 """
-
-from caffe_compat.layers.forks.waifu2x import crop_center as crop_center

@@ -1,4 +1,4 @@
-"""CropCenter (crop_center_layer.cpp of waifu2x-caffe's fork)."""
+"""CropCenter (crop_center_layer.cpp of lltcggie/caffe, the fork of waifu2x-caffe)."""
 
 from __future__ import annotations
 

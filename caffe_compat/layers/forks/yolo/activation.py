@@ -1,4 +1,4 @@
-"""ReLU6 and Mish (relu6_layer.cpp, mish_layer.cpp of eric612/MobileNet-YOLO and kin)."""
+"""ReLU6 (relu6_layer.cpp of eric612/MobileNet-YOLO), and Mish of forks with YOLO version 4."""
 
 from __future__ import annotations
 

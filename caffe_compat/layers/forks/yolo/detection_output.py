@@ -90,6 +90,8 @@ class YoloDetectionOutput(DetectionHeads):
     are anchor sizes in cells.
     """
 
+    gradient = "none"
+
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         field = param.yolo_detection_output_param
@@ -129,6 +131,8 @@ class Yolov3DetectionOutput(DetectionHeads):
     `mask` by mask_group_num; biases are their sizes in pixels of an image of anchors_scale[k] pixels a cell.
     gaussian_box: each coordinate has an uncertainty behind it, which lowers the score.
     """
+
+    gradient = "none"
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)

@@ -23,6 +23,8 @@ class RegionLoss(DetectionHeadLoss):
     objectness of other boxes is drawn to 0, unless they cover a true box by more than thresh.
     """
 
+    gradient = "own"
+
     def __init__(self, param: Any, context: Context) -> None:
         self.field = param.region_loss_param
         super().__init__(param, context)

@@ -18,6 +18,7 @@ class SegmentationEvaluate(Layer):
     sizes differ the fork resizes pictures of 8 bits. No gradient.
     """
 
+    gradient = "none"
     bottoms = exactly(2)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:

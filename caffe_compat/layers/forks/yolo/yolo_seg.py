@@ -1,4 +1,4 @@
-"""YoloSeg (yolo_seg_layer.cpp of eric612/MobileNet-YOLO, its CPU path)."""
+"""YoloSeg (yolo_seg.cpp of eric612/MobileNet-YOLO, its CPU path)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class YoloSeg(LossLayer):
     number in the number of all others.
     """
 
+    gradient = "own"
     bottoms = Count(2, 3)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:

@@ -25,6 +25,8 @@ class Yolov3(DetectionHeadLoss):
     slope of the sigmoid. Only iou_loss MSE runs, and only without use_focal_loss.
     """
 
+    gradient = "own"
+
     def __init__(self, param: Any, context: Context) -> None:
         self.field = param.yolov3_param
         super().__init__(param, context)
