@@ -14,6 +14,8 @@ import pytest
 import caffe_compat as cc
 from caffe_compat import plugins
 from caffe_compat.commands import main
+from caffe_compat.layers import registry as layer_registry
+from caffe_compat.solver.regularizers import registry as regularizer_registry
 
 LAYER = '''"""Cubes (my_layers)."""
 import caffe_compat as cc
@@ -156,6 +158,8 @@ def here(site: Path, nets: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     """The package, visible in this process, and the nets' folder as the working directory."""
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(nets)
+    monkeypatch.setattr(layer_registry, "_classes", dict(layer_registry._classes))
+    monkeypatch.setattr(regularizer_registry, "_methods", dict(regularizer_registry._methods))
     for cached in (plugins.installed, plugins.load_all):
         cached.cache_clear()
     yield site
