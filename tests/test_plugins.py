@@ -158,8 +158,6 @@ def here(site: Path, nets: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     """The package, visible in this process, and the nets' folder as the working directory."""
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(nets)
-    monkeypatch.setattr(layer_registry, "_classes", dict(layer_registry._classes))
-    monkeypatch.setattr(regularizer_registry, "_methods", dict(regularizer_registry._methods))
     for cached in (plugins.installed, plugins.load_all):
         cached.cache_clear()
     yield site
@@ -167,6 +165,9 @@ def here(site: Path, nets: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
         cached.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == "cubes"]:
         del sys.modules[name]
+    for known in (layer_registry._classes, regularizer_registry._methods):
+        for name in [name for name, each in known.items() if each.__module__.partition(".")[0] == "cubes"]:
+            del known[name]
 
 
 def test_nets_of_known_types_import_no_plugin(here: Path) -> None:

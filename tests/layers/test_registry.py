@@ -70,6 +70,7 @@ def test_every_type_has_the_class_that_the_table_says(name: str) -> None:
 
 
 def test_losses_are_known_without_their_classes() -> None:
+    assert set(known_types()) >= set(layer_types())
     names = {name for name in known_types() if name in loss_types()}
     assert {"SoftmaxWithLoss", "EuclideanLoss", "MultiBoxLoss"} <= names == set(loss_types())
     assert "Convolution" not in loss_types() and "NoSuchType" not in loss_types()
