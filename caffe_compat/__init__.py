@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from caffe_compat.export.onnx import check_onnx, onnx_types, to_onnx, write_onnx
     from caffe_compat.export.opencv import check_opencv
     from caffe_compat.export.page import html_page
+    from caffe_compat.export.plain_torch.folder import check_torch_source, torch_source, write_torch_source
     from caffe_compat.layers.base import Context, Count, Layer
     from caffe_compat.layers.registry import plugin_layer_types, register_layer
     from caffe_compat.layers.table import LayerType, layer_types
@@ -158,6 +159,7 @@ _MODULES = {  # home -> its public names
     "export.onnx": "check_onnx onnx_types to_onnx write_onnx",
     "export.opencv": "check_opencv",
     "export.page": "html_page",
+    "export.plain_torch.folder": "check_torch_source torch_source write_torch_source",
     "export.check_report": "FINDINGS Report",
     "layers.base": "Context Count Layer",
     "layers.registry": "plugin_layer_types register_layer",

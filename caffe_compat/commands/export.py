@@ -1,26 +1,30 @@
-"""Write a net as ONNX or as a program of torch.export, and check that the file gives the net's own numbers.
+"""Write a net as ONNX, as a program of torch.export or as PyTorch source, and check that it gives the same numbers.
 
 caffe-compat export NET WEIGHTS --out net.onnx
 caffe-compat export NET WEIGHTS --out net.pt2
+caffe-compat export NET WEIGHTS --format torch --out DIR
 
-The first is checked with onnxruntime; the second is for torch.export.load. NET is a deploy net; `caffe-compat deploy`
+The first is checked with onnxruntime; the second is for torch.export.load. The third makes a folder with a model.py of
+torch.nn alone, its weights, and a verify.py that compares every blob. NET is a deploy net; `caffe-compat deploy`
 makes one of a net for training.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands.options import add_allow_missing, add_compat, input_shape, with_fillers
-from caffe_compat.commands.targets import add_force_overwrite, check_targets
+from caffe_compat.commands.targets import add_force_overwrite, check_folder, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
 FORMATS = {  # suffix, and the names in caffe_compat that write and check
     "onnx": (".onnx", "write_onnx", "check_onnx"),
-    "torch": (".pt2", "write_exported_program", "check_exported_program"),
+    "pt2": (".pt2", "write_exported_program", "check_exported_program"),
+    "torch": (".torch", "write_torch_source", ""),
 }
 
 
@@ -28,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("net", metavar="NET", help="the net's prototxt")
     parser.add_argument("weights", metavar="WEIGHTS", help="its .caffemodel or .caffemodel.h5")
     parser.add_argument("--out", metavar="PATH", help="default: WEIGHTS with .onnx, or .pt2, for its suffix")
-    parser.add_argument("--format", choices=tuple(FORMATS), help="default: torch for a PATH in .pt2, else onnx")
+    parser.add_argument("--format", choices=tuple(FORMATS), help="default: pt2 for a PATH in .pt2, else onnx")
     parser.add_argument("--dynamic-batch", action="store_true", help="let inputs have any number of items")
     parser.add_argument("--no-check", action="store_true", help="do not run the file")
     add_force_overwrite(parser)
@@ -45,20 +49,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    torch = arguments.format == "torch" or (not arguments.format and str(arguments.out).endswith(".pt2"))
-    suffix, write, check = FORMATS["torch" if torch else "onnx"]
+    form = arguments.format or "onnx"
+    if str(arguments.out).endswith(".pt2") and arguments.format in (None, "torch"):
+        form = "pt2"
+    suffix, write, check = FORMATS[form]
     path = Path(arguments.out or f"{arguments.weights.removesuffix('.h5').removesuffix('.caffemodel')}{suffix}")
-    check_targets([path], [arguments.net, arguments.weights], arguments.force_overwrite)
+    if form == "torch":
+        check_folder(path, arguments.force_overwrite)
+    else:
+        check_targets([path], [arguments.net, arguments.weights], arguments.force_overwrite)
     with glog_lines():
         model = cc.read_model(arguments.net, arguments.weights)
         cc.refuse_missing(model, arguments.allow_missing, "TEST")
         model = with_fillers(model, arguments.allow_missing, input_shapes=dict(arguments.input))
+        if form == "torch":
+            errors = cc.write_torch_source(
+                model, path, dict(arguments.input), compat=arguments.compat, check=not arguments.no_check
+            )
+            return told(errors, path, arguments.no_check)
         with cc.write_atomically(path) as temporary:  # what fails its check must not stay
             getattr(cc, write)(model, temporary, dict(arguments.input), arguments.dynamic_batch, arguments.compat)
             errors = {} if arguments.no_check else checked(getattr(cc, check), path, temporary, model, arguments.compat)
+    return told(errors, path, arguments.no_check)
+
+
+def told(errors: Mapping[str, float], path: Path, unchecked: bool) -> int:
+    """Print how far outputs are off, and where the file is; the exit status."""
     for name, error in errors.items():
         print(f"{name}: off by {error:.2g} of its largest value")
-    print(f"Saved as {path}{', not checked' * arguments.no_check}")
+    print(f"Saved as {path}{', not checked' * unchecked}")
     return 0
 
 

@@ -40,6 +40,12 @@ def check_targets(targets: Iterable[Name | None], sources: Iterable[Name | None]
             _refuse_existing(path, overwrite)
 
 
+def check_folder(path: Path, overwrite: bool) -> None:
+    """WriteError where something stands at `path`, where a folder is to come; an empty folder may."""
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+        _refuse_existing(path, overwrite)
+
+
 @contextmanager
 def new_databases(targets: Iterable[Name], sources: Iterable[Name | None], overwrite: bool) -> Iterator[None]:
     """Within this block nothing stands at `targets`, where databases are to come; what stood there goes at its end.

@@ -149,4 +149,6 @@ def partial_outputs(graph: Graph, computed: Collection[Blob]) -> list[str]:
 
 
 def _identifier(name: str) -> str:
-    return re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
+    """A variable of the program; torch.fx sees to keywords and to names given twice, but not to `self`."""
+    found = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
+    return "self_" if found == "self" else found

@@ -45,7 +45,7 @@ def test_a_program_of_torch_export_is_written_for_its_suffix_or_its_format(writt
     assert main(["export", "net.prototxt", "net.caffemodel", "--out", "net.pt2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["pool1: off by 0 of its largest value", "Saved as net.pt2"]
-    assert main(["export", "net.prototxt", "net.caffemodel", "--format", "torch", "--no-check"]) == 2
+    assert main(["export", "net.prototxt", "net.caffemodel", "--format", "pt2", "--no-check"]) == 2
     assert "net.pt2: exists and is kept" in capsys.readouterr().err
 
 

@@ -1,0 +1,136 @@
+"""Every layer type that plain PyTorch has a form for, held against the net blob by blob; names; refusals."""
+
+import runpy
+
+import pytest
+import torch
+
+import caffe_compat as cc
+
+INPUT = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 6 dim: 9 dim: 7 } } }'
+OTHER = 'layer { name: "in2" type: "Input" top: "y" input_param { shape { dim: 2 dim: 6 dim: 9 dim: 7 } } }'
+LAYERS = {
+    "strided": 'type: "Convolution" convolution_param { num_output: 4 kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 1 '
+    "pad_h: 1 pad_w: 0 group: 2 bias_term: false }",
+    "dilated": 'type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 dilation: 2 }',
+    "deconvolution": 'type: "Deconvolution" convolution_param { num_output: 4 kernel_size: 4 stride: 2 pad: 1 '
+    "group: 2 }",
+    "inner product": 'type: "InnerProduct" inner_product_param { num_output: 5 weight_filler { type: "xavier" } }',
+    "transposed": 'type: "InnerProduct" inner_product_param { num_output: 5 transpose: true axis: 2 '
+    'weight_filler { type: "gaussian" std: 1 } }',
+    "pool": 'type: "Pooling" pooling_param { pool: MAX kernel_size: 3 stride: 2 }',
+    "pool floor": 'type: "Pooling" pooling_param { pool: AVE kernel_size: 2 stride: 2 pad: 1 round_mode: FLOOR }',
+    "pool uneven": 'type: "Pooling" pooling_param { pool: AVE kernel_h: 4 kernel_w: 3 stride: 3 pad_h: 1 pad_w: 1 }',
+    "pool padded": 'type: "Pooling" pooling_param { pool: MAX kernel_size: 3 stride: 2 pad: 2 }',
+    "global": 'type: "Pooling" pooling_param { pool: AVE global_pooling: true }',
+    "lrn": 'type: "LRN" lrn_param { local_size: 3 alpha: 0.2 beta: 0.6 k: 2 }',
+    "lrn within": 'type: "LRN" lrn_param { local_size: 3 alpha: 0.2 beta: 0.6 norm_region: WITHIN_CHANNEL }',
+    "relu": 'type: "ReLU"',
+    "leaky": 'type: "ReLU" relu_param { negative_slope: 0.1 }',
+    "prelu": 'type: "PReLU"',
+    "elu": 'type: "ELU" elu_param { alpha: 0.5 }',
+    "sigmoid": 'type: "Sigmoid"',
+    "tanh": 'type: "TanH"',
+    "bnll": 'type: "BNLL"',
+    "abs": 'type: "AbsVal"',
+    "dropout": 'type: "Dropout"',
+    "softmax": 'type: "Softmax" softmax_param { axis: -1 }',
+    "power": 'type: "Power" power_param { power: 2 scale: 0.5 shift: 3 }',
+    "scaled": 'type: "Power" power_param { scale: -1 shift: -0.25 }',
+    "exp": 'type: "Exp" exp_param { base: 2 scale: 0.5 shift: 1 }',
+    "log": 'type: "Log" log_param { scale: 0.01 shift: 2 }',
+    "clip": 'type: "Clip" clip_param { min: -0.5 max: 0.75 }',
+    "threshold": 'type: "Threshold" threshold_param { threshold: 0.3 }',
+    "batch norm": 'type: "BatchNorm"',
+    "scale": 'type: "Scale" scale_param { bias_term: true filler { type: "gaussian" std: 1 } }',
+    "scale all": 'type: "Scale" scale_param { axis: 0 num_axes: -1 filler { type: "gaussian" std: 1 } }',
+    "bias": 'type: "Bias" bias_param { axis: 2 num_axes: 1 filler { type: "gaussian" std: 1 } }',
+    "flatten": 'type: "Flatten" flatten_param { axis: 2 }',
+    "reshape": 'type: "Reshape" reshape_param { shape { dim: 0 dim: 3 dim: -1 } }',
+    "permute": 'type: "Permute" permute_param { order: 0 order: 2 order: 3 order: 1 }',
+    "shuffle": 'type: "ShuffleChannel" shuffle_channel_param { group: 3 }',
+    "tile": 'type: "Tile" tile_param { axis: 2 tiles: 3 }',
+    "mvn": 'type: "MVN" mvn_param { across_channels: true }',
+    "mean": 'type: "MVN" mvn_param { normalize_variance: false }',
+    "normalize": 'type: "Normalize" norm_param { across_spatial: false channel_shared: false '
+    'scale_filler { type: "gaussian" std: 1 } }',
+    "interp": 'type: "Interp" interp_param { height: 13 width: 11 }',
+}
+PAIRS = {
+    "sum": 'type: "Eltwise" eltwise_param { coeff: 1 coeff: -0.5 }',
+    "product": 'type: "Eltwise" eltwise_param { operation: PROD }',
+    "maximum": 'type: "Eltwise" eltwise_param { operation: MAX }',
+    "concat": 'type: "Concat" concat_param { axis: -1 }',
+    "scale by another": 'type: "Scale" scale_param { axis: 0 }',
+    "crop": 'type: "Crop" crop_param { axis: 2 offset: 0 }',
+}
+
+
+def compared(text, tmp_path):
+    """Errors of every blob of a net of drawn weights, made PyTorch source and run; GraphError above 1e-5."""
+    torch.manual_seed(0)
+    net = cc.Net(cc.Model(cc.parse_text(text, cc.NetParameter), {}), "TEST")
+    weights = net.weights()
+    for blobs in weights.values():
+        for blob in blobs:
+            if not blob.any() and blob.flags.writeable:
+                blob[...] = 0.5
+    return cc.write_torch_source(cc.Model(net.param, weights), tmp_path / "net")
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_layer_gives_what_the_net_gives(kind, tmp_path):
+    errors = compared(f'{INPUT} layer {{ name: "a layer" bottom: "x" top: "top" {LAYERS[kind]} }}', tmp_path)
+    assert set(errors) == {"x", "top"}
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_layer_of_two_bottoms_gives_what_the_net_gives(kind, tmp_path):
+    layer = f'layer {{ name: "two" bottom: "x" bottom: "y" top: "top" {PAIRS[kind]} }}'
+    assert set(compared(f"{INPUT} {OTHER} {layer}", tmp_path)) == {"x", "y", "top"}
+
+
+def test_slices_give_each_top(tmp_path):
+    layer = 'layer { name: "s" type: "Slice" bottom: "x" top: "a" top: "b" slice_param { slice_point: 2 } }'
+    assert set(compared(f"{INPUT} {layer}", tmp_path)) == {"x", "a", "b"}
+
+
+def test_names_that_python_has_no_room_for_and_names_that_meet_are_told_apart(tmp_path):
+    relu = 'layer {{ name: "{}" type: "ReLU" bottom: "{}" top: "{}" }}'
+    names = ["3a/relu", "3a_relu", "class", "forward", "torch", "load_state_dict", "π"]
+    tops = ["1/x", "1_x", "lambda", "self", "nn", "blobs", "é"]
+    layers = [relu.format(name, bottom, top) for name, bottom, top in zip(names, ["x", *tops], tops, strict=False)]
+    again = relu.format("class", "é", "last")
+    assert set(compared(" ".join([INPUT, *layers, again]), tmp_path)) == {"x", *tops, "last"}
+
+
+def test_layers_that_share_a_blob_share_a_parameter(tmp_path):
+    fields = 'inner_product_param { num_output: 7 axis: 3 bias_term: false weight_filler { type: "xavier" } }'
+    shared = f'type: "InnerProduct" param {{ name: "w" }} {fields}'
+    layers = f'layer {{ name: "a" bottom: "x" top: "a" {shared} }} layer {{ name: "b" bottom: "a" top: "b" {shared} }}'
+    text, _ = cc.torch_source(cc.Model(cc.parse_text(f"{INPUT} {layers}", cc.NetParameter), {}))
+    assert "self.b.weight = self.a.weight" in text
+    assert compared(f"{INPUT} {layers}", tmp_path)["b"] <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "layer, reason",
+    [
+        ('type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }', "pool is STOCHASTIC"),
+        ('type: "SPP" spp_param { pyramid_height: 2 }', r"layer 'l' \(SPP\)"),
+        ('type: "SoftmaxWithLoss" bottom: "y"', "which belongs to training; export the deploy net"),
+    ],
+)
+def test_what_plain_pytorch_has_no_form_for_is_refused_by_name(layer, reason, tmp_path):
+    label = 'layer { name: "in2" type: "Input" top: "y" input_param { shape { dim: 2 dim: 1 dim: 9 dim: 7 } } }'
+    text = f'{INPUT} {label} layer {{ name: "l" bottom: "x" top: "top" {layer} }}'
+    with pytest.raises(cc.UnsupportedLayerError, match=reason):
+        cc.write_torch_source(cc.Model(cc.parse_text(text, cc.NetParameter), {}), tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+
+
+def test_dropout_drops_where_the_model_trains(tmp_path):
+    compared(f'{INPUT} layer {{ name: "d" type: "Dropout" bottom: "x" top: "d" }}', tmp_path)
+    program = runpy.run_path(str(tmp_path / "net" / "model.py"))
+    model, data = program["load"](tmp_path / "net" / "weights.safetensors"), torch.ones(2, 6, 9, 7)
+    assert set(model.train()(data).unique().tolist()) == {0, 2} and set(model.eval()(data).unique().tolist()) == {1}
