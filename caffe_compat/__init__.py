@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         CaffeCompatError,
         DataError,
         GraphError,
+        MissingDataError,
         ParseError,
         PluginError,
         RankError,
@@ -151,7 +152,7 @@ _MODULES = {  # home -> its public names
     "read_ranks round_ranks",
     "decompose.responses": "decompose_by_responses recalibrate",
     "decompose.rewrite": "decompose",
-    "errors": "CaffeCompatError DataError GraphError ParseError PluginError RankError ShapeError "
+    "errors": "CaffeCompatError DataError GraphError MissingDataError ParseError PluginError RankError ShapeError "
     "SolverError UnsupportedLayerError UnsupportedParameterError UserCodeError WeightsError WriteError",
     "export.check": "check",
     "export.deploy": "deploy",

@@ -10,6 +10,7 @@
       SolverError(ValueError)                         field, value, allowed values
       RankError(ValueError)                           layer, rank, largest possible
       DataError(ValueError)                           source, record, what is wrong
+        MissingDataError                              a file, or a package that reads it, is not on this machine
       PluginError(ValueError)                         plugin, what is wrong with it
       WriteError(OSError)                             path, and why the system does not take it
       UserCodeError(RuntimeError)                     layer, class, method, file:line and what the user's code raised
@@ -66,6 +67,10 @@ class RankError(CaffeCompatError, ValueError):
 
 class DataError(CaffeCompatError, ValueError):
     """A data source that is missing, empty or damaged."""
+
+
+class MissingDataError(DataError):
+    """Data that is not on this machine, or that needs a package which is not: nothing is said of its state."""
 
 
 class UserCodeError(CaffeCompatError, RuntimeError):

@@ -4,7 +4,8 @@
   caffe-compat check deploy.prototxt net.caffemodel          # and whether the weights fit
   caffe-compat check net.caffemodel                          # with the net that it has in itself
 
-Nothing is run and no data is needed. One run lists everything, of a prototxt that cannot be read every mistake. The
+Nothing is run; data is not needed, but where it is here its first records are read. One run
+lists everything, of a prototxt that cannot be read every mistake. The
 exit status is 0 where there is no problem, 1 where there is one, and 2 where a file cannot be read.
 """
 
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     faults = dict[str, None]()
     for path in arguments.files:
         try:
-            (weights if cc.is_binary(path) else nets).append(path)
+            (weights if is_weights(path) else nets).append(path)
         except cc.CaffeCompatError as error:
             faults[str(error)] = None
     reports = []
@@ -49,6 +50,15 @@ def run(arguments: argparse.Namespace) -> int:
     for fault in faults:
         print(f"caffe-compat: {fault}", file=sys.stderr)
     return 2 if faults else int(not all(report.clean for report in reports))
+
+
+def is_weights(path: str) -> bool:
+    """Whether the file at `path` holds weights, by its content; ParseError where its name alone says so."""
+    if cc.is_binary(path):
+        return True
+    if path.endswith((".caffemodel", ".h5", ".solverstate")):
+        cc.read_weights(path)  # which says what this is instead
+    return False
 
 
 def check_one(
@@ -84,4 +94,5 @@ def check_one(
         input_shapes=dict(arguments.input),
         folder=Path(path).parent,
         weights_nets=weights_nets,
+        weights_files=weights,
     )

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
-from caffe_compat.errors import DataError
+from caffe_compat.errors import DataError, MissingDataError
 from caffe_compat.proto.reading import open_file
 
 _OPENCV_CHANNELS = 4
@@ -46,7 +46,8 @@ def read_file(path: Path) -> bytes:
         with open_file(path) as file:
             return file.read()
     except OSError as error:
-        raise DataError(f"{path}: the image cannot be read ({error.strerror})") from error
+        kind = MissingDataError if isinstance(error, FileNotFoundError) else DataError
+        raise kind(f"{path}: the image cannot be read ({error.strerror})") from error
 
 
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -100,7 +101,7 @@ def is_truncated(content: bytes | memoryview) -> bool:
 def _opencv() -> ModuleType:
     opencv = _opencv_or_none()
     if opencv is None:
-        raise DataError("images need the package opencv-python-headless: pip install caffe_compat[data]")
+        raise MissingDataError("images need the package opencv-python-headless: pip install caffe_compat[data]")
     return opencv
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from caffe_compat.data.lmdb_pages import Pages
 from caffe_compat.data.writing import new_database
-from caffe_compat.errors import DataError
+from caffe_compat.errors import DataError, MissingDataError
 from caffe_compat.proto.reading import open_file
 
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
@@ -168,6 +168,6 @@ def _module() -> ModuleType:
     try:
         import lmdb
     except ImportError as error:
-        raise DataError("LMDB needs the package lmdb: pip install caffe_compat[data]") from error
+        raise MissingDataError("LMDB needs the package lmdb: pip install caffe_compat[data]") from error
     module: ModuleType = lmdb
     return module

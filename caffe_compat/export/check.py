@@ -17,9 +17,11 @@ from caffe_compat.errors import (
     UnsupportedParameterError,
 )
 from caffe_compat.export.caveats import caveat, ignored_fields
+from caffe_compat.export.check_data import first_batch, is_missing, label_faults
 from caffe_compat.export.check_report import APPROXIMATE, EXACT, UNSUPPORTED, VERDICTS, Finding, Report, Verdict
+from caffe_compat.export.check_weights import shared_parameters, weight_faults
 from caffe_compat.export.deeds import deeds, find_module
-from caffe_compat.export.pitfalls import odd_values, overwritten
+from caffe_compat.export.pitfalls import overwritten
 from caffe_compat.graph.graph import Blob, Graph, Node, build_graph
 from caffe_compat.graph.rules import is_included, net_state
 from caffe_compat.layers.base import Context, Layer, Shape
@@ -29,7 +31,6 @@ from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.params import learnable_params
 from caffe_compat.net.shapes import check_tops_and_bottoms, top_shapes
 from caffe_compat.net.sources import fitting_shapes, stated_shapes
-from caffe_compat.net.weights import misfits
 from caffe_compat.proto import dialects
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
@@ -51,13 +52,15 @@ def check(
     input_shapes: Mapping[str, Shape] | None = None,
     folder: Path | None = None,
     weights_nets: Mapping[str, Any] | None = None,
+    weights_files: Sequence[str] = (),
 ) -> Report:
     """A verdict on every layer of a net, all problems of it and of its weights, and notes.
 
     model: its weights may have more layers than its net; none means that only the net is checked. phases: "TRAIN",
     "TEST" or both; by default those for which the net has data or inputs. input_shapes: {blob: shape} where data is
     not here. folder: where the net's file lies. weights_nets: {file of weights: the net in it}, to tell its dialect.
-    No data is needed, no memory for blobs, and no user's code is run.
+    weights_files: the names of the files that the weights came from, or should have.
+    No data is needed, though the first records of what is here are read; no memory for blobs; no user's code is run.
     """
     findings = Findings()
     net = _with_one_kind_of_rule(model.net, findings)
@@ -67,7 +70,7 @@ def check(
         context = Context(phase=phase, compat=compat, folder=folder, fork=dialects.disputed(net))
         walks.append(_Walk(Model(net, model.weights), context, dict(input_shapes or {}), findings))
         walks[-1].run(level, tuple(stages))
-    _check_files(model, walks, findings)
+    _check_files(model, walks, findings, weights_files)
     verdicts: dict[int, Verdict] = {}
     for walk in walks:
         for number, verdict in walk.verdicts.items():
@@ -103,6 +106,7 @@ class _Walk:
     def __init__(self, model: Model, context: Context, input_shapes: dict[str, Shape], findings: Findings) -> None:
         self.model, self.context, self.input_shapes, self.findings = model, context, input_shapes, findings
         self.shapes: dict[Blob, Shape] = {}
+        self.values: dict[Blob, Any] = {}  # the first batch of what sources give
         self.layers: list[Layer] = []  # those whose blobs could be made
         self.verdicts: dict[int, Verdict] = {}
 
@@ -119,6 +123,8 @@ class _Walk:
             if node.param.type != "Split" or node.name in own:
                 self.verdicts[next(numbers)] = verdict
         learnable_params(self.layers, on_fault=self.findings.fault)
+        for layer, message in label_faults(graph, self.shapes, self.values):
+            self.findings.problem(layer, "data", message)
         for layer, message in overwritten(graph):
             self.findings.problem(layer, "in-place", message)
         self._note_unknown_shapes(graph)
@@ -135,6 +141,8 @@ class _Walk:
                 self._set_up(node)
         except CaffeCompatError as error:
             return self._unsupported(param, _KINDS.get(type(error), "wiring"), str(error))
+        except MemoryError:
+            raise
         except Exception as error:  # a layer that falls over what it was given must not hide the rest of the net
             message = f"layer '{param.name}': cannot be built: {type(error).__name__}: {error}"
             return self._unsupported(param, "unsupported", message)
@@ -171,25 +179,34 @@ class _Walk:
         given = [self.input_shapes.get(top.name) for top in node.tops]
         if all(given):
             return [tuple(shape) for shape in given if shape is not None]
+        found: Sequence[Shape] = []
         try:
             layer.setup([])
-            found: Sequence[Shape] = top_shapes(node, layer, [])
+            found = top_shapes(node, layer, [])
+            self.values.update(zip(node.tops, first_batch(layer), strict=False))
         except DataError as error:
-            found = self._without_data(node, str(error))
+            found = self._without_data(node, error, found)
         finally:
             layer.close()
         return [shape or declared for shape, declared in zip(given, found, strict=False)]
 
-    def _without_data(self, node: Node, error: str) -> Sequence[Shape]:
-        """What is known of the shapes of a source whose data is not here; a note says it."""
+    def _without_data(self, node: Node, error: DataError, declared: Sequence[Shape]) -> Sequence[Shape]:
+        """What is known of the shapes of a source whose data is not here, or cannot be used.
+
+        A note says the former, the latter is a problem.
+        """
         weights = self.model.weights
-        found = stated_shapes(node.param, self.model.net.layer, weights)
-        how = "its prototxt says"
+        found, how = list(declared), "its files say"
+        if not found:
+            found, how = stated_shapes(node.param, self.model.net.layer, weights), "its prototxt says"
         if not found:
             found, how = fitting_shapes(self.graph, node.param, weights, self.context), "its weights fit best"
         sizes = " and ".join("x".join(map(str, shape)) for shape in found)
         taken = f"checked with {sizes}, as {how}" if found else "shapes behind it are unknown; give --input BLOB=SHAPE"
-        self.findings.note(node.name, "data", f"{self.context.phase}: {error}; {taken}")
+        if is_missing(error):
+            self.findings.note(node.name, "data", f"{self.context.phase}: {error}; {taken}")
+        else:
+            self.findings.problem(node.name, "data", f"{self.context.phase}: {error}")
         return found
 
     def _note_unknown_shapes(self, graph: Graph) -> None:
@@ -201,25 +218,17 @@ class _Walk:
             self.findings.note("", "shape", message)
 
 
-def _check_files(model: Model, walks: Sequence[_Walk], findings: Findings) -> None:
+def _check_files(model: Model, walks: Sequence[_Walk], findings: Findings, weights_files: Sequence[str]) -> None:
     """What concerns the net as a whole: its weights, sharing, names, and fields that nobody knows."""
-    layers: dict[str, Layer] = {}
-    for layer in (layer for walk in walks for layer in walk.layers):
-        if layer.name not in layers or not len(layers[layer.name].blobs):  # of one name, weights go where blobs are
-            layers[layer.name] = layer
-    if model.weights:
-        _check_weights(model, layers, findings)
-    for name, users in _shared(model.net).items():
+    if not model.net.layer:
+        findings.problem("", "wiring", "the net has no layers; is this the right file?")
+    for layer, kind, message in weight_faults(model, [walk.layers for walk in walks], weights_files):
+        findings.problem(layer, kind, message)
+    unused = sorted(set(model.weights) - {layer.name for layer in model.net.layer})
+    if unused:
+        findings.note("", "weights", f"weights of {len(unused)} layers are not used: {', '.join(unused)}")
+    for name, users in shared_parameters(model.net).items():
         findings.note("", "sharing", f"parameters '{name}' are shared by {' and '.join(users)}")
-    for walk in walks:
-        seen: set[str] = set()
-        for layer in walk.layers:
-            if not len(layer.blobs):
-                continue
-            if layer.name in seen:
-                message = f"two layers are named '{layer.name}'; blobs are kept by layer name, so rename one"
-                findings.problem(layer.name, "name", message)
-            seen.add(layer.name)
     for line in dialects.unknown_fields(model.net):
         findings.problem("", "unknown-field", f"{line} is of no fork known here; it is kept, but has no effect")
     for line in dialects.undecided_fields(model.net):
@@ -228,35 +237,6 @@ def _check_files(model: Model, walks: Sequence[_Walk], findings: Findings) -> No
     if evidence:
         more = f" and {len(evidence) - 3} more" if len(evidence) > 3 else ""
         findings.note("", "dialect", f"fields that Caffe 1.0 does not have: {', '.join(evidence[:3])}{more}")
-
-
-def _check_weights(model: Model, layers: Mapping[str, Layer], findings: Findings) -> None:
-    for name, layer in layers.items():
-        if len(layer.blobs) and name not in model.weights:
-            findings.problem(
-                name, "weights", f"layer '{name}': has no weights; its {len(layer.blobs)} blobs keep their fillers"
-            )
-    for name, blobs in model.weights.items():
-        if name in layers:
-            for misfit in misfits(layers[name], [blob.shape for blob in blobs]):
-                findings.problem(name, "weights", misfit)
-    types = {layer.name: layer for layer in model.net.layer} | {name: each.param for name, each in layers.items()}
-    unused = [name for name in model.weights if name not in types]
-    if unused:
-        findings.note("", "weights", f"weights of {len(unused)} layers are not used: {', '.join(unused)}")
-    for name, blobs in model.weights.items():
-        for message in odd_values(types.get(name) or type(model.net)().layer.add(name=name), blobs):
-            findings.problem(name, "values", message)
-
-
-def _shared(net: Any) -> dict[str, list[str]]:
-    """Parameter name -> 'layer' blob index of every user, of those that have more than one layer."""
-    users: dict[str, dict[str, None]] = {}
-    for layer in net.layer:
-        for index, spec in enumerate(layer.param):
-            if spec.name:
-                users.setdefault(spec.name, {})[f"blob {index} of '{layer.name}'"] = None
-    return {name: list(each) for name, each in users.items() if len(each) > 1}
 
 
 def _phases(net: Any, level: int, stages: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from caffe_compat.errors import DataError
+from caffe_compat.errors import MissingDataError
 from caffe_compat.layers.base import Count, Layer, Shape
 from caffe_compat.layers.source import SourceLayer
 
@@ -88,4 +88,4 @@ class AbsentData(SourceLayer):
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shapes = ", ".join(f"--input {top}=SHAPE" for top in self.param.top)
         why = self.shortcoming(self.param).removesuffix("give the values")
-        raise DataError(f"layer '{self.name}': {why}give the shapes of what it makes: {shapes}")
+        raise MissingDataError(f"layer '{self.name}': {why}give the shapes of what it makes: {shapes}")

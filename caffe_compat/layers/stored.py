@@ -8,6 +8,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,7 +61,7 @@ class StoredLayer(SourceLayer):
     def root(self, folder: str, name: str) -> str:
         """What goes before the names of image files, `name` the first of them: `folder`, as it is or beside the net."""
         beside = self.context.folder
-        if beside is None or Path(folder + name).exists() or not (beside / (folder + name)).exists():
+        if beside is None or os.path.exists(folder + name) or not os.path.exists(beside / (folder + name)):
             return folder
         return f"{beside}/{folder}"
 
@@ -75,6 +76,12 @@ class StoredLayer(SourceLayer):
         if len(shapes) < len(self.param.top):
             raise ShapeError(f"layer '{self.name}': {len(self.param.top)} tops, but the source has {len(shapes)}")
         return shapes[: len(self.param.top)]
+
+    def first_batch(self) -> tuple[np.ndarray, ...]:
+        """The first batch, without the tops that are not named, read on its own; of a large file a part of it."""
+        batches = self.batches.source if isinstance(self.batches, Prefetched) else self.batches
+        peek = getattr(batches, "peek", None)
+        return (batches.read(0) if peek is None else peek())[: len(self.param.top)]
 
     def next_batch(self) -> tuple[Tensor, ...]:
         arrays = self.batches.read(self._cursor)

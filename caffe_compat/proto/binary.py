@@ -20,15 +20,15 @@ from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.forms import BlobForm, Forms
 from caffe_compat.proto.names import make_names_unique
 from caffe_compat.proto.reading import open_file
+from caffe_compat.proto.recognition import HEAD, recognised
 from caffe_compat.proto.schema import NetParameter, SolverState, is_repeated
 from caffe_compat.proto.upgrade import upgrade_net
 from caffe_compat.proto.wire import BYTES, VARINT, Field, Walker, delimited, tag, varint
 
 _LAYERS, _LAYER = 2, 100  # NetParameter: the second form, the current one
 _MOST_BYTES = 2**31 - 1  # what protobuf, and so Caffe, reads as one message
-
-
 STATE_AS_WEIGHTS = "this is a solver's state, not weights; give its .caffemodel, or resume with --snapshot"
+BLOB_AS_WEIGHTS = "this is a mean image or another blob, not a net; it is the mean_file of a transform_param"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ def read_net_and_forms(path: str | os.PathLike[str], rename_duplicates: bool = F
                 kept = b"".join(layer.kept)
                 _merge(walker, part, net, delimited(part.number, kept), kept.isascii())
             elif part.number == 1 and part.wire == VARINT:
-                raise ParseError(f"{walker.path}: {STATE_AS_WEIGHTS}")
+                end = len(walker.data)
+                is_blob = part.end < end and walker.field(part.end, end).wire == VARINT  # num, then channels
+                raise ParseError(f"{walker.path}: {BLOB_AS_WEIGHTS if is_blob else STATE_AS_WEIGHTS}")
             else:
                 changed, waits = dialects.read_net_field(walker, part)
                 undecided = undecided or waits
@@ -136,6 +138,9 @@ def write_net(
 def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
     """The array in a .binaryproto (mean images): float32, or float64 for double_data. Raises ParseError."""
     with _opened(path) as (file, walker):
+        first = walker.field(0, len(walker.data))
+        if first.wire == BYTES and first.number in (1, _LAYERS, _LAYER):
+            raise ParseError(f"{walker.path}: this is a net, perhaps with weights, not a mean image or another blob")
         return find_blob(walker, 0, len(walker.data)).read(file, walker)
 
 
@@ -174,8 +179,9 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Walker]]:
     """The file at `path` and a walker over its bytes, of which only those looked at are read."""
     try:
         with open_file(path, buffering=0) as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise ParseError(f"{path}: the file is empty")
+            told = recognised(file.read(HEAD))
+            if told:
+                raise ParseError(f"{path}: {told}")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 yield file, Walker(data, path)
     except OSError as error:

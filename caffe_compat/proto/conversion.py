@@ -14,7 +14,7 @@ import numpy as np
 
 from caffe_compat.errors import ParseError, WeightsError
 from caffe_compat.proto import binary, hdf5
-from caffe_compat.proto.model import Model, is_binary, read_net
+from caffe_compat.proto.model import Model, check_binary, read_net
 from caffe_compat.proto.names import free_of_slash, make_names_unique, renamed
 
 PathLike = str | os.PathLike[str]
@@ -60,8 +60,7 @@ def convert_state(source: PathLike, target: PathLike) -> None:
 
 
 def _from_binary(source: PathLike, net: PathLike | None, rename_duplicates: bool) -> Model:
-    if not is_binary(source):
-        raise ParseError(f"{source}: this is text, not weights; give a .caffemodel or .caffemodel.h5")
+    check_binary(source)
     own = Model(*binary.read_net_and_forms(source, rename_duplicates))
     if net is None:
         return own

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from caffe_compat.errors import DataError, WriteError
+from caffe_compat.errors import DataError, MissingDataError, WriteError
 
 _PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # what mkstemp makes of the prefix and suffix below
 _STALE = 3600  # seconds without a write after which a writer counts as killed
@@ -69,12 +69,15 @@ def leads_outside(path: str | os.PathLike[str]) -> bool:
 def find_file(name: str | os.PathLike[str], *folders: Path | None, named_by: str) -> Path:
     """The file or folder `name`: in the working directory, as Caffe takes it, else in the first of `folders` with it.
 
-    Raises DataError that begins with `named_by`, the file or layer that has the name, and lists the places looked at.
+    Raises MissingDataError that begins with `named_by`, the file or layer that has the name, and lists the places
+    looked at; DataError for an empty name.
     """
+    if not os.fspath(name):
+        raise DataError(f"{named_by}: the name of a file is empty; give one")
     places = [Path(name), *(folder / name for folder in folders if folder is not None)]
     for place in places:
         if os.path.exists(place):  # unlike Path.exists it never raises, whatever stands in the name
             return place
     looked = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
     correct = "correct the path" if places[0].is_absolute() else "correct the path, or start where it leads from"
-    raise DataError(f"{named_by}: {os.fspath(name)!r} is not at {looked}; {correct}")
+    raise MissingDataError(f"{named_by}: {os.fspath(name)!r} is not at {looked}; {correct}")

@@ -12,7 +12,8 @@ from typing import Any
 import h5py
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.proto.reading import check_regular
+from caffe_compat.proto.reading import check_regular, read_head
+from caffe_compat.proto.recognition import recognised
 
 DEFLATE = 1032  # times that deflate can shrink at most (zlib's technical details)
 _SMALL = 1 << 20
@@ -33,6 +34,9 @@ def open_hdf5(path: str | os.PathLike[str], error: type[CaffeCompatError]) -> It
     except (CaffeCompatError, MemoryError):
         raise
     except Exception as reason:
+        told = recognised(read_head(path))
+        if told:
+            raise error(f"{path}: {told}") from reason
         why = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
         raise error(f"{path}: cannot be read as HDF5: {why}; copy or download it again") from reason
 

@@ -15,6 +15,7 @@ from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.forms import Forms
 from caffe_compat.proto.reading import open_file
+from caffe_compat.proto.recognition import HEAD, recognised, utf16
 from caffe_compat.proto.schema import NetParameter, SolverParameter
 from caffe_compat.proto.text import format_text, read_text
 from caffe_compat.proto.upgrade import upgrade_net, upgrade_solver
@@ -53,6 +54,8 @@ def read_model(
     net, found, forms = _read_binary(prototxt) if is_binary(prototxt) else (read_net(prototxt), {}, {})
     files = [*([prototxt] if found else []), *_paths(weights)]
     for path in _paths(weights):
+        if is_binary(prototxt) and not is_binary(path) and os.fspath(path).endswith("txt"):
+            raise ParseError(f"{prototxt} holds weights and {path} a net; exchange the two")
         more, more_forms = _read_weights(path, net)
         found.update(more)
         forms = {name: each for name, each in forms.items() if name not in more} | more_forms
@@ -101,8 +104,7 @@ def read_weights(path: str | os.PathLike[str], net: Any = None) -> Weights:
 def _read_weights(path: str | os.PathLike[str], net: Any) -> tuple[Weights, Forms]:
     if _head(path) and hdf5.is_hdf5(path):
         return hdf5.read_weights_and_forms(path, net)
-    if not is_binary(path):
-        raise ParseError(f"{path}: this is text, not weights; give a .caffemodel or .caffemodel.h5")
+    check_binary(path)
     return binary.read_net_and_forms(path)[1:]
 
 
@@ -138,12 +140,21 @@ def _read_binary(path: str | os.PathLike[str]) -> tuple[Any, Weights, Forms]:
 
 def is_binary(path: str | os.PathLike[str]) -> bool:
     """Whether the file holds bytes that no prototxt has, as a caffemodel and an HDF5 file do. Raises ParseError."""
-    return not _BINARY.isdisjoint(_head(path))
+    head = _head(path)
+    return not _BINARY.isdisjoint(head) and not utf16(head)
+
+
+def check_binary(path: str | os.PathLike[str]) -> None:
+    """ParseError where the file holds text, or nothing, in the place of weights."""
+    head = _head(path)
+    if _BINARY.isdisjoint(head) or utf16(head):
+        told = recognised(head) or "this is text, not weights; give a .caffemodel or .caffemodel.h5"
+        raise ParseError(f"{path}: {told}")
 
 
 def _head(path: str | os.PathLike[str]) -> bytes:
     try:
         with open_file(path) as file:
-            return file.read(4096)
+            return file.read(HEAD)
     except OSError as error:
         raise ParseError(f"{path}: cannot be read: {error.strerror}") from error

@@ -13,6 +13,7 @@ import stat
 from typing import Any, BinaryIO
 
 from caffe_compat.errors import CaffeCompatError, DataError, ParseError
+from caffe_compat.proto.recognition import HEAD
 
 _KINDS = {
     stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder",
@@ -56,6 +57,15 @@ def read_bytes(path: str | os.PathLike[str], error: type[CaffeCompatError] = Par
             return file.read()
     except OSError as reason:
         raise error(f"{path}: cannot be read: {reason.strerror}") from reason
+
+
+def read_head(path: str | os.PathLike[str]) -> bytes:
+    """The first bytes of the file at `path`, as many as tell what it is; none where it cannot be read."""
+    try:
+        with open_file(path) as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
 
 
 def read_lines(path: str | os.PathLike[str], error: type[CaffeCompatError] = DataError) -> list[str]:

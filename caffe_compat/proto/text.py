@@ -9,6 +9,7 @@ here. The parser is our own because messages must not depend on the protobuf rel
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 from contextlib import suppress
@@ -20,11 +21,14 @@ from google.protobuf.descriptor import FieldDescriptor
 from caffe_compat.errors import ParseError
 from caffe_compat.proto.printer import format_text
 from caffe_compat.proto.reading import read_bytes
+from caffe_compat.proto.recognition import HEAD, recognised, utf16
 from caffe_compat.proto.schema import NetParameter, SolverParameter, fields_of, is_repeated, required_fields
 from caffe_compat.proto.tokens import CLOSING, OPENING, Token, Tokens, shown
 from caffe_compat.proto.values import READERS, plain_value
 
 __all__ = ["find_faults", "format_text", "parse_text", "read_text"]
+
+logger = logging.getLogger(__name__)
 
 _CLOSING = {"{": "}", "<": ">"}
 _FILE_NAMES = {"NetParameter": "net", "SolverParameter": "solver"}
@@ -59,7 +63,15 @@ def find_faults(path: str | os.PathLike[str]) -> list[ParseError]:
 
 def _content(path: str | os.PathLike[str]) -> str:
     """The text at `path`. Comments may be in any encoding; only a string must be UTF-8, and is checked in its place."""
-    return read_bytes(path).decode("utf-8", "surrogateescape")
+    content = read_bytes(path)
+    told = recognised(content[:HEAD]) if content else ""  # an empty file is an empty message
+    if told:
+        raise ParseError(f"{path}: {told}")
+    encoding = utf16(content[:HEAD])
+    if encoding:
+        logger.warning("%s: is UTF-16, which Caffe does not read; save it as UTF-8", path)
+        return content.decode(encoding, "replace")
+    return content.decode("utf-8", "surrogateescape")
 
 
 def parse_text(text: str, message_class: Any, path: str = "<text>", faults: list[ParseError] | None = None) -> Any:

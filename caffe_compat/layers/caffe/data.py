@@ -82,8 +82,8 @@ class HDF5Data(StoredLayer):
 
     def open(self) -> Batches:
         fields = self.param.hdf5_data_param
-        files = read_file_list(self.find(fields.source), self.context.folder)
         batch_size = self.positive("hdf5_data_param.batch_size", fields.batch_size)
+        files = read_file_list(self.find(fields.source), self.context.folder)
         return HDF5Batches(files, list(self.param.top), batch_size, fields.shuffle, self.seed, self.rank, self.ranks)
 
 
@@ -101,11 +101,11 @@ class ImageData(StoredLayer):
         fields = self.param.image_data_param
         if (fields.new_height > 0) != (fields.new_width > 0):
             raise DataError(f"layer '{self.name}': image_data_param needs both new_height and new_width, or neither")
+        batch_size = self.positive("image_data_param.batch_size", fields.batch_size)
         entries = read_image_list(self.find(fields.source))
         root = self.root(fields.root_folder, entries[0][0])
         load = Loading(root, fields.new_height, fields.new_width, fields.is_color)
         transform = read_transform(self.param.transform_param, self.name, self.context.phase, self.context.folder)
-        batch_size = self.positive("image_data_param.batch_size", fields.batch_size)
         share = (self.seed, self.rank, self.ranks)
         batches = ImageBatches(entries, load, batch_size, transform, fields.shuffle, fields.rand_skip, *share)
         return self.prefetched(batches, self.param.data_param.prefetch)
@@ -124,9 +124,10 @@ class WindowData(StoredLayer):
         fields = self.param.window_data_param
         if fields.crop_mode not in ("warp", "square"):
             raise DataError(f"layer '{self.name}': crop_mode is '{fields.crop_mode}'; allowed: warp, square")
+        batch_size = self.positive("window_data_param.batch_size", fields.batch_size)
         windows = read_window_file(self.find(fields.source))
         sampling = Sampling(
-            self.positive("window_data_param.batch_size", fields.batch_size),
+            batch_size,
             fields.fg_threshold,
             fields.bg_threshold,
             fields.fg_fraction,

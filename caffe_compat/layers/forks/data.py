@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from caffe_compat.errors import DataError
+from caffe_compat.errors import MissingDataError
 from caffe_compat.layers.base import Count, Shape
 from caffe_compat.layers.source import SourceLayer
 
@@ -31,7 +31,7 @@ class ForkData(SourceLayer):
         batch = next((size for size in self._values("batch_size") if size), 0)
         height, width = self._plane()
         if not (batch and height and width):
-            raise DataError(
+            raise MissingDataError(
                 f"layer '{self.name}': a layer of type {self.param.type} reads files of its fork, which are not read "
                 f"here, and its prototxt does not tell their shape; give it: "
                 f"{', '.join(f'--input {top}=SHAPE' for top in self.param.top)}"

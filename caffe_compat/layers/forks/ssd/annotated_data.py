@@ -5,7 +5,7 @@ The files are not read here: the user gives the values.
 
 from __future__ import annotations
 
-from caffe_compat.errors import DataError
+from caffe_compat.errors import MissingDataError
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.forks.data import ForkData
 from caffe_compat.layers.registry import register
@@ -30,7 +30,7 @@ class AnnotatedData(ForkData):
             planes = [field.seg_resize_height, field.seg_resize_width]
         boxes = (images[0], 1, 300, 5) if field.yolo_data_type == 1 else (1, 1, images[0], 8)
         if len(self.param.top) > 2 and not self.segments:
-            raise DataError(
+            raise MissingDataError(
                 f"layer '{self.name}': how many classes of segments '{self.param.top[2]}' has is not known; give its "
                 f"shape: {', '.join(f'--input {top}=SHAPE' for top in self.param.top)}"
             )

@@ -1,0 +1,77 @@
+"""What a check finds in the learnable blobs of a net: in the weights for them, and between its phases and layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from caffe_compat.export.pitfalls import odd_values
+from caffe_compat.layers.base import Layer
+from caffe_compat.net.weights import misfits
+from caffe_compat.proto.model import Model
+
+Fault = tuple[str, str, str]
+"""The layer, the kind of problem, what is wrong."""
+
+
+def weight_faults(model: Model, phases: Sequence[Sequence[Layer]], files: Sequence[str]) -> Iterator[Fault]:
+    """All that is wrong with blobs. phases: the layers of each that could be set up. files: where weights came from."""
+    layers: dict[str, Layer] = {}
+    for layer in (layer for each in phases for layer in each):
+        if layer.name not in layers or not len(layers[layer.name].blobs):  # of one name, weights go where blobs are
+            layers[layer.name] = layer
+    for each in phases:
+        yield from _named_twice(each)
+    yield from _unlike(phases)
+    if model.weights:
+        yield from _misfitting(model, layers)
+    elif any(len(layer.blobs) for layer in layers.values()):
+        for file in files:
+            yield "", "weights", f"{file} holds no weights: it is a net alone, or what wrote it was stopped"
+
+
+def shared_parameters(net: Any) -> dict[str, list[str]]:
+    """Parameter name -> 'layer' blob index of every user, of those that have more than one layer."""
+    users: dict[str, dict[str, None]] = {}
+    for layer in net.layer:
+        for index, spec in enumerate(layer.param):
+            if spec.name:
+                users.setdefault(spec.name, {})[f"blob {index} of '{layer.name}'"] = None
+    return {name: list(each) for name, each in users.items() if len(each) > 1}
+
+
+def _named_twice(layers: Sequence[Layer]) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for layer in layers:
+        if not len(layer.blobs):
+            continue
+        if layer.name in seen:
+            message = f"two layers are named '{layer.name}'; blobs are kept by layer name, so rename one"
+            yield layer.name, "name", message
+        seen.add(layer.name)
+
+
+def _unlike(phases: Sequence[Sequence[Layer]]) -> Iterator[Fault]:
+    """Layers whose blobs differ between TRAIN and TEST: the test net of a solver takes those of its training net."""
+    if len(phases) < 2:
+        return
+    train, test = ({layer.name: layer for layer in each if len(layer.blobs)} for each in phases[:2])
+    for name in train.keys() & test.keys():
+        for index, (ours, theirs) in enumerate(zip(train[name].blob_shapes, test[name].blob_shapes, strict=False)):
+            if ours != theirs:
+                found = f"blob {index} is {ours} in TRAIN and {theirs} in TEST"
+                yield name, "shape", f"layer '{name}': {found}, which takes it from there"
+
+
+def _misfitting(model: Model, layers: Mapping[str, Layer]) -> Iterator[Fault]:
+    for name, layer in layers.items():
+        if len(layer.blobs) and name not in model.weights:
+            yield name, "weights", f"layer '{name}': has no weights; its {len(layer.blobs)} blobs keep their fillers"
+    for name, blobs in model.weights.items():
+        if name in layers:
+            for misfit in misfits(layers[name], [blob.shape for blob in blobs]):
+                yield name, "weights", misfit
+    types = {layer.name: layer for layer in model.net.layer} | {name: each.param for name, each in layers.items()}
+    for name, blobs in model.weights.items():
+        for message in odd_values(types.get(name) or type(model.net)().layer.add(name=name), blobs):
+            yield name, "values", message

@@ -1,0 +1,63 @@
+"""What a file is that is not what was asked for, by its first bytes: a web page, an archive, a model of others."""
+
+from __future__ import annotations
+
+import re
+
+HEAD = 4096  # bytes to look at
+
+_UNPACK = "unpack it first, and give the file inside"
+_DOWNLOAD = "download the file itself, by the page's 'raw' or 'download' link"
+_CONVERT = "convert it to a .caffemodel with the tools of its library"
+_FORMS: tuple[tuple[str, str], ...] = (  # the first that matches holds
+    (r"\Z", "the file is empty; copy or download it again"),
+    (r"version https://git-lfs", "this is a pointer of Git LFS; get the file itself by `git lfs pull`"),
+    (r"\s*(?i:<!doctype|<html|<\?xml|<head)", f"this is a web page, not a file of Caffe's; {_DOWNLOAD}"),
+    (r"\s*\d{3}: [A-Z][\w ]*\s*\Z", f"this is a server's answer, not a file of Caffe's; {_DOWNLOAD}"),
+    (r'\s*\{\s*("|\Z)', "this is JSON; a prototxt is wanted"),
+    (r"PK\x03\x04.{26}[^/]{1,200}/(?:data\.pkl|\.format_version|version)", f"this is a model of PyTorch; {_CONVERT}"),
+    (r"PK\x03\x04.{26}[^/]{0,200}\.npy", "this is NumPy's .npz; weights are a .caffemodel or .caffemodel.h5"),
+    (r"PK(?:\x03\x04|\x05\x06)", f"this is a zip archive; {_UNPACK}"),
+    (r"\x1f\x8b", f"this is packed by gzip; {_UNPACK} (gunzip, or tar -xzf)"),
+    (r"BZh[1-9]1AY&SY", f"this is packed by bzip2; {_UNPACK} (bunzip2, or tar -xjf)"),
+    (r"\xfd7zXZ\x00", f"this is packed by xz; {_UNPACK} (unxz, or tar -xJf)"),
+    (r"\x28\xb5\x2f\xfd", f"this is packed by zstd; {_UNPACK} (unzstd)"),
+    (r"7z\xbc\xaf\x27\x1c", f"this is a 7z archive; {_UNPACK}"),
+    (r"Rar!\x1a\x07", f"this is a rar archive; {_UNPACK}"),
+    (r"[^\x00]{1,100}\x00.{56,156}\d{6}.{93,193}ustar", f"this is a tar archive; {_UNPACK} (tar -xf)"),
+    (r"\x93NUMPY", "this is NumPy's .npy; Caffe's arrays are .binaryproto: caffe_compat.write_blob makes one"),
+    (r"\x80[\x02-\x05](?:\x8a\x0al\xfc|\x95|[\]})\x28]|c)", f"this is a pickle of Python's; {_CONVERT}"),
+    (r"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|BM.{4}\x00{4}", "this is an image"),
+    (r"%PDF-", "this is a PDF document"),
+    (r"\x7fELF|MZ.{58}", "this is a program"),
+    (r".{4}TFL3", f"this is a model of TensorFlow Lite; {_CONVERT}"),
+)  # fmt: skip
+_COMPILED = tuple((re.compile(form.encode("latin-1"), re.DOTALL), told) for form, told in _FORMS)
+# ir_version, then a producer and its version: a solver's state has a path there, and blobs behind it
+_ONNX = re.compile(rb"\x08[\x03-\x20]\x12[\x02-\x40][\w. -]{2,64}\x1a[\x01-\x20]v?\d")
+UTF16_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+
+
+def recognised(head: bytes) -> str:
+    """What a file is that begins with `head` (4096 bytes, or all), and the way out; empty where it may be Caffe's."""
+    for form, told in _COMPILED:
+        if form.match(head):
+            return told
+    if _ONNX.match(head):
+        return f"this is an ONNX model; {_CONVERT}"
+    return ""
+
+
+def utf16(head: bytes) -> str:
+    """The encoding of UTF-16 text that begins with `head`, as some Windows programs write it; empty for any other."""
+    encoding = UTF16_MARKS.get(head[:2], "")
+    if not encoding and len(head) > 3:
+        zeros = head[:200].count(0), head[1:200:2].count(0), head[:200:2].count(0)
+        if zeros[1] * 2 >= len(head[:200]) - 2 and not zeros[2]:
+            encoding = "utf-16-le"
+        elif zeros[2] * 2 >= len(head[:200]) - 2 and not zeros[1]:
+            encoding = "utf-16-be"
+    if not encoding or head[:4] in (b"\xff\xfe\x00\x00",):
+        return ""
+    text = head[: len(head) // 2 * 2].decode(encoding, "replace")
+    return encoding if not set(text) & set(map(chr, [*range(9), *range(14, 32), 0xFFFD])) else ""

@@ -1,0 +1,119 @@
+"""A file that is none of Caffe's is called what it is, with the way out."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import pickle
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import caffe_compat as cc
+from caffe_compat.proto.recognition import recognised, utf16
+from tests.conftest import golden
+
+NET = 'name: "nät"\nlayer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 } } }\n'
+MODEL = golden("formats", "caffemodel", "net.caffemodel")
+
+
+def saved(save: object, *arguments: object) -> bytes:
+    memory = io.BytesIO()
+    save(*(memory if each is ... else each for each in arguments))  # type: ignore[operator]
+    return memory.getvalue()
+
+
+def tar() -> bytes:
+    memory = io.BytesIO()
+    with tarfile.open(fileobj=memory, mode="w") as archive:
+        archive.add(MODEL, "net.caffemodel")
+    return memory.getvalue()
+
+
+def zipped() -> bytes:
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as archive:
+        archive.write(MODEL, "net.caffemodel")
+    return memory.getvalue()
+
+
+OTHERS: dict[str, tuple[bytes, str]] = {
+    "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n", "pointer of Git LFS"),
+    "html": (b"<!DOCTYPE html>\n<html lang='en'>", "web page"),
+    "html after blanks": (b"\n\n  <HTML>", "web page"),
+    "404": (b"404: Not Found", "server's answer"),
+    "json": (b'{"layers": []}', "JSON"),
+    "gzip": (gzip.compress(b"x"), "packed by gzip"),
+    "bzip2": (bz2.compress(b"x"), "packed by bzip2"),
+    "xz": (lzma.compress(b"x"), "packed by xz"),
+    "zip": (zipped(), "zip archive"),
+    "tar": (tar(), "tar archive"),
+    "npy": (saved(np.save, ..., np.zeros(3)), "NumPy's .npy"),
+    "npz": (saved(np.savez, ..., np.zeros(3)), "NumPy's .npz"),
+    "torch": (saved(torch.save, {"a": torch.zeros(2)}, ...), "model of PyTorch"),
+    "pickle": (pickle.dumps({"a": 1}), "pickle"),
+    "png": (golden("formats", "images", "img_00.png").read_bytes(), "image"),
+    "jpeg": (golden("formats", "images", "img_03.jpg").read_bytes(), "image"),
+    "pdf": (b"%PDF-1.5\n", "PDF"),
+    "onnx": (b"\x08\x08\x12\x07pytorch\x1a\x051.0.0:", "ONNX model"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("suffix", [".prototxt", ".caffemodel", ".caffemodel.h5", ".binaryproto"])
+def test_others_are_called_what_they_are_wherever_they_are_given(tmp_path: Path, name: str, suffix: str) -> None:
+    content, said = OTHERS[name]
+    path = tmp_path / f"file{suffix}"
+    path.write_bytes(content)
+    reader = {".prototxt": cc.read_net, ".binaryproto": cc.read_blob}.get(suffix, cc.read_weights)
+    with pytest.raises(cc.ParseError, match=said) as caught:
+        reader(path)
+    assert str(caught.value).startswith(f"{path}: this is ")
+
+
+@pytest.mark.parametrize("folder", ["caffemodel", "blobs", "mean", "upgrade_binary", "upgrade_text", "upgrade_solver"])
+def test_files_of_real_caffe_are_taken_for_nothing_else(folder: str) -> None:
+    for path in golden("formats", folder).rglob("*"):
+        if path.is_file() and path.suffix in (".caffemodel", ".binaryproto", ".prototxt"):
+            assert recognised(path.read_bytes()[:4096]) == "" and utf16(path.read_bytes()[:4096]) == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_net_that_a_windows_program_saved_is_read(tmp_path: Path, encoding: str) -> None:
+    text = NET if encoding != "utf-16-be" else f"\ufeff{NET}"
+    (tmp_path / "net.prototxt").write_bytes(text.encode(encoding))
+    net = cc.read_net(tmp_path / "net.prototxt")
+    assert net.name == "nät" and net.layer[0].type == "Input"
+    (tmp_path / "solver.prototxt").write_bytes(b"\xff\xfe" + 'net: "a"'.encode("utf-16-le"))
+    assert cc.read_solver(tmp_path / "solver.prototxt").net == "a"
+
+
+def test_utf16_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "net.prototxt").write_bytes(NET.encode("utf-16"))
+    cc.read_net(tmp_path / "net.prototxt")
+    assert "net.prototxt: is UTF-16, which Caffe does not read; save it as UTF-8" in caplog.text
+
+
+def test_net_and_weights_in_each_others_place_are_told(tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(NET)
+    with pytest.raises(cc.ParseError, match=r"net.caffemodel holds weights and .*net.prototxt a net; exchange the two"):
+        cc.read_model(MODEL, tmp_path / "net.prototxt")
+
+
+def test_a_mean_image_as_weights_and_weights_as_a_mean_image_are_told(tmp_path: Path) -> None:
+    cc.write_mean(tmp_path / "mean.binaryproto", np.ones((3, 4, 5), np.float32))
+    with pytest.raises(cc.ParseError, match=r"mean.binaryproto: this is a mean image or another blob, not a net"):
+        cc.read_weights(tmp_path / "mean.binaryproto")
+    with pytest.raises(cc.ParseError, match=r"net.caffemodel: this is a net, perhaps with weights, not a mean image"):
+        cc.read_blob(MODEL)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"a", b"\xff\xfe", b"\xff\xfe\x00\xd8", b"n\x00", b"\x00\x01\x00\x02"])
+def test_short_and_odd_content_is_no_utf16_text_unless_it_is(content: bytes) -> None:
+    assert utf16(content) == ("utf-16-le" if content == b"\xff\xfe" else "")
