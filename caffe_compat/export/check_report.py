@@ -12,15 +12,15 @@ EXACT, APPROXIMATE, UNSUPPORTED = "exact", "approximate", "unsupported"
 VERDICTS = (EXACT, APPROXIMATE, UNSUPPORTED)
 FINDINGS = {
     "problem": {
-        "wiring": "a bottom that nobody makes, a top made twice, a wrong number of either, contradicting rules",
+        "wiring": "a bottom that nobody makes, a top made twice, a wrong number of either, contradicting rules, no layers",
         "unsupported": "an unknown layer type or value, with the nearest name; a Python module that is missing",
-        "shape": "a bottom that a layer cannot take, windows outside the image, shared blobs of different shapes",
-        "data": "a file that a layer names and that is damaged",
+        "shape": "a bottom that a layer cannot take, windows outside the image, blobs that differ where shared or in TEST",
+        "data": "data that is here and damaged, or does not fit the layer; batch_size 0; labels beyond the classes",
         "fork-field": "a field of a fork that the layer does not obey, and whose it is",
         "unknown-field": "a field of a binary net that no fork known here has, or several have with different meanings",
         "name": "two layers of one name with weights",
         "in-place": "an in-place layer that changes what another one reads, or needs for its gradient, in Caffe",
-        "weights": "layers without weights, blobs whose number or shape does not fit",
+        "weights": "layers or files without weights, blobs whose number or shape does not fit",
         "values": "values that are not finite, BatchNorm whose factor is 0 beside statistics, variances below 0",
     },
     "note": {
