@@ -12,9 +12,9 @@ EXACT, APPROXIMATE, UNSUPPORTED = "exact", "approximate", "unsupported"
 VERDICTS = (EXACT, APPROXIMATE, UNSUPPORTED)
 FINDINGS = {
     "problem": {
-        "wiring": "a bottom that nobody makes, a top made twice, a wrong number of either, contradicting rules, no layers",
+        "wiring": "a bottom that nobody makes, a top made twice, a wrong number of either, opposed rules, no layers",
         "unsupported": "an unknown layer type or value, with the nearest name; a Python module that is missing",
-        "shape": "a bottom that a layer cannot take, windows outside the image, blobs that differ where shared or in TEST",
+        "shape": "a bottom that a layer cannot take, windows outside the image, blobs that differ where shared",
         "data": "data that is here and damaged, or does not fit the layer; batch_size 0; labels beyond the classes",
         "fork-field": "a field of a fork that the layer does not obey, and whose it is",
         "unknown-field": "a field of a binary net that no fork known here has, or several have with different meanings",
