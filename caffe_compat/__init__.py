@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from caffe_compat.export.onnx import check_onnx, onnx_types, to_onnx, write_onnx
     from caffe_compat.export.opencv import check_opencv
     from caffe_compat.export.page import html_page
+    from caffe_compat.export.pixels import with_preprocessing
     from caffe_compat.export.plain_torch.folder import check_torch_source, torch_source, write_torch_source
     from caffe_compat.layers.base import Context, Count, Layer
     from caffe_compat.layers.registry import plugin_layer_types, register_layer
@@ -97,12 +98,14 @@ if TYPE_CHECKING:
         Model,
         Weights,
         is_binary,
+        model_text,
         read_model,
         read_net,
         read_solver,
         read_weights,
         write_model,
     )
+    from caffe_compat.proto.pixels import Pixels
     from caffe_compat.proto.printer import format_text
     from caffe_compat.proto.reading import open_file, parse_json, read_bytes, read_json, read_lines
     from caffe_compat.proto.schema import NetParameter, SolverParameter
@@ -160,6 +163,7 @@ _MODULES = {  # home -> its public names
     "export.onnx": "check_onnx onnx_types to_onnx write_onnx",
     "export.opencv": "check_opencv",
     "export.page": "html_page",
+    "export.pixels": "with_preprocessing",
     "export.plain_torch.folder": "check_torch_source torch_source write_torch_source",
     "export.check_report": "FINDINGS Report",
     "layers.base": "Context Count Layer",
@@ -181,7 +185,8 @@ _MODULES = {  # home -> its public names
     "proto.binary": "read_blob write_blob write_net",
     "proto.conversion": "convert_state convert_weights",
     "proto.files": "write_atomically",
-    "proto.model": "Model Weights is_binary read_model read_net read_solver read_weights write_model",
+    "proto.model": "Model Weights is_binary model_text read_model read_net read_solver read_weights write_model",
+    "proto.pixels": "Pixels",
     "proto.printer": "format_text",
     "proto.reading": "open_file parse_json read_bytes read_json read_lines",
     "proto.schema": "NetParameter SolverParameter",

@@ -106,7 +106,7 @@ def make_classifier(arguments: argparse.Namespace) -> cc.Classifier:
     classifier = cc.Classifier(net.to(choose_device(arguments)), preprocessing, arguments.output)
     seen = preprocessing.describe(classifier.channels, classifier.height, classifier.width)
     print(f"images: {seen}", file=sys.stderr)
-    if preprocessing.mean is None:
+    if preprocessing.mean is None and classifier.input not in net.pixels:
         print("no mean is subtracted; most nets were trained with one: --mean says which", file=sys.stderr)
     return classifier
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import caffe_compat as cc
 from caffe_compat.commands.numbers import whole_number
-from caffe_compat.commands.options import add_allow_missing, add_state, add_weights, input_shape
+from caffe_compat.commands.options import add_allow_missing, add_state, add_weights, input_shape, say_pixels
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
@@ -35,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="BLOB=SHAPE",
         help="shape of an input whose data is not here, e.g. data=1,3,32,32; may be repeated",
+    )
+    parser.add_argument(
+        "--with-preprocessing",
+        action="store_true",
+        help="put mean and scale of the data layer into the net, as Bias and Scale; needs --out-weights",
     )
     parser.add_argument("--keep-training", action="store_true", help="keep fillers and learning rates")
     add_allow_missing(parser)
@@ -58,12 +63,17 @@ def run(arguments: argparse.Namespace) -> int:
             folder=Path(arguments.net).parent,
             allow_missing=arguments.allow_missing,
         )
+    if arguments.with_preprocessing:
+        if not arguments.out_weights:
+            raise cc.WeightsError("--with-preprocessing: mean and scale become weights; give --out-weights FILE")
+        model = cc.with_preprocessing(model, Path(arguments.net).parent)
+    say_pixels(model)
     if arguments.out_weights and not model.weights:
         raise cc.WeightsError(f"--out-weights {arguments.out_weights}: there are no weights; give --weights FILE")
     if arguments.out:
         cc.write_model(model, arguments.out, arguments.out_weights)
     else:
-        sys.stdout.write(cc.format_text(model.net))
+        sys.stdout.write(cc.model_text(model))
         if arguments.out_weights:
             cc.write_net(arguments.out_weights, model.net, model.weights)
     return 0

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
-from caffe_compat.commands.options import add_allow_missing, add_compat, input_shape, with_fillers
+from caffe_compat.commands.options import add_allow_missing, add_compat, input_shape, say_pixels, with_fillers
 from caffe_compat.commands.targets import add_force_overwrite, check_folder, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
@@ -44,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BLOB=SHAPE",
         help="shape of an input, e.g. data=1,3,227,227, in place of the net's; may be repeated",
     )
+    parser.add_argument(
+        "--with-preprocessing",
+        action="store_true",
+        help="put mean and scale into the net, which the prototxt of `deploy` keeps as a comment",
+    )
     add_allow_missing(parser)
     add_compat(parser)
 
@@ -61,6 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     with glog_lines():
         model = cc.read_model(arguments.net, arguments.weights)
         cc.refuse_missing(model, arguments.allow_missing, "TEST")
+        if arguments.with_preprocessing:
+            model = cc.with_preprocessing(model, Path(arguments.net).parent)
+        say_pixels(model)
         model = with_fillers(model, arguments.allow_missing, input_shapes=dict(arguments.input))
         if form == "torch":
             errors = cc.write_torch_source(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,6 +89,13 @@ def add_allow_missing(parser: argparse.ArgumentParser) -> None:
         metavar="LAYER",
         help="go on although the weights have nothing for this layer, which keeps its filler; may be repeated",
     )
+
+
+def say_pixels(model: Any) -> None:
+    """Say on stderr what images must go through before they are an input of the net that is written."""
+    for blob, pixels in model.pixels.items():
+        if pixels.changes:
+            print(f"input '{blob}' takes {pixels}; --with-preprocessing puts that into the net", file=sys.stderr)
 
 
 def with_fillers(model: Any, names: Sequence[str], **options: Any) -> Any:

@@ -63,7 +63,7 @@ def split_groups(model: Model, parts: Mapping[str, int] | None = None) -> Model:
     for layer in model.net.layer:
         splits = layer.name in parts and layer.type == "Convolution"
         net.layer.extend(_split_layer(model, layer, parts[layer.name]) if splits else [layer])
-    return Model(net, regroup_weights(model.weights, net))
+    return Model(net, regroup_weights(model.weights, net), pixels=model.pixels)
 
 
 def merge_groups(model: Model) -> Model:
@@ -83,7 +83,7 @@ def merge_groups(model: Model) -> Model:
             net.layer.append(at[id(layer)])
         elif id(layer) not in gone:
             net.layer.append(layer)
-    return Model(net, regroup_weights(model.weights, net))
+    return Model(net, regroup_weights(model.weights, net), pixels=model.pixels)
 
 
 def regroup_weights(weights: Weights, net: Any) -> Weights:

@@ -15,6 +15,7 @@ harm. Of every batch some positions are drawn, by a fixed seed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,7 @@ def recalibrate(model: Model, batches: Iterable[Batch]) -> Model:
         for batch in batches:
             net(**batch)
     measured = net.weights()
-    return Model(model.net, {**model.weights, **{layer.name: measured[layer.name] for layer in norms}})
+    return replace(model, weights={**model.weights, **{layer.name: measured[layer.name] for layer in norms}})
 
 
 def _fit(

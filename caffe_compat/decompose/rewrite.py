@@ -109,7 +109,7 @@ def replace_layers(
             bias = own if own is None or biases is None else biases.get(layer.name, own)
             weights.update(_chain_blobs(parts, bias, chains[layer.name]))
         net.layer.extend(parts)
-    return Model(net, weights, files=model.files, ignored=model.ignored)
+    return Model(net, weights, files=model.files, ignored=model.ignored, pixels=model.pixels)
 
 
 def _factorize_layer(model: Model, name: str, rank: Rank, method: str) -> Factorization:

@@ -34,6 +34,7 @@ from caffe_compat.net.missing import log_missing, refuse_missing
 from caffe_compat.net.shapes import set_up_layers
 from caffe_compat.net.sources import shapes_of_source
 from caffe_compat.proto.model import Model
+from caffe_compat.proto.pixels import Pixels, pixels_of_layer
 from caffe_compat.proto.schema import FillerParameter, LayerParameter, NetParameter, is_repeated
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,8 @@ def deploy(
         logger.info("fillers, learning rates and decay multipliers cleared")
     names -= _left_without_blobs(net, included, folder)
     kept = {name: blobs for name, blobs in model.weights.items() if name in names}
-    made = Model(net, kept, files=model.files, ignored=model.ignored)
+    pixels = _pixels(model, included, net)
+    made = Model(net, kept, files=model.files, ignored=model.ignored, pixels=pixels)
     if allow_missing is None:
         log_missing(made)
     else:
@@ -107,6 +109,20 @@ def _kept(steps: list[Step], replaced: Mapping[int, Any], wanted: set[Any], inpu
         else:
             logger.info("layer '%s' (%s) dropped", step.layer.name, step.layer.type)
     return [layer for group in reversed(kept) for layer in group]
+
+
+def _pixels(model: Model, included: Iterable[Any], net: Any) -> dict[str, Pixels]:
+    """What the images of each Input of `net` went through in the data layers, or long before."""
+    found = dict(model.pixels)
+    for layer in included:
+        pixels = pixels_of_layer(layer) if layer.top else None
+        if pixels is not None:
+            found[layer.top[0]] = pixels
+    inputs = {top for layer in net.layer if layer.type == "Input" for top in layer.top}
+    for blob, pixels in found.items():
+        if blob in inputs and pixels.changes:
+            logger.info("input '%s' takes %s, which is kept as a comment", blob, pixels)
+    return {blob: pixels for blob, pixels in found.items() if blob in inputs}
 
 
 def _left_without_blobs(net: Any, before: Iterable[Any], folder: Path | None) -> set[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from caffe_compat.errors import DataError, GraphError, UnsupportedLayerError
 from caffe_compat.export.closeness import check_outputs
+from caffe_compat.export.pixels import pixels_of
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.inputs import valid_inputs
@@ -71,10 +74,14 @@ def write_exported_program(
     dynamic_batch: bool = False,
     compat: str = "bvlc",
 ) -> None:
-    """Write `to_exported_program` of `model` to `path`, whole or not at all; torch.export.load reads it."""
+    """Write `to_exported_program` of `model` to `path`, whole or not at all; torch.export.load reads it.
+
+    Its extra file pixels.json tells what images go through before they are an input, where that is known.
+    """
     made = to_exported_program(model, input_shapes, dynamic_batch, compat)
     with write_atomically(path) as temporary, temporary.open("wb") as file, _quiet():
-        torch.export.save(made, file)  # type: ignore[arg-type]
+        told = {"pixels.json": json.dumps({blob: asdict(each) for blob, each in pixels_of(model).items()})}
+        torch.export.save(made, file, extra_files=told)  # type: ignore[arg-type]
 
 
 def check_exported_program(

@@ -14,6 +14,7 @@ from caffe_compat.errors import CaffeCompatError, DataError, GraphError, Unsuppo
 from caffe_compat.export import onnx_elements, onnx_windows
 from caffe_compat.export.closeness import check_outputs
 from caffe_compat.export.onnx_program import WRITERS, Call, Inexpressible, Program
+from caffe_compat.export.pixels import pixels_of
 from caffe_compat.graph.graph import Blob
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.source import SourceLayer
@@ -46,7 +47,8 @@ def to_onnx(
 ) -> Any:
     """The TEST net of `model` as an onnx.ModelProto; inputs and outputs have the names of their blobs.
 
-    (Where a layer changes an input in place, what comes of it is named input:version.)
+    (Where a layer changes an input in place, what comes of it is named input:version.) Its metadata_props have, as
+    "pixels of BLOB", what images go through before they are that input, where it is known.
 
     input_shapes: {blob: shape} in place of those that the net declares. dynamic_batch: the first axis of the inputs
     that have one of the size of the first input's may have any size, and what follows from it. Raises
@@ -75,7 +77,9 @@ def to_onnx(
     if problems:
         training = DEPLOY if any(TRAINING in problem for problem in problems) else ""
         raise UnsupportedLayerError(f"net '{net.graph.name}': ONNX cannot express {'; '.join(problems)}{training}")
-    return _assemble(net, program, names, shapes, open_axes)
+    made = _assemble(net, program, names, shapes, open_axes)
+    onnx.helper.set_model_props(made, {f"pixels of {blob}": each.to_json() for blob, each in pixels_of(model).items()})
+    return made
 
 
 def write_onnx(

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from caffe_compat.data.crops import Preprocessing, fit_mean
+from caffe_compat.data.crops import Preprocessing, fit_mean, read_mean_planes
 from caffe_compat.data.images import read_image
 from caffe_compat.data.transform import read_transform
 from caffe_compat.errors import DataError, GraphError, ShapeError
 from caffe_compat.net.net import Net
+from caffe_compat.proto.files import find_file
 from caffe_compat.showing import nearest
 
 _CROPS = 32  # in a forward pass
@@ -122,7 +123,8 @@ class Classifier:
 def own_preprocessing(net: Net, with_mean: bool = True) -> Preprocessing:
     """The scale and the mean of the net's first layer with a transform_param, which only nets for training have.
 
-    with_mean False leaves out the mean, whose file may be missing.
+    Of a deployed net those that its prototxt keeps as a comment for its first input. with_mean False leaves out the
+    mean, whose file may be missing.
     """
     for node, layer in net.steps:
         if node.param.HasField("transform_param"):
@@ -135,7 +137,20 @@ def own_preprocessing(net: Net, with_mean: bool = True) -> Preprocessing:
             if mean is not None and mean.ndim == 3:
                 mean = mean.transpose(2, 0, 1)
             return Preprocessing(mean=mean, scale=transform.scale)
-    return Preprocessing()
+    return _kept_preprocessing(net, with_mean)
+
+
+def _kept_preprocessing(net: Net, with_mean: bool) -> Preprocessing:
+    pixels = next((net.pixels[name] for name in net.input_names[:1] if name in net.pixels), None)
+    if pixels is None:
+        return Preprocessing()
+    mean: np.ndarray | None = None
+    if pixels.mean and with_mean:
+        mean = np.array(pixels.mean, np.float32)
+    elif pixels.mean_file and with_mean:
+        folder = net.steps[0][1].context.folder
+        mean = read_mean_planes(find_file(pixels.mean_file, folder, named_by=f"input '{net.input_names[0]}'"))
+    return Preprocessing(mean=mean, scale=pixels.scale)
 
 
 def _image_input(net: Net) -> tuple[str, tuple[int, int, int]]:

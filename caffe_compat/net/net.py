@@ -41,7 +41,7 @@ class Net(nn.Module):
     graph: the resolved layers. graph_module: the PyTorch program they became. layers: by name; of several of one name
     that with blobs, else the first (`steps` has all). learnable_params: what a solver updates, in Caffe's order.
     input_names: what `forward` takes. output_names: what it gives, in Caffe's order. load_report: what became of the
-    model's weights.
+    model's weights. pixels: what images go through before they are an input, where the model's comments tell.
     """
 
     _place: Tensor
@@ -83,6 +83,7 @@ class Net(nn.Module):
         self.load_report = self.load_weights(weights)
         if isinstance(model, Model):
             warn_of_missing(self, model, self.load_report)
+        self.pixels = dict(model.pixels) if isinstance(model, Model) else {}
 
     @property
     def params(self) -> dict[str, list[nn.Parameter]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,17 @@ from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.forms import Forms
-from caffe_compat.proto.reading import open_file
+from caffe_compat.proto.pixels import Pixels, read_pixels
+from caffe_compat.proto.reading import decoded, open_file, read_bytes
 from caffe_compat.proto.recognition import HEAD, recognised, utf16
 from caffe_compat.proto.schema import NetParameter, SolverParameter
 from caffe_compat.proto.text import format_text, read_text
 from caffe_compat.proto.upgrade import upgrade_net, upgrade_solver
 
-__all__ = ["Model", "Weights", "is_binary", "read_model", "read_net", "read_solver", "read_weights", "write_model"]
+__all__ = [
+    "Model", "Weights", "is_binary", "model_text", "read_model", "read_net", "read_solver", "read_weights",
+    "write_model",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +37,8 @@ class Model:
     """A current NetParameter without blobs, and its weights by layer name, in Caffe's order and shapes. Read-only.
 
     forms: what the files say of the blobs beside that, such as half precision, kept for `write_model`. files: those
-    that it was read with for its weights, `ignored` the layers in them that the net lacks.
+    that it was read with for its weights, `ignored` the layers in them that the net lacks. pixels: what images went
+    through before they became a blob, of data layers that are gone: comments of the prototxt keep it.
     """
 
     net: Any
@@ -41,6 +46,7 @@ class Model:
     forms: Forms = field(default_factory=dict)
     files: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    pixels: Mapping[str, Pixels] = field(default_factory=dict)
 
 
 def read_model(
@@ -66,7 +72,8 @@ def read_model(
     kept = {name: blobs for name, blobs in found.items() if name in names}
     ignored = tuple(name for name in found if name not in names)
     forms = {name: each for name, each in forms.items() if name in names}
-    return Model(net, kept, forms, tuple(map(os.fspath, files)), ignored)
+    pixels = {} if is_binary(prototxt) else read_pixels(decoded(read_bytes(prototxt)))
+    return Model(net, kept, forms, tuple(map(os.fspath, files)), ignored, pixels)
 
 
 def write_model(model: Model, prototxt: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> None:
@@ -80,7 +87,13 @@ def write_model(model: Model, prototxt: str | os.PathLike[str], weights: str | o
     elif weights is not None:
         binary.write_net(weights, model.net, model.weights, model.forms)
     with write_atomically(prototxt) as temporary:
-        temporary.write_text(format_text(model.net), encoding="utf-8")
+        temporary.write_text(model_text(model), encoding="utf-8")
+
+
+def model_text(model: Model) -> str:
+    """The net as prototxt, behind the comments that keep what its images went through."""
+    comments = [pixels.comment(blob) for blob, pixels in model.pixels.items()]
+    return "".join(f"{line}\n" for line in comments) + format_text(model.net)
 
 
 def read_net(path: str | os.PathLike[str], compat: str = "bvlc") -> Any:
