@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from caffe_compat.commands.registry import register_command
-    from caffe_compat.data.contents import survey
+    from caffe_compat.data.contents import Record, first_records, survey
     from caffe_compat.data.crops import Preprocessing, list_images, read_labels, read_mean_planes
     from caffe_compat.data.datasets import CIFAR10_SHA256, MNIST_SHA256, check_published, make_cifar10, make_mnist
     from caffe_compat.data.datum import encode_datum
@@ -105,10 +105,12 @@ if TYPE_CHECKING:
         read_weights,
         write_model,
     )
+    from caffe_compat.proto.outline import BlobOutline, Outline, outline
     from caffe_compat.proto.pixels import Pixels
     from caffe_compat.proto.printer import format_text
     from caffe_compat.proto.reading import open_file, parse_json, read_bytes, read_json, read_lines
     from caffe_compat.proto.schema import NetParameter, SolverParameter
+    from caffe_compat.proto.statistics import Statistics, measure
     from caffe_compat.proto.text import find_faults, parse_text
     from caffe_compat.proto.upgrade import upgrade_solver
     from caffe_compat.pycaffe.door import install_caffe, run_as_caffe, uninstall_caffe
@@ -133,7 +135,7 @@ __version__ = "0.1.0"
 
 _MODULES = {  # home -> its public names
     "commands.registry": "register_command",
-    "data.contents": "survey",
+    "data.contents": "Record first_records survey",
     "data.crops": "Preprocessing list_images read_labels read_mean_planes",
     "data.datasets": "CIFAR10_SHA256 MNIST_SHA256 check_published make_cifar10 make_mnist",
     "data.datum": "encode_datum",
@@ -186,10 +188,12 @@ _MODULES = {  # home -> its public names
     "proto.conversion": "convert_state convert_weights",
     "proto.files": "write_atomically",
     "proto.model": "Model Weights is_binary model_text read_model read_net read_solver read_weights write_model",
+    "proto.outline": "BlobOutline Outline outline",
     "proto.pixels": "Pixels",
     "proto.printer": "format_text",
     "proto.reading": "open_file parse_json read_bytes read_json read_lines",
     "proto.schema": "NetParameter SolverParameter",
+    "proto.statistics": "Statistics measure",
     "proto.text": "find_faults parse_text",
     "proto.upgrade": "upgrade_solver",
     "pycaffe.door": "install_caffe run_as_caffe uninstall_caffe",

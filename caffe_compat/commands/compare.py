@@ -1,6 +1,7 @@
 """Compare two nets blob by blob on the same inputs, or a net with a dump; say where they begin to differ.
 
   caffe-compat compare a.prototxt b.prototxt --weights a.caffemodel --other-weights b.caffemodel
+  caffe-compat compare a.caffemodel b.caffemodel                                          # the weights, blob by blob
   caffe-compat compare deploy.prototxt --weights net.caffemodel --dump blobs.npz          # make a dump
   caffe-compat compare deploy.prototxt blobs.npz --weights net.caffemodel                 # compare with it
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands import compare_weights
 from caffe_compat.commands.numbers import real_number, whole_number
 from caffe_compat.commands.options import add_compat, add_weights, comma_list, input_shape
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
@@ -54,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise cc.SolverError("compare: name a second net or a dump, or write one with --dump FILE")
     read = [arguments.net, arguments.other, arguments.inputs, *arguments.weights, *arguments.other_weights]
     check_targets([arguments.dump], read, arguments.force_overwrite)
+    if are_weights(arguments):
+        return compare_weights.compare(arguments.net, arguments.other, arguments.tolerance, arguments.json)
     is_dump = bool(arguments.other) and arguments.other.endswith(".npz")
     models = [cc.read_model(arguments.net, arguments.weights or None)]
     if arguments.other and not is_dump:
@@ -85,6 +89,16 @@ def share_untrained(net: cc.Net, other: cc.Net, has_weights: bool) -> None:
         shapes = {name: [blob.shape for blob in blobs] for name, blobs in other.params.items()}
         weights = {name: weights[name] for name in names if [blob.shape for blob in weights[name]] == shapes[name]}
     other.load_weights(weights)  # without any weights: random ones, or those in the first net itself
+
+
+def are_weights(arguments: argparse.Namespace) -> bool:
+    """Whether two files of weights are given, and nothing that asks for the nets in them to run."""
+    running = (arguments.weights, arguments.other_weights, arguments.inputs, arguments.input, arguments.dump)
+    return (
+        bool(arguments.other)
+        and not any(running)
+        and all(cc.is_binary(path) and not path.endswith(".npz") for path in (arguments.net, arguments.other))
+    )
 
 
 def read_arrays(path: str) -> dict[str, Any]:

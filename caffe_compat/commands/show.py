@@ -1,4 +1,8 @@
-"""Print a net as a table: layer, type, tops, shape, parameters, multiply-adds; or as the PyTorch program it became.
+"""Say what is in a file: a net as a table of layer, type, tops, shape, parameters, multiply-adds per image; weights, a
+solver's state, a mean, HDF5, .npy and databases by their blobs, shapes, precision and first records.
+
+A caffemodel is shown by its blobs, without reading them; as the net that it holds with --phase, --code, --html or
+--input. --code prints the PyTorch program that a net became.
 
 With --html, draw it: one page without anything outside it, with the shapes, parameters and multiply-adds of each layer,
 and with --weights the rank at which its filters keep 95 % of their energy.
@@ -7,9 +11,11 @@ and with --weights the rank at which its filters keep 95 % of their energy.
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
 import caffe_compat as cc
+from caffe_compat.commands.contents import is_database, show_database, show_file
 from caffe_compat.commands.numbers import real_number
 from caffe_compat.commands.options import add_compat, add_input, add_net, add_state, add_weights, one_of
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
@@ -19,7 +25,9 @@ TRAIN = 0  # caffe.proto, Phase; a snapshot gives it to every layer
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
-    parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST", help="default TEST")
+    parser.add_argument("--phase", choices=("TRAIN", "TEST"), help="of a net, default TEST")
+    parser.add_argument("--statistics", action="store_true", help="of blobs: least, greatest, mean, std, zeros")
+    parser.add_argument("--json", action="store_true", help="print one JSON object about a file that is no prototxt")
     add_state(parser)
     add_compat(parser)
     add_weights(parser)
@@ -37,13 +45,35 @@ def run(arguments: argparse.Namespace) -> int:
         raise cc.SolverError("show: --html and --code are two forms; choose one")
     path = one_of(arguments.net, arguments.model, "net", "--model")
     check_targets([arguments.html], [path, *arguments.weights], arguments.force_overwrite)
-    model = cc.read_model(path, arguments.weights or None)
+    as_net = arguments.phase or arguments.html or arguments.code or arguments.input or arguments.weights
+    if is_database(Path(path)):
+        print(show_database(Path(path), arguments.json))
+        return 0
+    if not as_net and cc.is_binary(path):
+        print(show_file(Path(path), arguments.statistics, arguments.json))
+        return 0
+    if arguments.json or arguments.statistics:
+        raise cc.SolverError(f"{path}: --json and --statistics are for files of blobs and databases, not for nets")
+    arguments.phase = arguments.phase or "TEST"
+    show_net(path, arguments)
+    return 0
+
+
+def show_net(path: str, arguments: argparse.Namespace) -> None:
+    """Print or draw the net in `path`, or print the solver that it turns out to be."""
+    try:
+        model = cc.read_model(path, arguments.weights or None)
+    except cc.ParseError:
+        if not cc.is_binary(path):
+            with suppress(cc.ParseError):
+                print(cc.format_text(cc.read_solver(path)), end="")
+                return
+        raise
     net = build(model, Path(path).parent, arguments)
     if arguments.html:
         write_page(net, model, arguments)
     else:
         print(net.graph_module.code if arguments.code else net)
-    return 0
 
 
 def build(model: cc.Model, folder: Path, arguments: argparse.Namespace) -> cc.Net:

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from caffe_compat.data.databases import backend_of, open_database
 from caffe_compat.data.datum import Datum, corrupt, parse_datum
@@ -30,6 +31,35 @@ class Contents:
     shapes: dict[tuple[int, ...], int]
     forms: dict[str, int]
     labels: dict[int, int]
+
+
+class Record(NamedTuple):
+    """One record: its key, (channels, height, width), "uint8", "float" or an image file's kind, and its label."""
+
+    key: str
+    shape: tuple[int, ...]
+    form: str
+    label: int
+
+
+def first_records(path: Path, count: int) -> list[Record]:
+    """The first `count` records of the database at `path`. DataError where one is damaged."""
+    database = open_database(path)
+    found = []
+    try:
+        pairs = zip(database.key_order(), database.records(), strict=True)
+        for number, (key, record) in enumerate(itertools.islice(pairs, count)):
+            try:
+                datum = parse_datum(record)
+                shape, form = _look(datum, f"{path}: record {number}")
+            except DataError:
+                raise
+            except ValueError as error:
+                raise corrupt(str(path), number, error) from error
+            found.append(Record(key.decode(errors="backslashreplace"), shape, form, datum.label))
+    finally:
+        database.close()
+    return found
 
 
 def survey(path: Path, backend: str | None = None, most: int | None = None) -> Contents:

@@ -46,7 +46,7 @@ _FORMS = {_LAYERS: _Form(name=4, blobs=6, inner=1), _LAYER: _Form(name=1, blobs=
 
 
 @dataclass
-class _Stored:
+class Stored:
     """The bytes of a layer without its blobs, and the blobs."""
 
     kept: list[bytes] = field(default_factory=list)
@@ -79,29 +79,8 @@ def read_net_and_forms(path: str | os.PathLike[str], rename_duplicates: bool = F
 
     With `rename_duplicates` every layer keeps its weights: the second layer 'a' becomes 'a_2'.
     """
-    with _opened(path) as (file, walker):
-        net = NetParameter()
-        stored, undecided = [], False
-        for part in walker.fields(0, len(walker.data)):
-            if part.number in _FORMS and part.wire == BYTES:
-                layer = _layer(walker, part, _FORMS[part.number])
-                stored.append(layer)
-                kept = b"".join(layer.kept)
-                _merge(walker, part, net, delimited(part.number, kept), kept.isascii())
-            elif part.number == 1 and part.wire == VARINT:
-                end = len(walker.data)
-                is_blob = part.end < end and walker.field(part.end, end).wire == VARINT  # num, then channels
-                raise ParseError(f"{walker.path}: {BLOB_AS_WEIGHTS if is_blob else STATE_AS_WEIGHTS}")
-            else:
-                changed, waits = dialects.read_net_field(walker, part)
-                undecided = undecided or waits
-                _merge(walker, part, net, walker.data[part.tag : part.end] if changed is None else changed)
-        if undecided or any(layer.waits for layer in stored):
-            dialects.settle(net)
-        net = upgrade_net(net, walker.path)
-        if rename_duplicates:
-            for layers in (net.layer, stored):
-                make_names_unique(layers)
+    with opened(path) as (file, walker):
+        net, stored = stored_net(walker, rename_duplicates)
         types = {layer.name: layer.type for layer in net.layer}
         weights, forms, memory = {}, {}, Memory(sum(blob.nbytes for layer in stored for blob in layer.blobs))
         for layer in stored:
@@ -111,6 +90,33 @@ def read_net_and_forms(path: str | os.PathLike[str], rename_duplicates: bool = F
                 found = [blob.form(walker, array.shape) for blob, array in zip(layer.blobs, arrays, strict=True)]
                 forms[layer.name] = tuple(found)
     return net, weights, {name: each for name, each in forms.items() if any(each)}
+
+
+def stored_net(walker: Walker, rename_duplicates: bool = False) -> tuple[Any, list[Stored]]:
+    """The net of a .caffemodel, made current and without blobs, and where the blobs of each stored layer lie."""
+    net = NetParameter()
+    stored, undecided = list[Stored](), False
+    for part in walker.fields(0, len(walker.data)):
+        if part.number in _FORMS and part.wire == BYTES:
+            layer = _layer(walker, part, _FORMS[part.number])
+            stored.append(layer)
+            kept = b"".join(layer.kept)
+            _merge(walker, part, net, delimited(part.number, kept), kept.isascii())
+        elif part.number == 1 and part.wire == VARINT:
+            end = len(walker.data)
+            is_blob = part.end < end and walker.field(part.end, end).wire == VARINT  # num, then channels
+            raise ParseError(f"{walker.path}: {BLOB_AS_WEIGHTS if is_blob else STATE_AS_WEIGHTS}")
+        else:
+            changed, waits = dialects.read_net_field(walker, part)
+            undecided = undecided or waits
+            _merge(walker, part, net, walker.data[part.tag : part.end] if changed is None else changed)
+    if undecided or any(layer.waits for layer in stored):
+        dialects.settle(net)
+    net = upgrade_net(net, walker.path)
+    if rename_duplicates:
+        for layers in (net.layer, stored):
+            make_names_unique(layers)
+    return net, stored
 
 
 def write_net(
@@ -137,7 +143,7 @@ def write_net(
 
 def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
     """The array in a .binaryproto (mean images): float32, or float64 for double_data. Raises ParseError."""
-    with _opened(path) as (file, walker):
+    with opened(path) as (file, walker):
         first = walker.field(0, len(walker.data))
         if first.wire == BYTES and first.number in (1, _LAYERS, _LAYER):
             raise ParseError(f"{walker.path}: this is a net, perhaps with weights, not a mean image or another blob")
@@ -152,7 +158,7 @@ def write_blob(path: str | os.PathLike[str], array: np.ndarray) -> None:
 
 def read_solver_state(path: str | os.PathLike[str]) -> SolverStateFile:
     """The state in a .solverstate. Raises ParseError, also where the file is a .caffemodel."""
-    with _opened(path) as (file, walker):
+    with opened(path) as (file, walker):
         state, history = SolverState(), []
         for part in walker.fields(0, len(walker.data)):
             if part.number == 3 and part.wire == BYTES:
@@ -175,7 +181,7 @@ def write_solver_state(path: str | os.PathLike[str], state: SolverStateFile) -> 
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Walker]]:
+def opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Walker]]:
     """The file at `path` and a walker over its bytes, of which only those looked at are read."""
     try:
         with open_file(path, buffering=0) as file:
@@ -188,9 +194,9 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Walker]]:
         raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _layer(walker: Walker, message: Field, form: _Form) -> _Stored:
+def _layer(walker: Walker, message: Field, form: _Form) -> Stored:
     """Separate a layer's blobs from the rest of its bytes, and give that our field numbers."""
-    stored, parts = _Stored(), walker.fields(message.start, message.end)
+    stored, parts = Stored(), walker.fields(message.start, message.end)
     layer_type = ""
     for part in parts:
         if part.number == form.name and part.wire == BYTES:

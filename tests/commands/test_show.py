@@ -1,7 +1,16 @@
 """`caffe-compat show` prints a net as a table or as code."""
 
+import json
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
 import caffe_compat as cc
 from caffe_compat.commands import main
+from tests.conftest import golden, shared
 
 
 def test_the_table_is_that_of_the_net(problem, capsys):
@@ -62,7 +71,93 @@ def test_a_snapshot_of_training_that_lacks_its_data_in_phase_test_names_the_phas
     )
     net = cc.Net(cc.read_net("net.prototxt"), phase="TRAIN")
     cc.write_net("w.caffemodel", net.model().net, net.weights())
-    assert main(["show", "w.caffemodel"]) == 2
+    assert main(["show", "w.caffemodel", "--phase", "TEST"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("; or, as this is a snapshot of training, --phase TRAIN")
     assert main(["show", "w.caffemodel", "--phase", "TRAIN"]) == 0
+
+
+def test_a_caffemodel_is_shown_by_its_blobs_without_torch(problem, capsys):
+    net = cc.Net(cc.read_net("net.prototxt"))
+    cc.write_net("w.caffemodel", net.param, net.weights())
+    program = "import sys; from caffe_compat.commands import main; main(['show', 'w.caffemodel']); "
+    done = subprocess.run(
+        [sys.executable, "-c", program + "sys.exit('torch' in sys.modules)"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("w.caffemodel: caffemodel: a net with weights, 2,") and "497 values, float32" in lines[0]
+    assert "dialect: bvlc" in lines and "net: Small" in lines
+    assert ["conv2", "Convolution", "0", "5x6x3x3", "float32"] in [line.split() for line in lines]
+
+
+def shown(capsys, *words):
+    capsys.readouterr()
+    assert main(["show", *map(str, words)]) == 0
+    return capsys.readouterr().out
+
+
+def test_precision_diffs_and_old_forms_are_told(capsys):
+    assert "form: V1 or older (layers)" in shown(capsys, golden("formats", "upgrade_binary", "v1.caffemodel"))
+    half = shared("models", "hyperlpr_fp16", "HorizonalFinemapping.caffemodel")
+    assert "float16" in shown(capsys, half)
+
+
+def test_states_means_arrays_and_hdf5_are_shown(problem, capsys):
+    state = shown(capsys, golden("resume", "adam", "snap_iter_15.solverstate"))
+    assert "iteration: 15\n" in state and "weights: snap_iter_15.caffemodel" in state
+    assert "history  1     6        float32" in state
+    mean = golden("formats", "mean", "gray_resized_lmdb.binaryproto")
+    assert "mean of each channel: 122.303" in shown(capsys, mean) and "1x1x16x18" in shown(capsys, mean)
+    np.save("mean.npy", np.full((3, 4, 5), [[[1.0]], [[2.0]], [[3.0]]], np.float32))
+    assert "mean of each channel: 1, 2, 3" in shown(capsys, "mean.npy")
+    np.savez("dump.npz", conv1=np.zeros((2, 3)))
+    assert "conv1  0     2x3    float64" in shown(capsys, "dump.npz")
+    assert "first of label: 0, 1, 0, 1, 0" in (out := shown(capsys, "data.h5")) and "40x1x8x8" in out
+
+
+def test_hdf5_weights_and_states_are_told_from_data(problem, capsys):
+    net = cc.Net(cc.read_net("net.prototxt"))
+    cc.write_model(cc.Model(net.param, net.weights()), "n.prototxt", "w.caffemodel.h5")
+    out = shown(capsys, "w.caffemodel.h5")
+    assert "caffemodel.h5: weights, without their net" in out and "conv2  0     5x6x3x3  float32" in out
+    assert main(["convert", str(golden("resume", "adam", "snap_iter_15.solverstate")), "s.solverstate.h5"]) == 0
+    out = shown(capsys, "s.solverstate.h5")
+    assert "iteration: 15" in out and "history blobs: 12" in out
+
+
+def test_databases_are_shown_with_their_first_records(capsys):
+    out = shown(capsys, golden("formats", "db", "raw_lmdb"))
+    assert "LMDB, 40 records" in out and "00000001_img_01.png  3x26x20  uint8  7" in out
+    found = json.loads(shown(capsys, golden("formats", "db", "raw_lmdb"), "--json"))
+    assert found["records"] == 40 and found["first"][1] == {
+        "key": "00000001_img_01.png", "shape": [3, 26, 20], "form": "uint8", "label": 7
+    }  # fmt: skip
+
+
+def test_statistics_are_those_of_numpy(problem, capsys):
+    values = np.random.default_rng(0).normal(2, 3, (50, 40)).astype(np.float32)
+    values[:5] = 0
+    values[7, :3] = np.nan, np.inf, -np.inf
+    np.save("a.npy", values)
+    with h5py.File("a.h5", "w") as file:
+        file["x"] = values
+    finite = values[np.isfinite(values)].astype(np.float64)
+    for name in ("a.npy", "a.h5"):
+        (blob,) = json.loads(shown(capsys, name, "--statistics", "--json"))["blobs"]
+        found = blob["statistics"]
+        assert found["not_finite"] == 3 and found["zeros"] == pytest.approx((finite == 0).mean())
+        assert found["least"] == finite.min() and found["greatest"] == finite.max()
+        assert (found["mean"], found["deviation"]) == pytest.approx((finite.mean(), finite.std()))
+
+
+def test_a_solver_is_shown_as_it_is_read(problem, capsys):
+    assert 'lr_policy: "step"\n' in shown(capsys, "solver.prototxt")
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\x00\x00", b"\x01\x02\x03\xff" * 20, b"\x08", b"PK\x03\x04 no zip"])
+def test_an_unknown_file_is_one_clear_line(problem, capsys, content):
+    (problem.folder / "odd").write_bytes(content)
+    assert main(["show", "odd"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("caffe-compat: odd: ")
