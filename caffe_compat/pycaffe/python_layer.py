@@ -55,7 +55,7 @@ def _as_caffe() -> Iterator[None]:
 
 
 def user_class(module: str, name: str) -> Any:
-    """The class `name` of Python module `module`; CheckError where either is missing, no caffe.Layer, or may not run."""
+    """The class `name` of Python module `module`; CheckError where one is missing, is no caffe.Layer or may not run."""
     if python_is_off():
         raise CheckError(f"Python module '{module}' is not imported, for --no-python or {NO_PYTHON} is set")
     with _as_caffe():
