@@ -84,14 +84,8 @@ class Blob(Bound):
         count = math.prod(shape)
         check(math.prod(size or 1 for size in shape) <= MOST_VALUES, f"shape[i] <= 2147483647 / count_ {shape}",
               "blob size exceeds INT_MAX")  # fmt: skip
-        if count > self._data.capacity:
-            self._data = self._data.grown(count)
-        elif count != self.count:
-            self._data.look()
-        if count > self._diff.capacity:
-            self._diff = Memory(count)
-        elif count != self.count:
-            self._diff.look()
+        self._data = self._data.fitting(count)
+        self._diff = self._diff.fitting(count)
         self._shape = shape
 
     def _legacy(self, axis: int) -> int:

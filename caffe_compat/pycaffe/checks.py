@@ -21,18 +21,21 @@ _OF_SHAPES = {
     "Reshape": "output count must match input count",
     "EuclideanLoss": "Inputs must have the same dimension.",
 }
+# What Caffe says where our message has a pattern; names: the quoted words of our message, the layer first
 _OF_MESSAGES = (
-    (r"which no layer above makes", "Unknown bottom blob {0}"),
-    (r"is made by layer '.*' already", "Top blob {0} produced by multiple sources."),
-    (
-        r"takes (.*) bottoms, found",
-        "ExactNumBottomBlobs() == bottom.size() {type} Layer takes {1} bottom blob(s) as input.",
-    ),
-    (r"takes (.*) tops, found", "ExactNumTopBlobs() == top.size() {type} Layer produces {1} top blob(s) as output."),
-    (r"must be 1 or more", "num_output_ > 0 (0 vs. 0)"),
-    (r"include and exclude rules", "Specify either include rules or exclude rules; not both."),
-    (r"first dimension|same first", "The data and label should have the same first dimension."),
-)
+    ("which no layer above makes", "Unknown bottom blob {names[1]} (layer {names[0]})"),
+    ("is made by layer '.*' already", "Top blob {names[1]} produced by multiple sources."),
+    ("takes (.*) bottoms, found", "ExactNumBottomBlobs() == bottom.size() {type} Layer takes {found} bottom blob(s)."),
+    ("takes (.*) tops, found", "ExactNumTopBlobs() == top.size() {type} Layer produces {found} top blob(s) as output."),
+    ("num_output is 0", "num_output_ > 0 (0 vs. 0)"),
+    ("include and exclude rules", "Specify either include rules or exclude rules; not both."),
+    ("param entries for", "Too many params specified for layer {names[0]}"),
+    ("loss_weight is given", "loss_weight must be unspecified or specified once per top blob."),
+    ("propagate_down is given", "propagate_down param must be specified either 0 or bottom_size times"),
+    ("does not work in place", "bottom[0] != top[0] {type} Layer does not allow in-place computation."),
+    ("cannot share", "Cannot share param {names[1]} owned by layer {names[2]} with layer {names[0]}; shape mismatch."),
+    ("first dimension|same first", "The data and label should have the same first dimension."),
+)  # fmt: skip
 
 
 def in_caffes_words(error: CaffeCompatError, param: Any = None) -> CheckError:
@@ -51,8 +54,8 @@ def _words(error: CaffeCompatError, param: Any) -> str:
         return f"registry.count(type) == 1 (0 vs. 1) Unknown layer type: {kind} (known types: {', '.join(CAFFE_TYPES)})"
     for pattern, words in _OF_MESSAGES:
         if found := re.search(pattern, message):
-            named = re.findall(r"'[^']*'", message)
-            return words.format(named[1] if len(named) > 1 else "", *found.groups(), type=kind)
+            names = [*re.findall(r"'[^']*'", message), "", "", ""]
+            return words.format(names=names, found=found[1] if found.groups() else "", type=kind)
     return _OF_SHAPES.get(kind, "")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from caffe_compat.errors import CaffeCompatError
 from caffe_compat.graph.graph import Node
 from caffe_compat.graph.wiring import AUTOMATIC
 from caffe_compat.layers.base import Layer
@@ -17,9 +18,10 @@ from caffe_compat.net.net import Net
 from caffe_compat.pycaffe import layer as layers
 from caffe_compat.pycaffe.bindings import check
 from caffe_compat.pycaffe.blob import Blob
+from caffe_compat.pycaffe.checks import in_caffes_words
 from caffe_compat.pycaffe.memory import CLOCK, Memory, ParameterMemory
 from caffe_compat.pycaffe.mode import check_mode, random_source
-from caffe_compat.pycaffe.needs import Need, backward_needs
+from caffe_compat.pycaffe.needs import Need, backward_needs, check_layers
 from caffe_compat.pycaffe.python_layer import LivePythonLayer, UserStep
 from caffe_compat.pycaffe.sources import KINDS, SourceStep
 from caffe_compat.pycaffe.steps import Step
@@ -40,6 +42,7 @@ class Execution:
         self.blobs: list[Blob] = []
         self.hooks: dict[str, list[Callable[[int], Any]]] = {name: [] for name in HOOKS}
         self._places: dict[Any, int] = {}
+        check_layers(net.graph.nodes, net._sequence)
         needs = backward_needs(net.graph.nodes, net._sequence, net.param.force_backward)
         self.bottom_ids: list[list[int]] = []
         self.top_ids: list[list[int]] = []
@@ -73,7 +76,10 @@ class Execution:
             for number in range(start, end + 1):
                 self._call("before_forward", number)
                 step = self.steps[number]
-                step.forward()
+                try:
+                    step.forward()
+                except CaffeCompatError as error:
+                    raise in_caffes_words(error, step.node.param) from error
                 loss += step.loss()
                 self._call("after_forward", number)
         CLOCK.tick()
@@ -135,6 +141,8 @@ class Execution:
         blobs = [self.blobs[place] for place in bottoms], [self.blobs[place] for place in self.top_ids[-1]]
         if isinstance(layer, LivePythonLayer):
             return UserStep(node, layer, *blobs, need)
+        for top, blob in zip(node.tops, blobs[1], strict=True):
+            blob._resize(self.net._shapes[top])  # of a layer in place that changes the shape
         if isinstance(layer, SourceLayer):
             kind = next((kind for cls, kind in KINDS.items() if isinstance(layer, cls)), SourceStep)
             return kind(node, layer, *blobs, need)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.errors import CaffeCompatError
+from caffe_compat.errors import CaffeCompatError, WeightsError
 from caffe_compat.net.net import Net
 from caffe_compat.net.weights import misfits
 from caffe_compat.proto import binary, hdf5
-from caffe_compat.proto.model import Model, read_net, read_weights
+from caffe_compat.proto.model import Model, Weights, read_net, read_weights
 from caffe_compat.pycaffe.bindings import CheckError, check
 from caffe_compat.pycaffe.checks import in_caffes_words
 from caffe_compat.pycaffe.execution import Execution
@@ -38,20 +38,22 @@ def build(path: str, phase: int, level: int, stages: Sequence[str], weights: str
         param = read_net(path)
         param.state.level = level
         found = read_weights(weights, param) if weights is not None and not is_seeded() else {}
-        wanted = {layer.name for layer in param.layer}
-        model = Model(param, {name: blobs for name, blobs in found.items() if name in wanted})
         with building():
-            net = Net(_filled_later(model), PHASES[min(phase, 1)], 0, stages, folder=Path(path).parent)
+            net = _net(param, found, PHASES[min(phase, 1)], stages, Path(path).parent)
     except CaffeCompatError as error:
         raise in_caffes_words(error) from error
     execution = Execution(net)
-    if weights is not None:
+    if weights is not None and not net.load_report.copied:
         copy_from(execution, weights)
     return execution
 
 
-def _filled_later(model: Model) -> Any:
-    return model.net
+def _net(param: Any, weights: Weights, phase: str, stages: Sequence[str], folder: Path) -> Net:
+    """The net, with `weights` instead of what its fillers say if they fit; where they do not, filled."""
+    try:
+        return Net(Model(param, weights), phase, 0, stages, folder=folder)
+    except WeightsError:
+        return Net(param, phase, 0, stages, folder=folder)
 
 
 def copy_from(execution: Execution, path: str) -> None:

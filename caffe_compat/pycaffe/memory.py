@@ -65,7 +65,7 @@ class Memory:
             if self._tensor is None:
                 self._tensor = torch.zeros(shape)
             elif self._tensor.shape != shape:
-                self._tensor = self._tensor.contiguous().view(-1)[: math.prod(shape)].view(shape)
+                self._tensor = _reshaped(self._tensor, shape)
             return self._tensor
         if self._agreed == CLOCK.now and self._tensor is not None and self._tensor.shape == shape:
             return self._tensor
@@ -87,8 +87,6 @@ class Memory:
 
     def write(self, values: Tensor) -> None:
         """Take `values`, which nobody else writes into, as what is here from now on."""
-        if self._array is None and values.numel() < self.capacity:
-            self.look()
         if self._array is not None:
             _as_tensor(self._array, values.shape).copy_(values)
         self._tensor = values
@@ -115,8 +113,11 @@ class Memory:
             self._array.fill(0)
         self._tensor = None
 
-    def grown(self, capacity: int) -> Memory:
-        """The memory that takes this one's place where more is wanted: zeros."""
+    def fitting(self, count: int) -> Memory:
+        """This memory where it holds `count` values; else another one, of zeros."""
+        return self if count <= self.capacity else self._grown(count)
+
+    def _grown(self, capacity: int) -> Memory:
         return Memory(capacity)
 
     def hold(self, array: np.ndarray) -> None:
@@ -155,13 +156,21 @@ class ParameterMemory(Memory):
     def write(self, values: Tensor) -> None:
         self.current(tuple(values.shape)).copy_(values)
 
-    def grown(self, capacity: int) -> Memory:
+    def _grown(self, capacity: int) -> Memory:
         memory = ParameterMemory(self.parameters[0])
         memory.capacity, memory._array = capacity, np.zeros(capacity, np.float32)
         memory.parameters = []
         for parameter in self.parameters:
             memory.lend(parameter)
         return memory
+
+
+def _reshaped(values: Tensor, shape: Shape) -> Tensor:
+    """The first of `values` in another shape, zeros behind them."""
+    count, flat = math.prod(shape), values.contiguous().view(-1)
+    if count > flat.numel():
+        flat = torch.cat([flat, flat.new_zeros(count - flat.numel())])
+    return flat[:count].view(shape)
 
 
 def _as_tensor(array: np.ndarray, shape: Any) -> Tensor:

@@ -8,9 +8,22 @@ from dataclasses import dataclass
 from caffe_compat.graph.graph import Node
 from caffe_compat.layers.base import Layer
 from caffe_compat.net.build import loss_weights
+from caffe_compat.pycaffe.bindings import check
 
 # Bottoms that force_backward leaves alone (AllowForceBackward of the layers)
 _NEVER_FORCED = {"EuclideanLoss": (), "ContrastiveLoss": (2,), "RNN": (1,), "LSTM": (1,), "LSTMUnit": (2,)}
+
+
+def check_layers(nodes: Sequence[Node], layers: Sequence[Layer]) -> None:
+    """CheckError where Caffe's layers refuse what ours take: statistics that learn, a loss of two tops unweighted."""
+    for node, layer in zip(nodes, layers, strict=True):
+        given, tops, where = list(node.param.param), len(node.tops), f"(layer '{node.name}')"
+        learn = [index for index in layer.fixed_blobs if index < len(given) and given[index].lr_mult != 0]
+        why = f"Cannot configure batch normalization statistics as layer parameters. {where}"
+        check(not learn, "this->layer_param_.param(i).lr_mult() == 0.f", why)
+        why = f"loss_weight must be unspecified or specified once per top blob. {where}"
+        weighted = tops < 2 or not layer.default_loss_weight or bool(node.param.loss_weight)
+        check(weighted, f"top.size() == num_loss_weights ({tops} vs. 1)", why)
 
 
 @dataclass

@@ -26,12 +26,21 @@ from caffe_compat.pycaffe.vectors import BlobVec
 
 # Types whose backward pass in Caffe reads the bottoms as they are then, not what forward kept of them
 REREADS = frozenset(
-    {"AbsVal", "Convolution", "Deconvolution", "ELU", "Eltwise", "Embed", "InnerProduct", "LRN", "Log", "Power", "ReLU"}
+    {"AbsVal", "BNLL", "Clip", "Convolution", "Deconvolution", "ELU", "Eltwise", "Embed", "InnerProduct", "LRN", "Log"}
+    | {"Power", "ReLU", "Swish"}
 )
+# Those of them for which the values of a layer in place do as well as those it overwrote: the signs are the same
+_SAME_SIGNS = frozenset({"ELU", "ReLU"})
+# Types whose backward pass in Caffe reads the top as it is then; autograd has saved the top that they made
+_READS_TOP = frozenset({"Exp", "Sigmoid", "Softmax", "TanH"})
 # Types whose tops are the memory of the bottom: its data, and of some its diff (ShareData, ShareDiff)
 SHARES_DATA = frozenset({"Split", "Reshape", "Flatten"})
 SHARES_DIFF = frozenset({"Reshape", "Flatten"})
 _SHARES_ALONE = frozenset({"Concat", "Slice"})  # with one bottom, or one top
+# Types whose tops are never the memory of a bottom or a learnable blob
+_FRESH = frozenset(
+    {"BatchNorm", "Convolution", "Deconvolution", "Eltwise", "InnerProduct", "LRN", "Pooling", "ReLU", "Softmax"}
+)
 
 
 class Step:
@@ -42,8 +51,10 @@ class Step:
         self.name, self.type = str(node.param.name), str(node.param.type)
         self.loss_weights = loss_weights(node, layer)
         self.blobs = BlobVec()
+        self.parameters = list(layer.blobs)
         alone = self.type in _SHARES_ALONE and len(bottoms) == len(tops) == 1
         self.shares_data, self.shares_diff = self.type in SHARES_DATA or alone, self.type in SHARES_DIFF or alone
+        self._losses = [top for top, weight in zip(tops, self.loss_weights, strict=True) if weight]
         self._bottom_shapes: list[Shape] = [bottom._shape for bottom in bottoms]
         self._top_shapes: list[Shape] = [top._shape for top in tops]
         self._record: _Record | None = None
@@ -80,8 +91,7 @@ class Step:
         """The sum over the tops that count as a loss of their values times their diffs, which hold the weight."""
         return sum(
             float(torch.dot(top._data.peek(top._shape).reshape(-1), top._diff.current(top._shape).reshape(-1)))
-            for top, weight in zip(self.tops, self.loss_weights, strict=True)
-            if weight
+            for top in self._losses
         )
 
     def backward(self) -> None:
@@ -96,10 +106,7 @@ class Step:
         if not pairs or not record.learning:
             return
         given = [diff for _, diff in pairs]
-        found = torch.autograd.grad(
-            [top for top, _ in pairs], record.learning, given, retain_graph=True, allow_unused=True
-        )
-        gradients = iter(_own(found, given))
+        gradients = iter(_own(_gradients([top for top, _ in pairs], record.learning, given), given))
         for bottom, wanted in zip(self.bottoms, self.need.bottoms, strict=True):
             if wanted and (gradient := next(gradients)) is not None:
                 if not self.shares_diff or bottom._diff is not self.tops[0]._diff:
@@ -121,22 +128,18 @@ class Step:
     def _store(self, bottoms: Sequence[Tensor], tops: Sequence[Tensor]) -> None:
         if self.shares_data:
             return
-        taken = {bottom.untyped_storage().data_ptr() for bottom in bottoms}
-        taken.update(blob.untyped_storage().data_ptr() for blob in self.layer.blobs)
+        taken = set() if self.type in _FRESH else {_address(value) for value in (*bottoms, *self.parameters)}
         for blob, top in zip(self.tops, tops, strict=True):
-            values = top.detach()
+            values = top.detach() if top.requires_grad else top
             if values.dtype != torch.float32:
                 values = values.float()
             if not _is_dense(values):
                 values = values.contiguous()
-            address = values.untyped_storage().data_ptr()
-            if address in taken and not self._is_in_place(blob):
-                values = values.clone()
-            taken.add(address)
+            if self.type not in _FRESH:
+                if _address(values) in taken and not any(blob._data is bottom._data for bottom in self.bottoms):
+                    values = values.clone()
+                taken.add(_address(values))
             blob._data.write(values)
-
-    def _is_in_place(self, top: Blob) -> bool:
-        return any(top._data is bottom._data for bottom in self.bottoms)
 
 
 class _Record:
@@ -155,26 +158,33 @@ class _Record:
         ]
         with torch.enable_grad():
             self.tops = _as_tuple(step.layer(*self.bottoms))
-        parameters = list(step.layer.blobs)
+        parameters = step.parameters
         self.learned = [index for index, parameter in enumerate(parameters) if parameter.requires_grad]
         self.learning = [bottom for bottom in self.bottoms if bottom.requires_grad]
         self.learning += [parameters[index] for index in self.learned]
         self._parameters = [parameter.data_ptr() for parameter in parameters]
-        self._edits = [blob._data.edits for blob in (*step.bottoms, *step.tops)]
-        self._shapes = [blob._shape for blob in (*step.bottoms, *step.tops)]
+        self._blobs = (*step.bottoms, *step.tops)
+        self._read = [bottom.data_ptr() for bottom in self.bottoms]
+        self._edits = [blob._data.edits for blob in self._blobs]
+        self._shapes = [blob._shape for blob in self._blobs]
 
     def is_outdated(self) -> bool:
         """Whether backward would compute from other values than the blobs hold, of those that Caffe reads there."""
-        blobs = (*self.step.bottoms, *self.step.tops)
-        if [blob._shape for blob in blobs] != self._shapes:
+        if [blob._shape for blob in self._blobs] != self._shapes:
             return True
-        for blob in blobs:
+        for blob in self._blobs:
             if blob._data.is_watched:
                 blob._read()
-        if self.step.type not in REREADS:
+        kind = self.step.type
+        if kind in _READS_TOP and (now := self.step.tops[0]._read()).data_ptr() != self.tops[0].data_ptr():
+            self.tops[0].data.copy_(now)  # a layer in place has overwritten it
+        if kind not in REREADS:
             return False
-        edited = [blob._data.edits for blob in blobs] != self._edits
-        return edited or [parameter.data_ptr() for parameter in self.step.layer.blobs] != self._parameters
+        if [blob._data.edits for blob in self._blobs] != self._edits:
+            return True
+        if kind not in _SAME_SIGNS and [blob._read().data_ptr() for blob in self.step.bottoms] != self._read:
+            return True  # a layer in place has overwritten a bottom
+        return [parameter.data_ptr() for parameter in self.step.parameters] != self._parameters
 
 
 def _as_tuple(tops: Any) -> tuple[Tensor, ...]:
@@ -183,19 +193,34 @@ def _as_tuple(tops: Any) -> tuple[Tensor, ...]:
     return tops if isinstance(tops, tuple) else tuple(tops) if isinstance(tops, list) else (tops,)
 
 
+def _address(values: Tensor) -> int:
+    """Where the memory begins that a tensor shows, or shows a part of."""
+    return values.untyped_storage().data_ptr()
+
+
 def _is_dense(values: Tensor) -> bool:
     return values.is_contiguous() or (values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last))
 
 
+def _gradients(tops: list[Tensor], learning: list[Tensor], diffs: list[Tensor]) -> tuple[Tensor | None, ...]:
+    """torch.autograd.grad(tops, learning, diffs) that keeps the graph, without its checks of shapes.
+
+    Those take as long as the backward pass of a small layer, and the diffs have the shapes of the tops.
+    """
+    found: tuple[Tensor | None, ...] = torch.autograd.Variable._execution_engine.run_backward(
+        tuple(tops), tuple(diffs), True, False, tuple(learning), allow_unreachable=True, accumulate_grad=False
+    )
+    return found
+
+
 def _own(gradients: Sequence[Tensor | None], given: Sequence[Tensor]) -> list[Tensor | None]:
     """The gradients, each in dense memory of its own."""
-    taken = {diff.untyped_storage().data_ptr() for diff in given}
+    taken = {_address(diff) for diff in given}
     owned: list[Tensor | None] = []
     for gradient in gradients:
         if gradient is not None:
             gradient = gradient if _is_dense(gradient) else gradient.contiguous()
-            address = gradient.untyped_storage().data_ptr()
-            gradient = gradient.clone() if address in taken else gradient
-            taken.add(address)
+            gradient = gradient.clone() if _address(gradient) in taken else gradient
+            taken.add(_address(gradient))
         owned.append(gradient)
     return owned
