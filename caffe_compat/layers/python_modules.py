@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -64,8 +66,23 @@ def stand_ins() -> dict[tuple[str, str], type[Layer]]:
     return dict(_stand_ins)
 
 
+_host: ContextVar[type[Layer] | None] = ContextVar("the class of Python layers", default=None)
+
+
+@contextmanager
+def python_layers_are(layer_class: type[Layer]) -> Iterator[None]:
+    """Within this block, and in this thread, every layer of type Python is a `layer_class`."""
+    token = _host.set(layer_class)
+    try:
+        yield
+    finally:
+        _host.reset(token)
+
+
 def stand_in(param: Any, folder: Path | None) -> type[Layer] | None:
-    """What takes the place of a Python layer whose module is not there; None where it is, or nothing can."""
+    """What takes the place of a Python layer whose module is not there, or of all; None where nothing does."""
+    if _host.get() is not None:
+        return _host.get()
     field = param.python_param
     if module_is_here(field.module, folder) and not python_is_off():
         return None

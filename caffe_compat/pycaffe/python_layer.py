@@ -6,7 +6,6 @@ import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -16,8 +15,7 @@ from caffe_compat.graph.graph import Node
 from caffe_compat.layers import base
 from caffe_compat.layers.base import Context, Count, Shape
 from caffe_compat.layers.draws import drawing_from
-from caffe_compat.layers.python_modules import NO_PYTHON, python_is_off
-from caffe_compat.layers.registry import variant
+from caffe_compat.layers.python_modules import NO_PYTHON, python_is_off, python_layers_are
 from caffe_compat.pycaffe.bindings import CheckError
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.layer import Layer
@@ -27,19 +25,14 @@ from caffe_compat.pycaffe.needs import Need
 from caffe_compat.pycaffe.steps import Step
 from caffe_compat.pycaffe.vectors import BoolVec, RawBlobVec
 
-_building: ContextVar[bool] = ContextVar("a net of pycaffe is being built", default=False)
 _PHASES = {"TRAIN": 0, "TEST": 1}
 
 
 @contextmanager
 def building() -> Iterator[None]:
     """Within this block, nets get LivePythonLayers, and fillers draw Caffe's random numbers."""
-    token = _building.set(True)
-    try:
-        with drawing_from(random_source()):
-            yield
-    finally:
-        _building.reset(token)
+    with python_layers_are(LivePythonLayer), drawing_from(random_source()):
+        yield
 
 
 @contextmanager
@@ -109,12 +102,6 @@ class LivePythonLayer(base.Layer):
     def _show(self, bottom_shapes: list[Shape]) -> None:
         for blob, shape in zip(self.bottom, bottom_shapes, strict=True):
             blob._resize(shape)
-
-
-@variant("Python")
-def live_layer(param: Any) -> type[base.Layer] | None:
-    """LivePythonLayer within `building`, else the one that every other net has."""
-    return LivePythonLayer if _building.get() else None
 
 
 class UserStep(Step):
