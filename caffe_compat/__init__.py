@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         to_exported_program,
         write_exported_program,
     )
+    from caffe_compat.export.folding import fold_batch_norm
     from caffe_compat.export.onnx import check_onnx, onnx_types, to_onnx, write_onnx
     from caffe_compat.export.opencv import check_opencv
     from caffe_compat.export.page import html_page
@@ -162,6 +163,7 @@ _MODULES = {  # home -> its public names
     "export.check": "check",
     "export.deploy": "deploy",
     "export.exported_program": "check_exported_program to_exported_program write_exported_program",
+    "export.folding": "fold_batch_norm",
     "export.onnx": "check_onnx onnx_types to_onnx write_onnx",
     "export.opencv": "check_opencv",
     "export.page": "html_page",

@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shape of an input whose data is not here, e.g. data=1,3,32,32; may be repeated",
     )
     parser.add_argument(
+        "--merge-bn",
+        action="store_true",
+        help="fold BatchNorm, Scale, Bias, Power and Dropout into the layers beside them; needs --out-weights",
+    )
+    parser.add_argument(
         "--with-preprocessing",
         action="store_true",
         help="put mean and scale of the data layer into the net, as Bias and Scale; needs --out-weights",
@@ -63,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
             folder=Path(arguments.net).parent,
             allow_missing=arguments.allow_missing,
         )
+        if arguments.merge_bn:
+            model = merged(model, arguments)
     if arguments.with_preprocessing:
         if not arguments.out_weights:
             raise cc.WeightsError("--with-preprocessing: mean and scale become weights; give --out-weights FILE")
@@ -77,3 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.out_weights:
             cc.write_net(arguments.out_weights, model.net, model.weights)
     return 0
+
+
+def merged(model: cc.Model, arguments: argparse.Namespace) -> cc.Model:
+    """The deployed net with what --merge-bn folds away."""
+    if not arguments.weights or not arguments.out_weights:
+        raise cc.WeightsError("--merge-bn: it changes weights; give --weights FILE and --out-weights FILE")
+    return cc.fold_batch_norm(model, folder=Path(arguments.net).parent)

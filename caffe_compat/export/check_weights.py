@@ -24,7 +24,9 @@ def weight_faults(model: Model, phases: Sequence[Sequence[Layer]], files: Sequen
         yield from _named_twice(each)
     yield from _unlike(phases)
     if model.weights:
-        yield from _misfitting(model, layers)
+        unmerged = _unmerged(model, layers, files)
+        yield from unmerged
+        yield from _misfitting(model, layers, bool(unmerged))
     elif any(len(layer.blobs) for layer in layers.values()):
         for file in files:
             yield "", "weights", f"{file} holds no weights: it is a net alone, or what wrote it was stopped"
@@ -63,12 +65,44 @@ def _unlike(phases: Sequence[Sequence[Layer]]) -> Iterator[Fault]:
                 yield name, "shape", f"layer '{name}': {found}, which takes it from there"
 
 
-def _misfitting(model: Model, layers: Mapping[str, Layer]) -> Iterator[Fault]:
+def _unmerged(model: Model, layers: Mapping[str, Layer], files: Sequence[str]) -> list[Fault]:
+    """Weights with BatchNorms for a net that has none in their place: one in which they were folded away."""
+    used = [name for name in model.weights if name in layers]
+    norms = [name for name, blobs in model.weights.items() if name not in layers and _is_norm(blobs)]
+    known = {layer.name for layer in model.net.layer}
+    norms = [name for name in norms if name not in known]
+    if not used or not norms:
+        return []
+    more = f" and {len(norms) - 1} more" if len(norms) > 1 else ""
+    file = files[0] if files else "WEIGHTS"
+    return [
+        (
+            "",
+            "weights",
+            f"the weights are those before BatchNorm was folded into its neighbours: they have '{norms[0]}'{more}, "
+            f"the net has not; fold them: caffe-compat deploy TRAINED_NET --weights {file} --merge-bn "
+            "--out merged.prototxt --out-weights merged.caffemodel",
+        )
+    ]
+
+
+def _is_norm(blobs: Sequence[Any]) -> bool:
+    """Whether blobs are those of a BatchNorm: mean, variance, factor, and in forks scale and shift; or four of BN."""
+    shapes = [blob.shape for blob in blobs]
+    if len(shapes) == 4:
+        return len(set(shapes)) == 1 and len(shapes[0]) == 4 and max(shapes[0]) == blobs[0].size
+    if len(shapes) not in (3, 5) or blobs[2].size != 1:
+        return False
+    return len({*shapes[:2], *shapes[3:]}) == 1 and max(shapes[0], default=0) == blobs[0].size
+
+
+def _misfitting(model: Model, layers: Mapping[str, Layer], unmerged: bool) -> Iterator[Fault]:
     for name, layer in layers.items():
         if len(layer.blobs) and name not in model.weights:
             yield name, "weights", f"layer '{name}': has no weights; its {len(layer.blobs)} blobs keep their fillers"
     for name, blobs in model.weights.items():
-        if name in layers:
+        lacks_bias = name in layers and (len(blobs), len(layers[name].blobs)) == (1, 2)
+        if name in layers and not (unmerged and lacks_bias):
             for misfit in misfits(layers[name], [blob.shape for blob in blobs]):
                 yield name, "weights", misfit
     types = {layer.name: layer for layer in model.net.layer} | {name: each.param for name, each in layers.items()}

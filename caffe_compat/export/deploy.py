@@ -68,7 +68,7 @@ def deploy(
     """
     build_graph(model.net, "TEST", level, stages, loss_types())  # refuses what cannot be wired
     included, _ = partition(model.net.layer, net_state(model.net, "TEST", level, stages))
-    steps = steps_of(_without_splits(included))
+    steps = steps_of(without_splits(included))
     heads = find_heads(steps)
     wanted = wanted_values(steps, heads, set(model.weights))
     if not wanted:
@@ -181,7 +181,7 @@ def _no_shape(layer: Any, top: str, model: Model) -> str:
     )
 
 
-def _without_splits(layers: Iterable[Any]) -> list[Any]:
+def without_splits(layers: Iterable[Any]) -> list[Any]:
     """Copies of `layers` without the Splits that a caffemodel has; whoever reads one reads what it copies."""
     original: dict[str, str] = {}
     kept = []
