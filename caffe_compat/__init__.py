@@ -71,6 +71,11 @@ if TYPE_CHECKING:
     from caffe_compat.export.page import html_page
     from caffe_compat.export.pixels import with_preprocessing
     from caffe_compat.export.plain_torch.folder import check_torch_source, torch_source, write_torch_source
+    from caffe_compat.export.surgery.certify import certify_surgery
+    from caffe_compat.export.surgery.classifier import resize_classifier
+    from caffe_compat.export.surgery.dense import fully_connected, fully_convolutional
+    from caffe_compat.export.surgery.inputs import fold_scaling, join_channels, resize_input, swap_channels
+    from caffe_compat.export.surgery.operation import Operation
     from caffe_compat.layers.base import Context, Count, Layer
     from caffe_compat.layers.registry import plugin_layer_types, register_layer
     from caffe_compat.layers.table import LayerType, layer_types
@@ -170,6 +175,11 @@ _MODULES = {  # home -> its public names
     "export.pixels": "with_preprocessing",
     "export.plain_torch.folder": "check_torch_source torch_source write_torch_source",
     "export.check_report": "FINDINGS Report",
+    "export.surgery.certify": "certify_surgery",
+    "export.surgery.classifier": "resize_classifier",
+    "export.surgery.dense": "fully_connected fully_convolutional",
+    "export.surgery.inputs": "fold_scaling join_channels resize_input swap_channels",
+    "export.surgery.operation": "Operation",
     "layers.base": "Context Count Layer",
     "layers.registry": "plugin_layer_types register_layer",
     "layers.table": "LayerType layer_types",

@@ -86,9 +86,9 @@ def spell_out(fields: Any, window: Window) -> None:
             fields.ClearField(repeated)
             setattr(fields, f"{stem}_h", values[0])
             setattr(fields, f"{stem}_w", values[1])
-    acting = {
-        dilation for dilation, kernel in zip(window.dilation, window.kernel, strict=True) if kernel > 1
-    } or set(window.dilation[:1])
+    acting = {dilation for dilation, kernel in zip(window.dilation, window.kernel, strict=True) if kernel > 1} or set(
+        window.dilation[:1]
+    )
     if len(fields.dilation) > 1 and len(acting) == 1:
         fields.dilation[:] = acting
 

@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 from caffe_compat.errors import SolverError
-from caffe_compat.solver.decaying import REGULARIZATION_TYPES
 from caffe_compat.solver.methods import read_methods
 from caffe_compat.solver.regularizers.force import DECAY_TYPES, DIRECTIONS, POWERS, SCALERS
 from caffe_compat.solver.regularizers.registry import decays, regularizer

@@ -67,7 +67,7 @@ layer { name: "cat" type: "Flatten" bottom: "conv" top: "w" }
 
 def test_every_top_and_blobs_named_like_other_layers_are_compared():
     pytest.importorskip("cv2")
-    net = cc.parse_text(NET.split("layer { name: \"conv1\"")[0] + TOPS, cc.NetParameter)
+    net = cc.parse_text(NET.split('layer { name: "conv1"')[0] + TOPS, cc.NetParameter)
     errors = cc.check_opencv(cc.Model(net, cc.Net(net).weights()))
     assert set(errors) == {"p", "q", "u", "v", "tanh", "conv", "w"}
     assert max(errors.values()) < 1e-6

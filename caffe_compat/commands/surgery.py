@@ -1,0 +1,115 @@
+"""Rewrite a trained net exactly: its dense layers, its classifier, what it takes in; the two nets are compared.
+
+caffe-compat surgery NET WEIGHTS --fully-convolutional
+caffe-compat surgery NET WEIGHTS --swap-channels --fold-mean 104,117,123 --fold-scale 0.017
+caffe-compat surgery NET WEIGHTS --classifier fc8=20
+
+NET is a deploy net. What is asked for is done in the order of the options below. Both nets are run on inputs that
+correspond, and all blobs that both have are compared; nothing is written where one is off. Writes NET.surgery.prototxt
+and NET.surgery.caffemodel.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import caffe_compat as cc
+from caffe_compat.commands.options import add_input
+from caffe_compat.commands.targets import add_force_overwrite, check_targets
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("net", metavar="NET", help="the deploy net's prototxt")
+    parser.add_argument("weights", metavar="WEIGHTS", help="its .caffemodel or .caffemodel.h5")
+    parser.add_argument("--blob", default="", help="the input that is meant (default: the first)")
+    parser.add_argument(
+        "--swap-channels",
+        nargs="?",
+        const=(2, 1, 0),
+        type=_numbers(int),
+        metavar="ORDER",
+        help="take channels in another order, by default 2,1,0: RGB for BGR",
+    )
+    parser.add_argument(
+        "--join-channels", nargs="?", const=3, type=int, metavar="N", help="take one grey channel for N (3)"
+    )
+    parser.add_argument("--fold-mean", type=_numbers(float), metavar="M,M,M", help="take values less this mean no more")
+    parser.add_argument("--fold-scale", type=float, metavar="F", help="take values times this scale no more")
+    parser.add_argument(
+        "--fully-convolutional", action="store_true", help="make fully connected layers convolutions, NAME-conv"
+    )
+    parser.add_argument(
+        "--fully-connected", action="store_true", help="make convolutions over their whole bottom fully connected"
+    )
+    parser.add_argument("--input-size", type=_numbers(int), metavar="H,W", help="declare another height and width")
+    parser.add_argument(
+        "--classifier", metavar="LAYER=N", help="give a layer N outputs and no weights, under the name LAYER_N"
+    )
+    parser.add_argument("--out", metavar="PATH", help="the prototxt to write; weights beside it, as .caffemodel")
+    parser.add_argument("--certificate", metavar="PATH", help="write what was done and compared as JSON")
+    add_input(parser)
+    add_force_overwrite(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    original = cc.read_model(arguments.net, arguments.weights)
+    cc.refuse_missing(original, (), "TEST")
+    net = Path(arguments.out or Path(arguments.net).with_suffix(".surgery.prototxt"))
+    weights = net.with_suffix(".caffemodel")
+    targets = [net, weights, arguments.certificate]
+    check_targets(targets, [arguments.net, arguments.weights], arguments.force_overwrite)
+    operations: list[cc.Operation] = []
+    for operate in asked_for(arguments):
+        operations.append(operate(operations[-1].model if operations else original))
+    if not operations:
+        raise cc.GraphError("nothing to do; --help lists what can be done")
+    shapes = {} if any(operation.incomparable for operation in operations) else dict(arguments.input)
+    certificate = cc.certify_surgery(original, operations, shapes, Path(arguments.net).parent)
+    cc.write_model(operations[-1].model, net, weights)
+    if arguments.certificate:
+        certificate.write(arguments.certificate)
+    for line in certificate.layers.values():
+        print(line)
+    if certificate.blobs:
+        print(f"{len(certificate.blobs)} blobs compared, off by {max(certificate.blobs.values()):.2g} at most")
+    print(f"Saved as {net}\nSaved as {weights}")
+    return 0
+
+
+def asked_for(arguments: argparse.Namespace) -> list[Callable[[cc.Model], cc.Operation]]:
+    """The operations that the options name, in order."""
+    blob, shapes = arguments.blob, dict(arguments.input)
+    found: list[Callable[[cc.Model], cc.Operation]] = []
+    if arguments.swap_channels is not None:
+        found.append(lambda model: cc.swap_channels(model, arguments.swap_channels, blob))
+    if arguments.join_channels is not None:
+        found.append(lambda model: cc.join_channels(model, arguments.join_channels, blob))
+    if arguments.fold_mean is not None or arguments.fold_scale is not None:
+        scale = 1.0 if arguments.fold_scale is None else arguments.fold_scale
+        found.append(lambda model: cc.fold_scaling(model, arguments.fold_mean or (0.0,), scale, blob))
+    if arguments.fully_convolutional:
+        found.append(lambda model: cc.fully_convolutional(model, shapes))
+    if arguments.fully_connected:
+        found.append(lambda model: cc.fully_connected(model, shapes))
+    if arguments.input_size is not None:
+        found.append(lambda model: cc.resize_input(model, arguments.input_size, blob))
+    if arguments.classifier is not None:
+        layer, _, count = arguments.classifier.rpartition("=")
+        if not layer or not count.isdigit():
+            raise cc.GraphError(f"--classifier {arguments.classifier}: wanted LAYER=N, for example fc8=20")
+        found.append(lambda model: cc.resize_classifier(model, layer, int(count)))
+    return found
+
+
+def _numbers(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
+    """A reader of numbers between commas."""
+
+    def read(text: str) -> tuple[float, ...]:
+        try:
+            return tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"'{text}': wanted numbers between commas, for example 2,1,0") from None
+
+    return read
