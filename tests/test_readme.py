@@ -1,5 +1,6 @@
 """README: its code runs, its tables are what their script makes, its commands are those that are checked."""
 
+import configparser
 import re
 import shlex
 from pathlib import Path
@@ -49,6 +50,19 @@ def test_the_first_code_is_on_the_first_screen_and_short():
 
 def test_tables_are_what_their_script_makes():
     assert tables.filled(README) == README
+
+
+def test_the_design_names_every_package_from_the_bottom_to_the_top():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    contract = config["importlinter:contract:layers"]["layers"].split("\n")
+    upwards = [name.strip() for line in reversed(contract) for name in line.split("|") if name.strip()]
+    packages = {path.parent.name for path in (ROOT / "caffe_compat").glob("*/__init__.py")}
+    block = README.split("## Design")[1].split("Each line imports")[0]
+    rows = re.findall(r"^    (\w[\w, ]*?)  ", block, re.MULTILINE)
+    named = [name for row in rows for name in row.split(", ")]
+    assert packages <= set(upwards) and packages <= set(named)
+    assert [name for name in upwards if name in named and name in packages] == [n for n in named if n in packages]
 
 
 def test_two_commands_run_the_quickstart_and_the_tests():
