@@ -119,6 +119,11 @@ if TYPE_CHECKING:
     from caffe_compat.proto.statistics import Statistics, measure
     from caffe_compat.proto.text import find_faults, parse_text
     from caffe_compat.proto.upgrade import upgrade_solver
+    from caffe_compat.prune.importance import choose_least, filter_norms, mean_gradients, round_ratios
+    from caffe_compat.prune.narrow import Narrowed, narrow
+    from caffe_compat.prune.pruning import PrunedFilters, certify_pruned, prune_filters, read_kept
+    from caffe_compat.prune.reset import reset_normalization
+    from caffe_compat.prune.selection import CRITERIA, Selection
     from caffe_compat.pycaffe.door import install_caffe, run_as_caffe, uninstall_caffe
     from caffe_compat.recipes.rank_pruning import Pruned, prune_ranks
     from caffe_compat.recipes.shrink import Shrunk, shrink
@@ -209,6 +214,11 @@ _MODULES = {  # home -> its public names
     "proto.text": "find_faults parse_text",
     "proto.upgrade": "upgrade_solver",
     "pycaffe.door": "install_caffe run_as_caffe uninstall_caffe",
+    "prune.importance": "choose_least filter_norms mean_gradients round_ratios",
+    "prune.narrow": "Narrowed narrow",
+    "prune.pruning": "PrunedFilters certify_pruned prune_filters read_kept",
+    "prune.reset": "reset_normalization",
+    "prune.selection": "CRITERIA Selection",
     "recipes.rank_pruning": "Pruned prune_ranks",
     "recipes.shrink": "Shrunk shrink",
     "recipes.stages": "Stage",

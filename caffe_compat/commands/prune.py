@@ -1,10 +1,14 @@
-"""Train a decomposed net whose ranks shrink on the way, as the fork's lowrank_netsolver.py.
+"""Train a decomposed net whose ranks shrink on the way, as the fork's lowrank_netsolver.py; or take filters away.
 
 caffe-compat prune SOLVER --weights W --keep 0.99 --method pca
+caffe-compat prune NET WEIGHTS --criterion l2 --remove 0.5
 
 Every test_interval each X_lowrank layer is looked at; where fewer ranks keep enough of it, training goes on with the
 smaller net. A net without such layers is decomposed at full rank first. PREFIX.ranks has the ranks, a line a test, and
 where matplotlib is installed PREFIX.ranks.png shows them.
+
+With a net and its weights no training is done: filters go by a criterion, or those that a run with masks left at 0, and
+with them all that is coupled. A certificate says what is left and how far the outputs are from those of the masked net.
 """
 
 from __future__ import annotations
@@ -24,12 +28,14 @@ from caffe_compat.commands.options import (
     set_threads,
 )
 from caffe_compat.commands.plots import draw
+from caffe_compat.commands.prune_filters import add_filter_arguments, run_filters
 from caffe_compat.commands.shrink import watched
 from caffe_compat.commands.terminal import glog_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("solver_file", nargs="?", metavar="SOLVER", help="the solver's prototxt")
+    parser.add_argument("solver_file", nargs="?", metavar="SOLVER|NET", help="the solver's prototxt, or the net's")
+    parser.add_argument("net_weights", nargs="?", metavar="WEIGHTS", help="the net's weights")
     parser.add_argument("--solver", metavar="SOLVER", help="the same, by Caffe's name")
     add_weights(parser)
     parser.add_argument(
@@ -54,9 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_allow_missing(parser)
     add_device(parser)
     add_compat(parser)
+    add_filter_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.net_weights:
+        return run_filters(arguments, arguments.solver_file, arguments.net_weights)
+    if arguments.criterion or arguments.remove is not None:
+        raise cc.SolverError("--criterion and --remove take a NET and its WEIGHTS; give both files")
     path = one_of(arguments.solver_file, arguments.solver, "solver", "--solver")
     set_threads(arguments.threads)
     with glog_lines():

@@ -15,6 +15,7 @@ from pathlib import Path
 import caffe_compat as cc
 from caffe_compat.commands.numbers import real_number
 from caffe_compat.commands.options import add_input
+from caffe_compat.commands.prune_filters import certificate_of
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 OPENCV_TOLERANCE = 1e-4  # of a blob's largest value; both sum in float32, in other orders
@@ -30,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="PATH", help="write the certificate here instead")
     parser.add_argument(
+        "--certificate", metavar="PATH", help="of a pruned net: what `prune` wrote, made anew and checked"
+    )
+    parser.add_argument(
         "--opencv",
         action=argparse.BooleanOptionalAction,
         help="run the decomposed net with OpenCV too, and fail where that cannot be (default: where it can)",
@@ -44,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     original = cc.read_model(arguments.original, arguments.original_weights)
     decomposed = cc.read_model(arguments.net, arguments.weights)
     folder = Path(arguments.original).parent
+    if arguments.certificate:
+        return verify_pruned(arguments, original, decomposed, folder)
     certificate = certify(original, decomposed, dict(arguments.input), arguments.opencv, folder)
     if arguments.out:
         certificate.write(arguments.out)
@@ -63,6 +69,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def verify_pruned(arguments: argparse.Namespace, original: cc.Model, pruned: cc.Model, folder: Path) -> int:
+    """Make the certificate of a pruned net anew from the files; RankError where its weights are not the original's."""
+    certificate = certificate_of(original, pruned, arguments.certificate, dict(arguments.input), folder)
+    certificate = with_opencv(certificate, pruned, dict(arguments.input), arguments.opencv, Path(arguments.net).parent)
+    if arguments.out:
+        certificate.write(arguments.out)
+    else:
+        print(certificate)
+    worst = max(certificate.layers, key=lambda name: certificate.layers[name].weights, default=None)
+    limit = 1e-5 if arguments.max_error is None else arguments.max_error
+    if worst is not None and certificate.layers[worst].weights > limit:
+        error = certificate.layers[worst].weights
+        raise cc.RankError(f"layer '{worst}': weights are {error:.4g} from what the original's filters leave")
+    return 0
+
+
 def certify(
     original: cc.Model,
     decomposed: cc.Model,
@@ -71,7 +93,17 @@ def certify(
     folder: Path | None = None,
 ) -> cc.Certificate:
     """The certificate, with OpenCV's numbers unless `opencv` is False; where it is None, or why there are none."""
-    certificate = cc.certify(original, decomposed, shapes or None, folder)
+    return with_opencv(cc.certify(original, decomposed, shapes or None, folder), decomposed, shapes, opencv, folder)
+
+
+def with_opencv(
+    certificate: cc.Certificate,
+    decomposed: cc.Model,
+    shapes: Mapping[str, tuple[int, ...]],
+    opencv: bool | None,
+    folder: Path | None,
+) -> cc.Certificate:
+    """The certificate with what OpenCV gives, or why it does not; as it is where `opencv` is False."""
     if opencv is False:
         return certificate
     try:

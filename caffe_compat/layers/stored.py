@@ -47,7 +47,7 @@ class StoredLayer(SourceLayer):
     def setup(self, bottom_shapes: list[Shape]) -> None:
         """Draw the seed from torch's generator where one is needed, as Caffe's data layers do from Caffe's."""
         if self.takes_chance():
-            self.seed = int(torch.randint(0, 2**31, ()).item())
+            self.seed = int(torch.randint(0, 2**31, (), device="cpu").item())
 
     def share(self, rank: int, ranks: int) -> None:
         """Give out only every ranks-th record, from record `rank` on: this process's part of a distributed run."""

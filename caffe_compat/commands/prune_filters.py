@@ -1,0 +1,99 @@
+"""`caffe-compat prune NET WEIGHTS`: a net with fewer filters, and the certificate that proves it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import caffe_compat as cc
+from caffe_compat.commands.numbers import real_number, whole_number
+from caffe_compat.commands.options import comma_list, input_shape
+from caffe_compat.commands.targets import add_force_overwrite, check_targets
+
+
+def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("with NET and WEIGHTS: remove filters")
+    group.add_argument(
+        "--criterion",
+        metavar="NAME",
+        help=f"which filters go: {', '.join(cc.CRITERIA)}; zeros: those that a run with masks left (default l2)",
+    )
+    group.add_argument("--remove", type=real_number(), metavar="F", help="share of the filters of each layer to remove")
+    group.add_argument("--ratios", type=comma_list, default=(), metavar="L=F,...", help="shares of single layers")
+    group.add_argument("--multiply-adds", type=real_number(), metavar="F", help="keep this share of the multiply-adds")
+    group.add_argument("--min-filters", type=whole_number(), default=1, metavar="N", help="leave as many (default 1)")
+    group.add_argument("--except-layers", type=comma_list, default=(), metavar="A,B", help="layers that keep all")
+    group.add_argument("--strict", action="store_true", help="refuse coupled layers with different ratios")
+    group.add_argument(
+        "--preference-beta", type=real_number(0), default=0.75, metavar="F", help="of eprune; more: fewer"
+    )
+    group.add_argument("--bn", choices=("copy", "reset"), default="copy", help="BatchNorm of the layers that are cut")
+    group.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of random")
+    group.add_argument("--drop-constants", action="store_true", help="do not fold the constants of filters of zeros")
+    group.add_argument("--out", metavar="PREFIX", help="write PREFIX.prototxt, .caffemodel and .certificate.json")
+    group.add_argument(
+        "--input", type=input_shape, action="append", default=[], metavar="BLOB=SHAPE", help="shape of an input"
+    )
+    add_force_overwrite(group)  # type: ignore[arg-type]
+
+
+def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
+    prefix = arguments.out or f"{Path(net).with_suffix('')}.pruned"
+    written = [f"{prefix}.{kind}" for kind in ("prototxt", "caffemodel", "certificate.json")]
+    check_targets(written, [net, weights], arguments.force_overwrite)
+    model = cc.read_model(net, weights)
+    made = cc.prune_filters(
+        model,
+        cc.Selection(
+            arguments.criterion or "l2",
+            0.5 if arguments.remove is None else arguments.remove,
+            _ratios(arguments.ratios),
+            arguments.min_filters,
+            arguments.except_layers,
+            arguments.strict,
+            arguments.preference_beta,
+            arguments.seed,
+        ),
+        arguments.multiply_adds,
+        dict(arguments.input) or None,
+        not arguments.drop_constants,
+        Path(net).parent,
+    )
+    small = cc.reset_normalization(made.model, made.certificate.layers) if arguments.bn == "reset" else made.model
+    cc.write_model(small, written[0], written[1])
+    made.certificate.write(written[2])
+    for name, layer in made.certificate.layers.items():
+        if layer.filters < layer.largest:
+            print(f"{name}\t{layer.largest} -> {layer.filters}")
+    try:
+        print(cc.compare_cost(model, small, dict(arguments.input) or None))
+    except cc.DataError as error:
+        print(f"Costs are not counted: {error}")
+    worst = max(made.certificate.blobs.values(), default=0.0)
+    print(f"Largest difference from the masked net: {worst:.3g} of a blob's largest value")
+    inexact = [name for name, layer in made.certificate.layers.items() if not layer.exact]
+    if inexact:
+        print(f"At the borders of {', '.join(inexact)} constants of removed filters are only approximated")
+    print(f"Saved as {written[0]} and {written[1]}; proved by {written[2]}")
+    return 0
+
+
+def _ratios(words: tuple[str, ...]) -> dict[str, float]:
+    ratios = {}
+    for word in words:
+        name, equals, value = word.rpartition("=")
+        try:
+            ratios[name] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise cc.RankError(f"--ratios has '{word}'; wanted LAYER=SHARE, such as conv1=0.5")
+    return ratios
+
+
+def certificate_of(
+    original: cc.Model, pruned: cc.Model, path: str, shapes: dict[str, tuple[int, ...]], folder: Path
+) -> cc.Certificate:
+    """The certificate at `path`, made anew from the models; DataError where the file is none of a pruned net."""
+    kept, constants = cc.read_kept(path)
+    return cc.certify_pruned(original, pruned, kept, shapes or None, constants, folder)
