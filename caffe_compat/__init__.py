@@ -136,7 +136,7 @@ if TYPE_CHECKING:
     from caffe_compat.solver.regularizers.force import force_gradient
     from caffe_compat.solver.regularizers.registry import register_regularizer
     from caffe_compat.solver.run_options import resumed_options
-    from caffe_compat.solver.snapshots import Snapshot, open_snapshot
+    from caffe_compat.solver.snapshots import NEWEST, Snapshot, newest_snapshot, open_snapshot
     from caffe_compat.solver.solver import Solver
     from caffe_compat.solver.state import SolverState
     from caffe_compat.solver.structure import zero_shares
@@ -230,7 +230,7 @@ _MODULES = {  # home -> its public names
     "solver.regularizers.force": "force_gradient",
     "solver.regularizers.registry": "register_regularizer",
     "solver.run_options": "resumed_options",
-    "solver.snapshots": "Snapshot open_snapshot",
+    "solver.snapshots": "NEWEST Snapshot newest_snapshot open_snapshot",
     "solver.solver": "Solver",
     "solver.state": "SolverState",
     "solver.structure": "zero_shares",

@@ -41,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--solver", metavar="SOLVER", help="the same, by Caffe's name")
     _add_force(parser)
     add_weights(parser)
-    parser.add_argument("--snapshot", metavar="STATE", help="resume from this .solverstate or .solverstate.h5")
+    parser.add_argument(
+        "--snapshot",
+        metavar="STATE",
+        help="resume from this .solverstate or .solverstate.h5; latest or auto: from the newest whole snapshot of "
+        "SOLVER's prefix, or start where there is none",
+    )
     parser.add_argument(
         "--accept-changes",
         action="store_true",
@@ -103,7 +108,7 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     path = one_of(arguments.solver_file, arguments.solver, "solver", "--solver")
-    if arguments.snapshot and arguments.weights:
+    if arguments.snapshot and arguments.snapshot not in cc.NEWEST and arguments.weights:
         raise cc.SolverError("--snapshot resumes a run and --weights starts one; give only one of them")
     if arguments.patience is not None and not arguments.keep_best:
         raise cc.SolverError(
@@ -111,9 +116,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     set_threads(arguments.threads)
     with glog_lines() if cc.is_root() else nullcontext(), cc.process_group():
-        snapshot = cc.open_snapshot(arguments.snapshot) if arguments.snapshot else None
+        snapshot = find_snapshot(path, arguments.snapshot)
         solver = make_solver(path, arguments, snapshot)
-        with told(solver, arguments) if cc.is_root() else nullcontext():
+        with told(solver, arguments, snapshot) if cc.is_root() else nullcontext():
             log.info("Starting Optimization")
             with listening(solver, arguments.sigint_effect, arguments.sighup_effect):
                 solver.solve(snapshot, arguments.accept_changes)
@@ -121,17 +126,29 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def told(solver: cc.Solver, arguments: argparse.Namespace) -> Iterator[None]:
+def told(solver: cc.Solver, arguments: argparse.Namespace, snapshot: cc.Snapshot | None) -> Iterator[None]:
     """Within this block, the JSON log, the ranks, the snapshots to keep and the progress bar follow `solver`."""
     journal = cc.JsonLinesLog(f"{solver.config.snapshot_prefix}.jsonl")
     solver.callbacks += [journal, RankReport(journal), *keepers(arguments)]
-    resume = arguments.snapshot or None
+    resume = str(snapshot.path) if snapshot else None
     journal.write(event="start", command=shlex.join(sys.argv), resume=resume, **circumstances(solver))
     try:
         with progress(solver):
             yield
     finally:
         journal.close()
+
+
+def find_snapshot(path: str, word: str | None) -> cc.Snapshot | None:
+    """The snapshot that --snapshot names; None where the run starts anew."""
+    if not word:
+        return None
+    if word not in cc.NEWEST:
+        return cc.open_snapshot(word)
+    snapshot = cc.newest_snapshot(cc.read_solver(path).snapshot_prefix)
+    if snapshot is None:
+        log.info("--snapshot %s: there is no whole snapshot of the prefix yet; starting", word)
+    return snapshot
 
 
 def make_solver(path: str, arguments: argparse.Namespace, snapshot: cc.Snapshot | None) -> cc.Solver:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from caffe_compat.errors import DataError, MissingDataError, WriteError
@@ -15,16 +16,20 @@ from caffe_compat.errors import DataError, MissingDataError, WriteError
 _PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # what mkstemp makes of the prefix and suffix below
 _STALE = 3600  # seconds without a write after which a writer counts as killed
 
+_held: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("held", default=None)
+
 
 @contextmanager
 def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A new empty file beside `path` to write to; on leaving it takes the place of `path`.
 
-    The bytes reach the disk before the name changes. Where anything fails, whatever stood at `path` stays as it was and
-    the new file is removed; those that killed writers left in the folder go an hour after their last write. Raises
-    WriteError where the folder is missing or the disk is full.
+    The bytes reach the disk before the name changes, and the name before this returns. Where anything fails, whatever
+    stood at `path` stays as it was and the new file is removed; those that killed writers left in the folder go an hour
+    after their last write. Within `held_back` the new file stays beside. Raises WriteError where the folder is missing
+    or the disk is full.
     """
     path = Path(path)
+    held = _held.get()
     try:
         _remove_stale(path.parent)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -35,12 +40,45 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
             with open(temporary, "rb+") as written:
                 os.fsync(written.fileno())
             temporary.chmod(_mode(path))
-            os.replace(temporary, path)
+            if held is None:
+                os.replace(temporary, path)
+                sync_folder(path.parent)
+            else:
+                held.append((temporary, path))
         finally:
-            temporary.unlink(missing_ok=True)
+            if held is None or (temporary, path) not in held:
+                temporary.unlink(missing_ok=True)
     except OSError as error:
         kept = "; the file that stood there is unchanged" if path.exists() else ""
         raise WriteError(f"{path}: cannot be written: {error.strerror or error}{kept}") from error
+
+
+@contextmanager
+def held_back() -> Iterator[list[tuple[Path, Path]]]:
+    """Within this block, `write_atomically` writes files whole but leaves them beside their places.
+
+    Gives (new file, place) of each, as they come; the caller puts them there. They are removed where the block fails.
+    """
+    held: list[tuple[Path, Path]] = []
+    token = _held.set(held)
+    try:
+        yield held
+    except BaseException:
+        for temporary, _ in held:
+            temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        _held.reset(token)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in `folder` reach the disk, where the system can do that."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _remove_stale(folder: Path) -> None:

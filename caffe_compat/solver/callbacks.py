@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import SolverError
-from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.reading import read_json
 from caffe_compat.solver.log import number
 from caffe_compat.solver.nets import output_weights
-from caffe_compat.solver.sidecar import arrays_path, sidecar_path
+from caffe_compat.solver.sets import number_of, remove_set, states
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +60,8 @@ class KeepBest:
         if self.score.best is None and solver.iteration > 0 and note.is_file():
             self.score.best = _noted(note)
         if self.score.improves(solver, results):
-            solver.snapshot(stem)
-            with write_atomically(note) as temporary:
-                facts = {"output": self.score.output, "value": self.score.best, "iteration": solver.iteration}
-                temporary.write_text(json.dumps(facts), encoding="utf-8")
+            facts = {"output": self.score.output, "value": self.score.best, "iteration": solver.iteration}
+            solver.snapshot(stem, beside={note: json.dumps(facts).encode()})
 
 
 def _noted(note: Path) -> float:
@@ -105,10 +101,8 @@ class KeepLast:
         self.count = count
 
     def after_snapshot(self, solver: Any, path: Path) -> None:
-        prefix = Path(solver.config.snapshot_prefix)
-        form = re.compile(re.escape(prefix.name) + r"_iter_(\d+)\.solverstate(\.h5)?")
-        found = [(int(match[1]), file) for file in prefix.parent.iterdir() if (match := form.fullmatch(file.name))]
-        for _, state in sorted(pair for pair in found if pair[0] <= solver.iteration)[: -self.count]:
-            weights = state.with_name(state.name.replace(".solverstate", ".caffemodel"))
-            for file in (state, sidecar_path(state), arrays_path(state), weights):
-                file.unlink(missing_ok=True)
+        numbered = [
+            state for state in states(Path(solver.config.snapshot_prefix)) if number_of(state) <= solver.iteration
+        ]
+        for state in numbered[self.count :]:
+            remove_set(state)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -103,7 +103,7 @@ class DistributedSolver(Solver):
         """The root's tests; nothing on the other ranks, which wait for it at their next update."""
         return [] if self.rank else super().test()
 
-    def snapshot(self, name: str | None = None) -> Path:
+    def snapshot(self, name: str | None = None, beside: Mapping[Path, bytes] | None = None) -> Path:
         """Written by the root alone; the path on the other ranks too.
 
         Without a name, all ranks take part at once, and their random numbers are kept.
@@ -115,7 +115,7 @@ class DistributedSolver(Solver):
                 self._random = states
         try:
             name = name or f"iter_{self.iteration}"
-            return snapshot_paths(self.config, name)[1] if self.rank else super().snapshot(name)
+            return snapshot_paths(self.config, name)[1] if self.rank else super().snapshot(name, beside)
         finally:
             self._random = []
 

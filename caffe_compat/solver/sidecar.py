@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from caffe_compat.errors import SolverError
 from caffe_compat.proto.binary import SolverStateFile
-from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.reading import parse_json
 from caffe_compat.solver.method_state import from_json, to_json
 
@@ -78,13 +78,12 @@ def checksum(stored: SolverStateFile) -> int:
     return value
 
 
-def weights_checksum(weights: Weights) -> int:
-    """A CRC of the layers that have weights, with their values; the same for their binary and their HDF5 form."""
+def file_checksum(path: Path) -> int:
+    """A CRC of the bytes of a file."""
     value = 0
-    for name in sorted(name for name, blobs in weights.items() if blobs):
-        value = zlib.crc32(f"{name}\0{len(weights[name])}".encode(), value)
-        for blob in weights[name]:
-            value = zlib.crc32(np.ascontiguousarray(blob, dtype="<f4").data, value)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            value = zlib.crc32(piece, value)
     return value
 
 
@@ -120,29 +119,41 @@ def decode(text: bytes, arrays: bytes) -> Sidecar:
     return _checked({**known, "others": facts})
 
 
-def read(state_path: Path, stored: SolverStateFile) -> Sidecar | None:
-    """The side-car of a solverstate; None, and a line in the log, where there is none that belongs to it."""
+def read(state_path: Path) -> Sidecar | None:
+    """The side-car beside a solverstate; None, and a line in the log, where there is none.
+
+    SolverError where it is damaged: what it kept would be lost. Of version 1, which could not know, that is a warning.
+    """
     path = sidecar_path(state_path)
     if not path.is_file():
         logger.info("No %s: %s", path, START_ANEW)
         return None
     try:
         arrays = arrays_path(state_path)
-        sidecar = decode(_read_bounded(path), arrays.read_bytes() if arrays.is_file() else b"")
+        text = _read_bounded(path)
+        return decode(text, arrays.read_bytes() if arrays.is_file() else b"")
     except (OSError, ValueError) as error:
-        logger.warning("%s cannot be used (%s): %s", path, error, START_ANEW)
-        return None
-    if sidecar.checksum != checksum(stored):
-        logger.warning("%s belongs to another solverstate: %s", path, START_ANEW)
-        return None
-    return sidecar
+        if isinstance(error, ValueError) and _is_first_version(text):
+            logger.warning("%s cannot be used (%s): %s", path, error, START_ANEW)
+            return None
+        raise SolverError(
+            f"{path} cannot be used: {error}; resume from another snapshot, or remove it to resume as Caffe does: with "
+            "the first data, other random numbers, and without what the command line had"
+        ) from None
 
 
 def _read_bounded(path: Path) -> bytes:
     size = path.stat().st_size
     if size > LARGEST:
-        raise ValueError(f"it has {size} bytes; wanted at most {LARGEST}")
+        raise OSError(f"it has {size} bytes; wanted at most {LARGEST}")
     return path.read_bytes()
+
+
+def _is_first_version(text: bytes) -> bool:
+    try:
+        return int(_load(text)["version"]) == 1
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def _load(text: bytes) -> dict[str, Any]:

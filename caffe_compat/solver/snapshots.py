@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.errors import SolverError
+from caffe_compat.errors import CaffeCompatError, SolverError
 from caffe_compat.net.loading import load_files
 from caffe_compat.net.net import Net
 from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.binary import SolverStateFile
 from caffe_compat.proto.files import leads_outside, write_atomically
-from caffe_compat.proto.model import read_weights
+from caffe_compat.proto.model import Model, read_weights
 from caffe_compat.solver import continuation, sidecar
+from caffe_compat.solver.prefix import settle
 from caffe_compat.solver.run_options import Options
+from caffe_compat.solver.sets import states, written_together
 from caffe_compat.solver.settings import SolverConfig
 from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.state import SolverState, check_fit, load, read_state, to_file, write_state
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 logger = logging.getLogger(__name__)
+
+NEWEST = ("latest", "auto")  # words for the newest whole snapshot of a prefix, or a start where there is none
 
 
 def snapshot_paths(config: SolverConfig, name: str) -> tuple[Path, Path]:
@@ -59,69 +56,38 @@ def check_writable(config: SolverConfig) -> None:
         ) from None
 
 
-@contextmanager
-def prefix_reserved(config: SolverConfig) -> Iterator[None]:
-    """Within this block, no other process can train into the same snapshot_prefix; SolverError where one does now.
-
-    The lock is the kernel's: it goes with the process, however that ends.
-    """
-    prefix = Path(config.snapshot_prefix)
-    if fcntl is None or not prefix.parent.is_dir():
-        yield
-        return
-    path = prefix.with_name(f".{prefix.name}.lock")
-    with path.open("a+") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SolverError(
-                f"another run is writing snapshots to '{prefix}' ({path} is locked); give this one another prefix"
-            ) from None
-        try:
-            _remove_parts(prefix)
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _remove_parts(prefix: Path) -> None:
-    """Remove what a killed run of this prefix was about to write."""
-    form = re.compile(rf"\.{re.escape(prefix.name)}_(iter_\d+|best_\w+)\.(caffemodel|solverstate|json).*\.part")
-    for file in prefix.parent.iterdir():
-        if form.fullmatch(file.name):
-            file.unlink(missing_ok=True)
-
-
 def write_snapshot(
     config: SolverConfig,
     nets: Mapping[str, Net],
     state: SolverState,
     smoothed: SmoothedLoss,
     name: str,
+    beside: Mapping[Path, bytes],
     **extras: Any,
 ) -> Path:
-    """Write weights, side-car and state; the path of the state. A file that stood there stays unless its heir is whole.
+    """Write weights, side-car and state; the path of the state. All appear together, or what stood there stays.
 
-    extras: further fields of the side-car. The state comes last: once it is there, so is all that it needs. SolverError
-    where the disk does not take it.
+    beside: further files that belong to them. extras: further fields of the side-car. SolverError where the disk does
+    not take it.
     """
     if not config.snapshot_prefix:
         raise SolverError("snapshot_prefix is missing; give the path that snapshots start with")
     weights_path, state_path = snapshot_paths(config, name)
-    kind = "HDF5" if config.snapshot_hdf5 else "binary proto"
     model = nets["train"].model()
     stored = to_file(state, str(weights_path))
+    sections = replace(continuation.gather(config.type, nets, smoothed, stored), **extras)
     try:
-        logger.info("Snapshotting to %s file %s", kind, weights_path)
-        if config.snapshot_hdf5:
-            hdf5.write_weights(weights_path, model.weights, model.net)
-        else:
-            binary.write_net(weights_path, model.net, model.weights)
-        logger.info("Snapshotting solver state to %s file %s", kind, state_path)
-        gathered = continuation.gather(config.type, nets, smoothed, stored)
-        checksums = {"weights": sidecar.weights_checksum(model.weights)}
-        _write_sidecar(state_path, replace(gathered, checksums=checksums, **extras))
-        write_state(state_path, stored)
+        with written_together(state_path) as written:
+            _write_weights(config, model, weights_path)
+            checksums = {"weights": sidecar.file_checksum(written[0][0])}
+            text, arrays = sidecar.encode(replace(sections, checksums=checksums))
+            contents = {sidecar.arrays_path(state_path): arrays, sidecar.sidecar_path(state_path): text}
+            for path, content in {**contents, **beside}.items():
+                if content:
+                    with write_atomically(path) as temporary:
+                        temporary.write_bytes(content)
+            logger.info("Snapshotting solver state to %s file %s", _kind(config), state_path)
+            write_state(state_path, stored)
     except OSError as error:
         raise SolverError(
             f"iteration {state.iteration}: no snapshot could be written: {error}; earlier ones are whole, "
@@ -130,14 +96,16 @@ def write_snapshot(
     return state_path
 
 
-def _write_sidecar(state_path: Path, sections: sidecar.Sidecar) -> None:
-    text, arrays = sidecar.encode(sections)
-    for path, content in ((sidecar.arrays_path(state_path), arrays), (sidecar.sidecar_path(state_path), text)):
-        if content:
-            with write_atomically(path) as temporary:
-                temporary.write_bytes(content)
-        else:
-            path.unlink(missing_ok=True)
+def _write_weights(config: SolverConfig, model: Model, path: Path) -> None:
+    logger.info("Snapshotting to %s file %s", _kind(config), path)
+    if config.snapshot_hdf5:
+        hdf5.write_weights(path, model.weights, model.net)
+    else:
+        binary.write_net(path, model.net, model.weights)
+
+
+def _kind(config: SolverConfig) -> str:
+    return "HDF5" if config.snapshot_hdf5 else "binary proto"
 
 
 @dataclass(frozen=True)
@@ -155,9 +123,46 @@ class Snapshot:
 
 
 def open_snapshot(path: str | os.PathLike[str]) -> Snapshot:
-    """The state at `path`, and the side-car that belongs to it."""
+    """The state at `path`, and the side-car that belongs to it.
+
+    SolverError where the side-car is damaged, or belongs to the weights and not to the state.
+    """
+    path = Path(path)
+    settle(path)
     stored = read_state(path)
-    return Snapshot(Path(path), stored, sidecar.read(Path(path), stored))
+    found = sidecar.read(path)
+    if found is None or found.checksum == sidecar.checksum(stored):
+        return Snapshot(path, stored, found)
+    own = sidecar.sidecar_path(path)
+    if stored.learned_net and "weights" in found.checksums:
+        weights = _learned_net(stored.learned_net, path)
+        if sidecar.file_checksum(weights) == found.checksums["weights"]:
+            raise SolverError(
+                f"{path}: '{own}' and '{weights}' are of another snapshot than this state; put the state of theirs "
+                "back, resume from another snapshot, or remove the side-car to go on from both as Caffe does"
+            )
+    logger.warning("%s belongs to another solverstate: %s", own, sidecar.START_ANEW)
+    return Snapshot(path, stored, None)
+
+
+def newest_snapshot(prefix: str | os.PathLike[str]) -> Snapshot | None:
+    """The newest numbered snapshot of a prefix that is whole, weights included; None where there is none.
+
+    One that is not is passed over with a line in the log that says why.
+    """
+    prefix = Path(prefix)
+    if not prefix.parent.is_dir():
+        return None
+    settle(prefix.with_name(f"{prefix.name}_iter_0.solverstate"))
+    for path in states(prefix):
+        try:
+            snapshot = open_snapshot(path)
+            _weights_of(snapshot)
+        except CaffeCompatError as error:
+            logger.warning("Passing over %s: %s", path, error)
+        else:
+            return snapshot
+    return None
 
 
 def load_snapshot(opened: Snapshot, config: SolverConfig, nets: Mapping[str, Net], state: SolverState) -> SmoothedLoss:
@@ -173,14 +178,27 @@ def load_snapshot(opened: Snapshot, config: SolverConfig, nets: Mapping[str, Net
             f"set type to {kind}, or start from the weights alone"
         )
     check_fit(state, stored, opened.path, config.type)
-    if stored.learned_net:
-        weights_path = _learned_net(stored.learned_net, opened.path)
-        net.load_weights(read_weights(weights_path, net.param))
+    if (path := _weights_of(opened)) is not None:
+        net.load_weights(read_weights(path, net.param))
     logger.info("SGDSolver: restoring history")
     load(state, stored)
     if opened.sidecar is None:
         return SmoothedLoss(config.average_loss)
     return continuation.apply(opened.sidecar, nets, config.average_loss)
+
+
+def _weights_of(opened: Snapshot) -> Path | None:
+    """The file with the weights of a state, None where it names none. SolverError where its side-car knows others."""
+    if not opened.stored.learned_net:
+        return None
+    path = _learned_net(opened.stored.learned_net, opened.path)
+    wanted = opened.sidecar.checksums.get("weights") if opened.sidecar else None
+    if wanted is not None and wanted != sidecar.file_checksum(path):
+        raise SolverError(
+            f"{path}: these are not the weights that '{opened.path}' was written with; put those back, resume from "
+            f"another snapshot, or remove '{sidecar.sidecar_path(opened.path)}' to go on from both as Caffe does"
+        )
+    return path
 
 
 def load_weights(net: Net, weights: Any) -> bool:
@@ -196,13 +214,14 @@ def load_weights(net: Net, weights: Any) -> bool:
 
 
 def _learned_net(name: str, state_path: Path) -> Path:
-    """The weights a state names: at the path it gives, else beside the state, where a moved run keeps them."""
+    """The weights a state names: beside it, where a moved or copied run keeps them, else at the path it gives."""
     beside = state_path.parent / Path(name).name
+    if beside.is_file():
+        if Path(name) != beside and not (Path(name).is_file() and beside.samefile(name)):
+            logger.info("%s names %s; taking %s, which lies beside it", state_path, name, beside)
+        return beside
     if Path(name).is_file():
         return Path(name)
-    if beside.is_file():
-        logger.info("%s names %s, which is not there; taking %s", state_path, name, beside)
-        return beside
     raise SolverError(
         f"{state_path}: its weights '{name}' are neither there nor at '{beside}'; put them beside the solverstate"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from caffe_compat.solver.log import number
 from caffe_compat.solver.method_state import Stateful
 from caffe_compat.solver.nets import check_loss, test_nets, training_net
 from caffe_compat.solver.passes import Passes
+from caffe_compat.solver.prefix import prefix_reserved
 from caffe_compat.solver.run_options import NETS, Options, agreed, as_given, complete, in_words
 from caffe_compat.solver.settings import SolverConfig
 from caffe_compat.solver.sidecar import Sidecar
@@ -174,6 +175,7 @@ class Solver(Iterations):
     def solve(self, resume: str | os.PathLike[str] | Snapshot | None = None, accept_changes: bool = False) -> None:
         """Train to max_iter as `caffe train`, from the snapshot `resume` if given; then snapshot, display, test.
 
+        resume: also "latest" or "auto", the newest whole snapshot of the prefix, or a start where there is none.
         accept_changes: see `restore`.
         """
         config = self.config
@@ -181,6 +183,8 @@ class Solver(Iterations):
             snapshots.check_writable(config)
         logger.info("Solving %s", self.net.graph.name)
         logger.info("Learning Rate Policy: %s", config.lr_policy)
+        if isinstance(resume, str) and resume in snapshots.NEWEST:
+            resume = snapshots.newest_snapshot(config.snapshot_prefix)
         if resume is not None:
             self.restore(resume, accept_changes)
         with self._reserved():
@@ -226,11 +230,14 @@ class Solver(Iterations):
         self._call("after_test", results)
         return results
 
-    def snapshot(self, name: str | None = None) -> Path:
-        """Write weights and state of now as PREFIX_name ("iter_N" by default); the solverstate, for `restore`."""
+    def snapshot(self, name: str | None = None, beside: Mapping[Path, bytes] | None = None) -> Path:
+        """Write weights and state of now as PREFIX_name ("iter_N" by default); the solverstate, for `restore`.
+
+        beside: contents of further files that belong to it, by path. All of them appear together, or none does.
+        """
         name = name or f"iter_{self.iteration}"
-        smoothed = self._read_losses().smoothed
-        path = snapshots.write_snapshot(self.config, self._nets(), self.state, smoothed, name, **self._extras())
+        facts = (self.config, self._nets(), self.state, self._read_losses().smoothed)
+        path = snapshots.write_snapshot(*facts, name, beside or {}, **self._extras())
         self._call("after_snapshot", path)
         return path
 
@@ -285,7 +292,7 @@ class Solver(Iterations):
         return Model(self.net.param, self.net.weights())
 
     def _reserved(self) -> AbstractContextManager[None]:
-        return snapshots.prefix_reserved(self.config)
+        return prefix_reserved(self.config)
 
     def _nets(self) -> dict[str, Net]:
         return {"train": self.net, **{f"test {index}": net for index, net in enumerate(self.test_nets)}}

@@ -88,8 +88,10 @@ def test_training_run_logs_the_lines_of_caffe_in_its_order(folder, caplog):
 
 def test_json_lines_tell_steps_tests_and_snapshots(folder):
     solver = Solver("solver.prototxt")
-    solver.callbacks.append(JsonLinesLog("run/log.jsonl"))
+    log = JsonLinesLog("run/log.jsonl")
+    solver.callbacks.append(log)
     solver.solve()
+    log.close()
     events = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
     steps = [event for event in events if event["event"] == "step"]
     assert [step["iteration"] for step in steps] == [0, 5, 10, 15, 20, 25]

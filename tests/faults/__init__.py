@@ -1,0 +1,1 @@
+"""Our promises broken on purpose: kills, full disks, two runs at once; `python -m tests.faults SEED COUNT`."""

@@ -1,0 +1,96 @@
+"""Runs in children that are forked after the imports: a run costs its iterations, and may die at any moment."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from caffe_compat.commands import main
+from tests.commands.conftest import Problem
+
+DROPOUT = 'layer { name: "drop" type: "Dropout" bottom: "conv1" top: "conv1" }\nlayer { name: "conv2"'
+SOLVER = {
+    "net": '"net.prototxt"', "type": '"Adam"', "test_iter": 1, "test_interval": 3, "base_lr": 0.002, "momentum": 0.9,
+    "momentum2": 0.999, "lr_policy": '"fixed"', "display": 2, "average_loss": 3, "max_iter": 12, "snapshot": 4,
+    "snapshot_prefix": '"t"', "random_seed": 1, "solver_mode": "CPU",
+}  # fmt: skip
+
+
+def solver_text(**changes: object) -> str:
+    return "".join(f"{name}: {value}\n" for name, value in {**SOLVER, **changes}.items() if value is not None)
+
+
+def make_folder(path: Path, **changes: object) -> Path:
+    """A new folder with a small net that has dropout, its data and s.prototxt."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    problem = Problem(path)
+    problem.edit("net.prototxt", 'layer { name: "conv2"', DROPOUT)
+    (path / "s.prototxt").write_text(solver_text(**changes))
+    return path
+
+
+def start(words: Sequence[str], folder: Path, log: str = "log", before: Callable[[], None] | None = None) -> int:
+    """Fork a child that runs the command line in `folder`, its output appended to `log`; its process id."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return child
+    status = 70
+    try:
+        os.setsid()
+        os.chdir(folder)
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        sys.stdout = os.fdopen(1, "w", closefd=False)  # pytest has its own in their place
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+        sys.argv = ["caffe-compat", *words]
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if before:
+            before()
+        status = main(words)
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 71
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(status)
+
+
+def finish(child: int, seconds: float = 120) -> int | None:
+    """Its exit status, negative for a signal; None where it did not end in time, and was killed."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def run(words: Sequence[str], folder: Path, log: str = "log", seconds: float = 120) -> int | None:
+    return finish(start(words, folder, log), seconds)
+
+
+def has_traceback(log: Path) -> bool:
+    return log.exists() and "Traceback (most recent call last)" in log.read_text(errors="replace")
+
+
+def chosen(seed: int, count: int, many: int) -> list[int]:
+    """`count` numbers of 1 .. `many`, all where there are fewer."""
+    return sorted(random.Random(seed).sample(range(1, many + 1), min(count, many)))
