@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     )
     from caffe_compat.net.cost import Comparison, Cost, compare_cost, layer_costs
     from caffe_compat.net.features import extract_features
+    from caffe_compat.net.in_place import default_in_place
     from caffe_compat.net.inputs import complete_inputs, valid_inputs
     from caffe_compat.net.loading import load_files
     from caffe_compat.net.missing import missing_weights, refuse_missing
@@ -193,6 +194,7 @@ _MODULES = {  # home -> its public names
     "net.comparison": "BlobComparison common_shapes compare_blobs run_blobs",
     "net.cost": "Comparison Cost compare_cost layer_costs",
     "net.features": "extract_features",
+    "net.in_place": "default_in_place",
     "net.inputs": "complete_inputs valid_inputs",
     "net.loading": "load_files",
     "net.missing": "missing_weights refuse_missing",

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from caffe_compat import CaffeCompatError, __version__, use_plugin
 from caffe_compat.commands.gflags import set_apart, translate
+from caffe_compat.commands.in_place import add_in_place, run_in_place
 from caffe_compat.commands.interrupts import INTERRUPTED, interruptible
 from caffe_compat.commands.options import add_plugin
 from caffe_compat.commands.registry import find_command, plugin_commands
@@ -126,13 +127,14 @@ def _dispatch(words: list[str]) -> int:
     module.add_arguments(parser)
     if verb.builds:
         add_plugin(parser)
+        add_in_place(parser)
     parser.add_argument("--no-python", action="store_true", help=f"run no Python layers (also: {NO_PYTHON}=1)")
     own = set_apart(words[1:], "-m") if verb.is_verbatim else translate(words[1:], parser)
     arguments = parser.parse_args(own)
     for plugin in arguments.plugin if verb.builds else ():
         use_plugin(plugin)
     with _python_layers(off=arguments.no_python):
-        status: int = module.run(arguments)
+        status = run_in_place(module.run, arguments)
     sys.stdout.flush()
     return status
 

@@ -58,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_speed(parser)
     add_compat(parser)
     add_state(parser)
-    parser.set_defaults(compat=None, level=None, stage=None)  # so that a resumed run knows what it was given
+    # so that a resumed run knows what it was given
+    parser.set_defaults(compat=None, level=None, stage=None)
     for name, default in (("sigint", "stop"), ("sighup", "snapshot")):
         effect = f"what SIG{name[3:].upper()} does (default {default})"
         parser.add_argument(f"--{name}-effect", choices=EFFECTS, default=default, help=effect)
@@ -160,6 +161,7 @@ def make_solver(path: str, arguments: argparse.Namespace, snapshot: cc.Snapshot 
         "force_layers": arguments.force_layers,
         "force_per_group": arguments.force_per_group,
         "compat": arguments.compat,
+        "in_place": getattr(arguments, "in_place", None),
         "level": arguments.level,
         "stages": arguments.stage,
         "precision": arguments.precision,

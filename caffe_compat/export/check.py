@@ -125,8 +125,8 @@ class _Walk:
         learnable_params(self.layers, on_fault=self.findings.fault)
         for layer, message in label_faults(graph, self.shapes, self.values):
             self.findings.problem(layer, "data", message)
-        for layer, message in overwritten(graph):
-            self.findings.problem(layer, "in-place", message)
+        for layer, message, is_undefined in overwritten(graph):
+            (self.findings.problem if is_undefined else self.findings.note)(layer, "in-place", message)
         self._note_unknown_shapes(graph)
 
     def _visit(self, node: Node) -> Verdict:

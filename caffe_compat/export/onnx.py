@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from caffe_compat.errors import CaffeCompatError, DataError, GraphError, UnsupportedLayerError
 from caffe_compat.export import onnx_elements, onnx_windows
 from caffe_compat.export.closeness import check_outputs
+from caffe_compat.export.onnx_in_place import found_inputs, name_outputs, writer_in_place
 from caffe_compat.export.onnx_program import WRITERS, Call, Inexpressible, Program
 from caffe_compat.export.pixels import pixels_of
 from caffe_compat.graph.graph import Blob
@@ -60,23 +61,24 @@ def to_onnx(
     names = _value_names(net)
     shapes, open_axes = _shapes(net), _open_axes(net) if dynamic_batch else {}
     program, problems = Program(onnx), []
-    for node, layer in net.steps:
+    for number, (node, layer) in enumerate(net.steps):
         if isinstance(layer, SourceLayer):
             continue
         call = Call(
             program,
             layer,
-            tuple(names[blob] for blob in node.bottoms),
+            found_inputs(net, number, program, names, shapes),
             tuple(names[blob] for blob in node.tops),
             tuple(shapes[blob] for blob in node.bottoms),
             tuple(shapes[blob] for blob in node.tops),
             tuple(open_axes.get(blob, frozenset()) for blob in node.bottoms),
             tuple(open_axes.get(blob, frozenset()) for blob in node.tops),
         )
-        problems += _write(call)
+        problems += _write(call, writer_in_place(net, number))
     if problems:
         training = DEPLOY if any(TRAINING in problem for problem in problems) else ""
         raise UnsupportedLayerError(f"net '{net.graph.name}': ONNX cannot express {'; '.join(problems)}{training}")
+    name_outputs(net, program, names, shapes)
     made = _assemble(net, program, names, shapes, open_axes)
     onnx.helper.set_model_props(made, {f"pixels of {blob}": each.to_json() for blob, each in pixels_of(model).items()})
     return made
@@ -144,15 +146,15 @@ def _check_run(
     return check_outputs(path, found, wanted, tolerance)
 
 
-def _write(call: Call) -> list[str]:
-    """Add the layer to the program; what to say where that cannot be done."""
+def _write(call: Call, in_place: Callable[[Call], None] | None) -> list[str]:
+    """Add the layer to the program, by `in_place` if given; what to say where that cannot be done."""
     layer = call.layer
     shown = f"layer '{layer.name}' ({layer.param.type})"
     if layer.param.type not in WRITERS:
         measures = layer.default_loss_weight or layer.param.type == "Accuracy"
         return [f"{shown}, {TRAINING}" if measures else shown]
     try:
-        WRITERS[layer.param.type](call)
+        (in_place or WRITERS[layer.param.type])(call)
     except Inexpressible as error:
         return [f"{shown}: {error}"]
     return []
@@ -164,7 +166,7 @@ def _value_names(net: Net) -> dict[Blob, str]:
     given = {top for layer, top in tops if isinstance(layer, SourceLayer)}
     taken = {top.name for top in given}
     last = {top.name: top for _, top in tops}
-    owns = given | {top for name, top in last.items() if name not in taken}
+    owns = given | {top for name, top in last.items() if name not in taken and top not in net.hazards.final}
     return {top: top.name if top in owns else f"{top.name}:{top.version}" for _, top in tops}
 
 
@@ -211,13 +213,14 @@ def _assemble(
     last = {top.name: top for node in net.graph.nodes for top in node.tops}
     made = {name for node in program.nodes for name in node.output}
 
-    def declare(blob: Blob) -> Any:
+    def declare(blob: Blob, name: str = "") -> Any:
         follows = open_axes.get(blob, frozenset())
         open_sizes: dict[int, Any] = {axis: None if axis else BATCH for axis in follows}
         sizes = [open_sizes.get(axis, size) for axis, size in enumerate(shapes[blob])]
-        return onnx.helper.make_tensor_value_info(names[blob], onnx.TensorProto.FLOAT, sizes)
+        return onnx.helper.make_tensor_value_info(name or names[blob], onnx.TensorProto.FLOAT, sizes)
 
-    outputs = [declare(last[name]) for name in net.output_names if names[last[name]] in made]
+    shown = {name: name if last[name] in net.hazards.final else names[last[name]] for name in net.output_names}
+    outputs = [declare(last[name], shown[name]) for name in net.output_names if shown[name] in made]
     if not outputs:
         raise GraphError(f"net '{net.graph.name}' has no output that a layer computes; there is nothing to export")
     graph = onnx.helper.make_graph(

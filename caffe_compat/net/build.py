@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from keyword import iskeyword
 from typing import Any
 
@@ -16,6 +16,7 @@ from caffe_compat.graph.graph import Blob, Graph, Node
 from caffe_compat.layers.base import Layer
 from caffe_compat.layers.caffe.activation import ReLU
 from caffe_compat.layers.source import SourceLayer
+from caffe_compat.net.in_place import InPlacePlan
 from caffe_compat.net.shapes import Shapes
 
 # Types whose top is a new tensor that their gradient does not need
@@ -23,7 +24,7 @@ _FRESH = frozenset({"Convolution", "Deconvolution", "InnerProduct", "Scale", "Ba
 _EMPTY = fx.GraphModule(nn.Module(), fx.Graph())  # has every attribute that a layer's name must not shadow
 
 
-def loss_weights(node: Node, layer: Layer) -> tuple[float, ...]:
+def loss_weights(node: Node, layer: Any) -> tuple[float, ...]:
     """The loss weight of every top: as given, else the default of the layer for its first top (layer.hpp)."""
     given = tuple(node.param.loss_weight)
     if given and len(given) != len(node.tops):
@@ -49,15 +50,16 @@ def module_names(layers: Sequence[Layer]) -> list[str]:
     return list(names)
 
 
-def let_relus_overwrite(graph: Graph, layers: Sequence[Layer]) -> None:
+def let_relus_overwrite(graph: Graph, layers: Sequence[Layer], touched: Collection[int]) -> None:
     """Let the ReLUs that are in place in the prototxt be so in memory, where no gradients are wanted.
 
-    That is where their bottom is the new tensor of a layer, and nobody else reads it.
+    That is where their bottom is the new tensor of a layer, and nobody else reads it. `touched`: the numbers of the
+    nodes whose blobs others look for as Caffe leaves them (Hazards.touched).
     """
     makers = {top: node for node in graph.nodes for top in node.tops}
     readers = Counter(bottom for node in graph.nodes for bottom in node.bottoms)
-    for node, layer in zip(graph.nodes, layers, strict=True):
-        if isinstance(layer, ReLU) and node.bottoms[0].name == node.tops[0].name:
+    for number, (node, layer) in enumerate(zip(graph.nodes, layers, strict=True)):
+        if isinstance(layer, ReLU) and node.bottoms[0].name == node.tops[0].name and number not in touched:
             bottom = node.bottoms[0]
             layer.inplace = bottom in makers and makers[bottom].param.type in _FRESH and readers[bottom] == 1
 
@@ -65,16 +67,22 @@ def let_relus_overwrite(graph: Graph, layers: Sequence[Layer]) -> None:
 class Program:
     """The fx graph of those layers that can run once the blobs `fed` are given.
 
-    `values` has the fx value of every blob version that it computes.
+    `values` has the fx value of every blob version that it computes. in_place: "caffe" or "right", as Net has it.
     """
 
     def __init__(
-        self, graph: Graph, layers: Sequence[Layer], shapes: Shapes, fed: Collection[str], force_backward: bool
+        self,
+        graph: Graph,
+        layers: Sequence[Layer],
+        shapes: Shapes,
+        fed: Collection[str],
+        force_backward: bool,
+        in_place: str = "caffe",
     ) -> None:
         self.graph = graph
         self.shapes = shapes
         self.force_backward = force_backward
-        self.modules = dict(zip(module_names(layers), layers, strict=True))
+        self.modules: dict[str, nn.Module] = dict(zip(module_names(layers), layers, strict=True))
         self.fx_graph = fx.Graph()
         self.values: dict[Blob, fx.Node] = {}
         self.loss: fx.Node | None = None
@@ -83,28 +91,44 @@ class Program:
         sources = {name: node for name, node in nodes.items() if isinstance(self.modules[name], SourceLayer)}
         for top in (top for node in sources.values() for top in node.tops if top.name in fed):
             self.values[top] = self._add("placeholder", _identifier(top.name), (), top.name)
-        for name, node in nodes.items():
-            needed = node.tops if name in sources else node.bottoms
+        running = self._running(nodes, sources)
+        self.plan = InPlacePlan(self.fx_graph, [nodes[name] for name in running], in_place)
+        for number, name in enumerate(running):
+            needed = nodes[name].tops if name in sources else nodes[name].bottoms
             if all(blob in self.values for blob in needed):
-                self._call(name, node, needed)
+                self._call(number, name, nodes[name], needed)
+
+    def _running(self, nodes: Mapping[str, Node], sources: Container[str]) -> list[str]:
+        """The names of the sources, and of the layers that can run, in order."""
+        known, names = set(self.values), []
+        for name, node in nodes.items():
+            if name in sources:
+                names.append(name)
+            elif all(blob in known for blob in node.bottoms):
+                names.append(name)
+                known.update(node.tops)
+        return names
 
     def module(self, outputs: Iterable[str]) -> fx.GraphModule:
         """The program as a module that gives ({name: last version of that blob}, total loss or None)."""
-        last = {blob.name: value for blob, value in self.values.items()}
+        last = {blob.name: self.plan.final(blob, self.values) for blob in self.values}
         self.fx_graph.output(({name: last[name] for name in outputs}, self.loss))
         return fx.GraphModule(dict(self.modules), self.fx_graph, class_name=_identifier(self.graph.name or "Net"))
 
-    def _call(self, name: str, node: Node, inputs: tuple[Blob, ...]) -> None:
+    def _call(self, number: int, name: str, node: Node, inputs: tuple[Blob, ...]) -> None:
         flows = node.propagate_down or (True,) * len(inputs)
         args = tuple(self._input(blob, flow) for blob, flow in zip(inputs, flows, strict=True))
+        args = self.plan.arguments(number, args, self.values)
+        layer = self.modules[name]
+        self.modules[name] = self.plan.module(number, layer)
         names = [top.name if top.version == 0 else node.name for top in node.tops]
         if len(node.tops) == 1:
             tops = [self._add("call_module", name, args, names[0])]
         else:
             value = self._add("call_module", name, args, node.name)
             tops = [self._add("call_function", operator.getitem, (value, i), top) for i, top in enumerate(names)]
-        for top, value, weight in zip(node.tops, tops, loss_weights(node, self.modules[name]), strict=True):
-            self.values[top] = value
+        for top, value, weight in zip(node.tops, tops, loss_weights(node, layer), strict=True):
+            self.values[top] = self.plan.kept(top, value)
             if weight:
                 self._add_loss(top, weight, teaches=bool(node.param.loss_weight) or top not in self.used)
 

@@ -26,8 +26,8 @@ class JoinedLayers:
         self._pairs: list[tuple[BatchNorm, Scale]] = []
         self._rectifiers: list[ReLU] = []
         makers: dict[Blob, tuple[Node, Layer]] = {}
-        for node, layer in net.steps:
-            if len(node.bottoms) == 1 and node.bottoms[0] in makers:
+        for number, (node, layer) in enumerate(net.steps):
+            if len(node.bottoms) == 1 and node.bottoms[0] in makers and number not in net.hazards.touched:
                 self._join(*makers[node.bottoms[0]], node, layer)
             makers.update({top: (node, layer) for top in node.tops})
 

@@ -16,6 +16,7 @@ from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.registry import loss_types
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.build import Program, let_relus_overwrite, partial_outputs
+from caffe_compat.net.in_place import IN_PLACE, chosen_in_place, defined_hazards
 from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.missing import warn_of_missing
 from caffe_compat.net.params import LearnableParam, learnable_params, rebound
@@ -36,7 +37,9 @@ class Net(nn.Module):
     model: a Model, whose weights are loaded (a warning names the layers without any), or a NetParameter. phase: "TRAIN"
     or "TEST". compat: "bvlc" (Caffe 1.0), "wen2017" (the paper's fork) or "scnn" (its branch for structured sparsity).
     input_shapes: {blob: shape} in place of the shapes that inputs and data layers declare. folder: where files that the
-    net names are sought if the working directory lacks them.
+    net names are sought if the working directory lacks them. in_place: "caffe" (the default, see `default_in_place`)
+    for what Caffe computes where in-place layers overwrite what others still read (`hazards`), "right" for what the
+    prototxt says; GraphError where Caffe's has no defined value.
 
     graph: the resolved layers. graph_module: the PyTorch program they became. layers: by name; of several of one name
     that with blobs, else the first (`steps` has all). learnable_params: what a solver updates, in Caffe's order.
@@ -55,9 +58,13 @@ class Net(nn.Module):
         compat: str = "bvlc",
         input_shapes: Mapping[str, Shape] | None = None,
         folder: Path | None = None,
+        in_place: str | None = None,
     ) -> None:
         super().__init__()
         keep_freed_memory()
+        in_place = in_place or chosen_in_place()
+        if in_place not in IN_PLACE:
+            raise GraphError(f"in_place is '{in_place}'; allowed: {', '.join(IN_PLACE)}")
         if compat not in COMPAT:
             raise GraphError(f"compat is '{compat}'; allowed: {', '.join(COMPAT)}")
         if not isinstance(model, (Model, NetParameter)):
@@ -65,11 +72,17 @@ class Net(nn.Module):
         self.param, weights = (model.net, model.weights) if isinstance(model, Model) else (model, {})
         self.graph: Graph = build_graph(self.param, phase, level, stages, loss_types())
         given_shapes = dict(input_shapes or {})
-        self._options = {"compat": compat, "input_shapes": given_shapes, "folder": folder}
+        self._options: dict[str, Any] = {
+            "compat": compat,
+            "input_shapes": given_shapes,
+            "folder": folder,
+            "in_place": in_place,
+        }
         self.compat, self.folder = compat, folder
         context = Context(phase=phase, compat=compat, folder=folder, fork=dialects.disputed(self.param))
         self._sequence, self._shapes = set_up_layers(self.graph, context, given_shapes, weights)
-        let_relus_overwrite(self.graph, self._sequence)
+        self.hazards = defined_hazards(self.graph, in_place)
+        let_relus_overwrite(self.graph, self._sequence, self.hazards.touched)
         self.layers: dict[str, Layer] = _by_name(self._sequence)
         self.learnable_params: list[LearnableParam] = learnable_params(self._sequence, self.param.force_backward)
         self.input_names = tuple(top.name for node, _ in self._sources() for top in node.tops)
@@ -198,7 +211,8 @@ class Net(nn.Module):
 
     def _program(self, fed: frozenset[str], every_blob: bool) -> fx.GraphModule:
         if (fed, every_blob) not in self._programs:
-            program = Program(self.graph, self._sequence, self._shapes, fed, self.param.force_backward)
+            in_place = self._options["in_place"]
+            program = Program(self.graph, self._sequence, self._shapes, fed, self.param.force_backward, in_place)
             outputs: Iterable[str] = partial_outputs(self.graph, program.values)
             if every_blob:
                 outputs = dict.fromkeys(blob.name for blob in program.values)

@@ -18,6 +18,9 @@ def compile_net(net: Net, compiler: Callable[..., Any] = torch.compile) -> None:
 
     What goes wrong then (no C++ compiler for the CPU, say) is logged in one line, and the net runs as it is.
     """
+    if net.hazards:
+        logger.warning("--compile: layers in place overwrite what others still read; training goes on uncompiled")
+        return
     module: Any = net.graph_module
     plain = module.forward
     compiled = compiler(plain)

@@ -18,12 +18,13 @@ DEFAULTS: dict[str, Any] = {
     "force_layers": None,
     "force_per_group": False,
     "compat": "bvlc",
+    "in_place": "caffe",
     "precision": "fp32",
     "level": 0,
     "stages": (),
 }
 FORCE = ("force", "force_decay", "force_layers", "force_per_group")  # a change of the force changes them together
-NETS = ("compat", "level", "stages")  # the nets depend on these
+NETS = ("compat", "in_place", "level", "stages")  # the nets depend on these
 
 Options = dict[str, Any]
 

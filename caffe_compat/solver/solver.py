@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from caffe_compat.errors import SolverError
+from caffe_compat.net.in_place import chosen_in_place, default_in_place
 from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.net import Net
 from caffe_compat.proto.model import Model, read_solver
@@ -47,8 +48,8 @@ class Solver(Iterations):
     weights: files to start from, a comma list or a sequence; instead of those that the solver names. device: "cpu",
     "cuda", "cuda:1", or "auto" (what solver_mode asks for, if it is here). force: l1, l2, linear, gravity or none;
     force_decay, force_layers: see `forcing`; force_per_group: filters attract only those of their own group, as they do
-    not in the fork. max_iter: instead of the solver's. level, stages: of the training net.
-    compat: "bvlc" or "wen2017", see Net. precision: "fp32" as Caffe, "bf16" or "fp16", see `precision`. compile: let
+    not in the fork. max_iter: instead of the solver's. level, stages: of the training net. compat: "bvlc" or "wen2017",
+    in_place: "caffe" or "right", see Net. precision: "fp32" as Caffe, "bf16" or "fp16", see `precision`. compile: let
     torch.compile make the training net's program, where it can. graph: on a GPU, run iterations as a CUDA graph, where
     they can be one, see `graphed`.
 
@@ -72,6 +73,7 @@ class Solver(Iterations):
         precision: str | None = None,
         compile: bool = False,
         graph: bool = True,
+        in_place: str | None = None,
     ) -> None:
         self.path = Path(solver) if isinstance(solver, (str, os.PathLike)) else None
         self._file = read_solver(self.path) if self.path else upgrade_solver(solver)
@@ -87,6 +89,7 @@ class Solver(Iterations):
             level=level,
             stages=stages,
             precision=precision,
+            in_place=in_place or (None if chosen_in_place() == "caffe" else chosen_in_place()),
         )
         self._begin()
         self._configure(self._given)
@@ -112,11 +115,12 @@ class Solver(Iterations):
         options = complete(self._options)
         if self.config.random_seed >= 0:
             torch.manual_seed(self.config.random_seed)
-        self.net = training_net(self.param, self.path, options["compat"], options["level"], options["stages"]).to(
-            self.device
-        )
-        check_loss(self.net)
-        self.test_nets = [net.to(self.device) for net in test_nets(self.param, self.path, options["compat"])]
+        compat = options["compat"]
+        with default_in_place(options["in_place"]):
+            net = training_net(self.param, self.path, compat, options["level"], options["stages"])
+            others = test_nets(self.param, self.path, compat)
+        check_loss(net)
+        self.net, self.test_nets = net.to(self.device), [net.to(self.device) for net in others]
         for net in self.test_nets:
             net.share_weights_with(self.net)
         files = weights if weights is not None else self.param.weights
