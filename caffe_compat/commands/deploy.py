@@ -47,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="put mean and scale of the data layer into the net, as Bias and Scale; needs --out-weights",
     )
     parser.add_argument("--keep-training", action="store_true", help="keep fillers and learning rates")
+    parser.add_argument(
+        "--phase",
+        choices=("TRAIN", "TEST"),
+        help="whose layers to take (default: TEST's, or TRAIN's where only TRAIN has data)",
+    )
     add_allow_missing(parser)
     add_force_overwrite(parser)
     add_state(parser)
@@ -67,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             keep_training=arguments.keep_training,
             folder=Path(arguments.net).parent,
             allow_missing=arguments.allow_missing,
+            phase=arguments.phase,
         )
         if arguments.merge_bn:
             model = merged(model, arguments)

@@ -52,6 +52,7 @@ def deploy(
     keep_training: bool = False,
     folder: Path | None = None,
     allow_missing: Collection[str] | None = None,
+    phase: str | None = None,
 ) -> Model:
     """The deploy form of a net: what its TEST phase computes from the data alone, without labels.
 
@@ -63,17 +64,19 @@ def deploy(
 
     batch: of every Input; by default 1, and for what is an Input already its own. shapes: {blob: shape} for data that
     is not here and whose shape the net does not tell. allow_missing: layers of the result that may lack weights where
-    others have some, WeightsError for any other; None only warns of them. Raises GraphError where a shape or an output
-    is missing.
+    others have some, WeightsError for any other; None only warns of them. phase: whose layers are taken, by default
+    TEST's, and TRAIN's, with a warning, where only TRAIN has data. Raises GraphError where a shape or an output is
+    missing.
     """
-    build_graph(model.net, "TEST", level, stages, loss_types())  # refuses what cannot be wired
-    included, _ = partition(model.net.layer, net_state(model.net, "TEST", level, stages))
+    stages = tuple(stages)
+    phase = _phase(model.net, phase, level, stages)
+    included, _ = partition(model.net.layer, net_state(model.net, phase, level, stages))
     steps = steps_of(without_splits(included))
     heads = find_heads(steps)
     wanted = wanted_values(steps, heads, set(model.weights))
     if not wanted:
         raise GraphError(f"net '{model.net.name}': nothing is left without its losses; it has no output to deploy")
-    inputs = _Inputs(model, folder, batch, dict(shapes or {}))
+    inputs = _Inputs(model, Context(phase, folder=folder), batch, dict(shapes or {}))
     net = NetParameter(name=model.net.name)
     net.layer.extend(_kept(steps, {id(head.step): head.layer for head in heads if head.layer}, wanted, inputs))
     names = {layer.name for layer in net.layer}
@@ -92,6 +95,22 @@ def deploy(
     else:
         refuse_missing(made, allow_missing)
     return made
+
+
+def _phase(net: Any, asked: str | None, level: int, stages: tuple[str, ...]) -> str:
+    """The phase whose layers are deployed; GraphError where they cannot be wired."""
+    try:
+        build_graph(net, asked or "TEST", level, stages, loss_types())
+        return asked or "TEST"
+    except GraphError as error:
+        if asked:
+            raise
+        try:
+            build_graph(net, "TRAIN", level, stages, loss_types())
+        except GraphError:
+            raise error from None
+        logger.warning("the layers of TRAIN are taken, for those of TEST do not fit together: %s", error)
+        return "TRAIN"
 
 
 def _kept(steps: list[Step], replaced: Mapping[int, Any], wanted: set[Any], inputs: _Inputs) -> list[Any]:
@@ -139,13 +158,13 @@ def _left_without_blobs(net: Any, before: Iterable[Any], folder: Path | None) ->
 class _Inputs:
     """Input layers for the data layers of a net."""
 
-    def __init__(self, model: Model, folder: Path | None, batch: int | None, shapes: Mapping[str, Shape]) -> None:
-        self.model, self.folder, self.batch, self.shapes = model, folder, batch, shapes
+    def __init__(self, model: Model, context: Context, batch: int | None, shapes: Mapping[str, Shape]) -> None:
+        self.model, self.context, self.batch, self.shapes = model, context, batch, shapes
 
     def in_place_of(self, layer: Any, tops: list[str]) -> list[Any]:
         """An Input for each of the `tops` that are needed of a data layer."""
         missing = [top for top in tops if top not in self.shapes]
-        found = shapes_of_source(self.model, layer, Context("TEST", folder=self.folder)) if missing else {}
+        found = shapes_of_source(self.model, layer, self.context) if missing else {}
         inputs = []
         for top in tops:
             shape = self.shapes.get(top) or found.get(top)

@@ -195,3 +195,25 @@ def test_the_layers_are_those_of_the_deploy_nets_that_bvlc_wrote_by_hand(train, 
         wiring(cc.read_net(paths[1])),
     )
     assert found[0][1:] == written[0][1:] and found[1:] == written[1:]
+
+
+TRAIN_ONLY = """
+layer { name: "data" type: "AnnotatedData" top: "data" top: "label" include { phase: TRAIN }
+  transform_param { mean_value: 127.5 resize_param { resize_mode: WARP height: 32 width: 24 } }
+  data_param { source: "gone" batch_size: 4 } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 4 kernel_size: 3 } }
+layer { name: "drop" type: "Dropout" bottom: "conv" top: "conv" }
+layer { name: "loss" type: "RegionLoss" bottom: "conv" bottom: "label" top: "loss" include { phase: TRAIN } }
+"""
+
+
+def test_layers_of_train_are_taken_where_only_train_has_data(caplog):
+    model = cc.Model(cc.parse_text(TRAIN_ONLY, cc.NetParameter))
+    made = cc.deploy(model, shapes={"data": (1, 3, 32, 24)})
+    assert [layer.name for layer in made.net.layer] == ["data", "conv", "drop"]
+    assert "the layers of TRAIN are taken, for those of TEST do not fit together: layer 'conv'" in caplog.text
+    assert not any(layer.include or layer.HasField("phase") for layer in made.net.layer)
+    assert cc.Net(made).shapes["conv"] == (1, 4, 30, 22)
+    with pytest.raises(cc.GraphError, match="layer 'conv': bottom 0 is 'data'"):
+        cc.deploy(model, phase="TEST")
+    assert cc.deploy(model, shapes={"data": (1, 3, 32, 24)}, phase="TRAIN").net == made.net
