@@ -12,6 +12,7 @@
     stored          StoredLayer: from files
     shapes_only     ShapesOnly: one that does not run
     regions         RegionLayer: one that pools regions
+    kinks           functions with a kink, and Caffe's gradient there
     boxes           boxes: codes, overlaps, suppression
     sampling        values between pixels
     layout          how activations lie in memory

@@ -11,6 +11,7 @@ np.float64 in its double build), and gives the rate and the new current step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +60,11 @@ def sigmoid(config: SolverConfig, iteration: int, current_step: int, real: Any) 
 
 
 def _exp(exponent: Any) -> float:
-    """e^exponent, correctly rounded for float32 (NumPy's own float32 exp is not), inf where it overflows."""
-    return float(np.exp(float(exponent)))
+    """e^exponent as C's exp gives it (NumPy's differs in the last bit), inf where it overflows."""
+    try:
+        return math.exp(float(exponent))
+    except OverflowError:
+        return math.inf
 
 
 POLICIES: dict[str, Policy] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from caffe_compat.layers.base import Elementwise
+from caffe_compat.layers.kinks import absolute
 from caffe_compat.layers.registry import register
 
 
@@ -15,4 +16,4 @@ class AbsVal(Elementwise):
     works_in_place = False
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        return bottoms[0].abs()
+        return absolute(bottoms[0])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context, Elementwise
+from caffe_compat.layers.kinks import clipped
 from caffe_compat.layers.registry import register
 
 
@@ -25,4 +26,4 @@ class Clip(Elementwise):
         self.max: float = field.max
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        return bottoms[0].clamp(self.min, self.max)
+        return clipped(bottoms[0], self.min, self.max)

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.fields import enum_name
+from caffe_compat.layers.kinks import absolute
 from caffe_compat.layers.registry import register
 
 _REDUCE: dict[str, Callable[[Tensor, tuple[int, ...]], Tensor]] = {
     "SUM": lambda x, axes: x.sum(axes),
-    "ASUM": lambda x, axes: x.abs().sum(axes),
+    "ASUM": lambda x, axes: absolute(x).sum(axes),
     "SUMSQ": lambda x, axes: x.square().sum(axes),
     "MEAN": lambda x, axes: x.mean(axes),
 }

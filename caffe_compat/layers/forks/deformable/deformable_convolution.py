@@ -94,7 +94,7 @@ class DeformableConvolution(Layer):
             place = (start + moves[:, :, axis]).reshape(len(moves), 1, -1)
             known = (place >= 0) & (place < size)
             inside = known if inside is None else inside & known
-            at.append(torch.minimum(place, place.new_tensor(size - 1)))
+            at.append(torch.where(place < size - 1, place, size - 1.0))
             low.append(at[-1].detach().floor())
             high.append((low[-1] + 1).clamp(max=size - 1))
         planes = x.reshape(-1, x.shape[1] // parts, *x.shape[2:])

@@ -68,7 +68,7 @@ class DeformablePSROIPooling(RegionLayer):
             place = place if moved is None else place + moved[..., None, None]
             known = (place >= -0.5) & (place <= extent - 0.5)
             inside = known if inside is None else inside & known
-            at.append(place.clamp(0, extent - 1))
+            at.append(torch.where(place < 0, 0.0, torch.where(place > extent - 1, extent - 1.0, place)))
             low.append(at[-1].detach().floor())
             high.append(at[-1].detach().ceil())
         read = self._reader(features, torch.from_numpy(regions[:, 0].astype(np.int64)).to(features.device))

@@ -17,6 +17,26 @@ from caffe_compat.layers.labels import class_labels
 from caffe_compat.layers.loss import FLT_MIN, normalizer
 from caffe_compat.layers.registry import register
 
+_LEAST = 1e-10  # what 1 - p counts as at least, in the gradient
+
+
+class _Focal(torch.autograd.Function):
+    """-alpha (1 - p)^gamma max(log p, log FLT_MIN) of log p, with a gradient that passes below that clamp."""
+
+    @staticmethod
+    def forward(ctx: Any, logs: Tensor, alpha: float, gamma: float) -> Tensor:
+        share, clamped = logs.exp(), logs.clamp(min=math.log(FLT_MIN))
+        weight = alpha * (1 - share).pow(gamma)
+        ctx.gamma = gamma
+        ctx.save_for_backward(share, clamped, weight)
+        return -weight * clamped
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        share, clamped, weight = ctx.saved_tensors
+        slope = weight - ctx.gamma * weight / (1 - share).clamp(min=_LEAST) * clamped * share
+        return -gradients[0] * slope, None, None
+
 
 @register("FocalLoss")
 class FocalLoss(SoftmaxWithLoss):
@@ -44,7 +64,7 @@ class FocalLoss(SoftmaxWithLoss):
         index, counts = class_labels(self, label, shape[:axis] + shape[axis + 1 :], shape[axis], self.ignore_label)
         logs = functional.log_softmax(scores, axis)
         own = logs.gather(axis, index.unsqueeze(axis)).squeeze(axis)
-        losses = -self.alpha * (1 - own.exp()) ** self.gamma * own.clamp(min=math.log(FLT_MIN))
+        losses: Tensor = _Focal.apply(own, self.alpha, self.gamma)  # type: ignore[no-untyped-call]
         if counts is not None:
             losses = torch.where(counts, losses, 0)
         fixed = self.param.loss_param.pre_fixed_normalizer

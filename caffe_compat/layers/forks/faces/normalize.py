@@ -9,6 +9,7 @@ from torch import Tensor
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
 from caffe_compat.layers.fields import refuse_other_fields
+from caffe_compat.layers.kinks import absolute
 from caffe_compat.layers.registry import variant
 from caffe_compat.layers.table import SEVERAL_TOPS
 
@@ -43,7 +44,7 @@ class ChannelNormalize(Layer):
     def forward(self, *bottoms: Tensor) -> Any:
         (x,), field = bottoms, self.param.normalize_param
         if field.normalize_type == "L1":
-            length = x.abs().sum(1, keepdim=True) + _EPS
+            length = absolute(x).sum(1, keepdim=True) + _EPS
         else:
             length = (x.square().sum(1, keepdim=True) + _EPS).sqrt()
         if len(self.param.top) < 2:

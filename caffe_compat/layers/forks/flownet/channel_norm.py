@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.layers.kinks import length
 from caffe_compat.layers.registry import register
+
+_EPSILON = 1e-9
 
 
 @register("ChannelNorm")
 class ChannelNorm(Layer):
-    """The length of the vector of channels at each place: (N, 1, H, W)."""
+    """The length of the vector of channels at each place: (N, 1, H, W); a vector of zeros has gradient 0."""
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes
@@ -21,5 +23,4 @@ class ChannelNorm(Layer):
         return [(shape[0], 1, *shape[2:])]
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        top: Tensor = torch.linalg.vector_norm(bottoms[0], dim=1, keepdim=True)
-        return top
+        return length(bottoms[0], 1, _EPSILON)

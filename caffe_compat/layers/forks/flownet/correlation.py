@@ -79,7 +79,7 @@ class Correlation(Layer):
         for y, x in self.steps:
             top, left = reach_y + y, self.reach + x
             there = second[:, :, top : top + extent_y, left : left + extent_x]
-            values = here * there if self.multiplies else (here - there).abs()
+            values = here * there if self.multiplies else _distance(here - there)
             tops.append(functional.avg_pool2d(values.mean(1, keepdim=True), self.kernel, self.strides[0]))
         return torch.cat(tops, 1)
 
@@ -89,3 +89,8 @@ class Correlation1D(Correlation):
     """Correlation along x alone: D displacements, no padding in y."""
 
     rows = False
+
+
+def _distance(difference: Tensor) -> Tensor:
+    """|difference|; the gradient at 0 is 1."""
+    return torch.where(difference >= 0, difference, -difference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from caffe_compat.layers.base import Elementwise
@@ -13,5 +14,5 @@ class NegReLU(Elementwise):
     """min(x, 0) + negative_slope * max(x, 0)."""
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        slope: float = self.param.relu_param.negative_slope
-        return bottoms[0].clamp(max=0) + slope * bottoms[0].clamp(min=0)
+        (x,), slope = bottoms, self.param.relu_param.negative_slope
+        return torch.where(x < 0, x, slope * x)

@@ -98,8 +98,8 @@ class DetectionLoss(Head, LossLayer):
             for index in range(1, self.field.cls_num):
                 number = max(4, int(int((label[0].long() == index).sum()) * multiple * share))
                 scores = torch.where(eligible, head[index].flatten(), -math.inf)
-                hardest = scores.topk(min(number, int(eligible.sum()))).indices
-                kept[hardest] = True
+                order = scores.flip(0).argsort(descending=True, stable=True)  # of equal ones the later place first
+                kept[len(scores) - 1 - order[: min(number, int(eligible.sum()))]] = True
         return kept.view(label.shape[1:])
 
     def _weights(self, label: Tensor, classes: Tensor, kept: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from caffe_compat.layers.base import Context
 from caffe_compat.layers.fields import refuse_other_fields
+from caffe_compat.layers.kinks import absolute
 from caffe_compat.layers.loss import DifferenceLoss
 from caffe_compat.layers.registry import register
 
@@ -22,4 +23,4 @@ class L1Loss(DifferenceLoss):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         a, b = bottoms
-        return (a - b.reshape(a.shape)).abs().sum() / a.shape[0]
+        return absolute(a - b.reshape(a.shape)).sum() / a.shape[0]

@@ -9,13 +9,14 @@ from torch import Tensor
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Shape, exactly
 from caffe_compat.layers.forks.segmentation.spatial_transformer import moved_grid
+from caffe_compat.layers.kinks import absolute
 from caffe_compat.layers.loss import LossLayer
 from caffe_compat.layers.registry import register
 
 
 def beyond(values: Tensor, limit: float) -> Tensor:
     """(|x| - limit)^2 / 2 where |x| > limit, else 0."""
-    return (values.abs() - limit).clamp(min=0).square() / 2
+    return (absolute(values) - limit).clamp(min=0).square() / 2
 
 
 @register("STLoss")

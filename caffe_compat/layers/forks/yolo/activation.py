@@ -12,19 +12,32 @@ from caffe_compat.layers.base import Context, Elementwise
 from caffe_compat.layers.registry import register
 
 
+class _Rectified(torch.autograd.Function):
+    """min(max(x, 0) + slope * min(x, 0), 6), whose gradient looks at x alone: 0 from 6 on, slope up to 0, else 1."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.slope = slope
+        return (functional.leaky_relu(x, slope) if slope else functional.relu(x)).clamp(max=6)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (x,) = ctx.saved_tensors
+        return torch.where(x > 0, gradients[0], ctx.slope * gradients[0]) * (x < 6), None
+
+
 @register("ReLU6")
 class ReLU6(Elementwise):
-    """min(max(x, 0) + negative_slope * min(x, 0), 6) (relu6_layer.cpp of MobileNet-YOLO); the gradient at 6 is 0."""
+    """min(max(x, 0) + negative_slope * min(x, 0), 6); the gradient at 0 is negative_slope, at 6 it is 0."""
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         self.negative_slope: float = param.relu6_param.negative_slope
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        if self.negative_slope == 0:
-            return functional.relu6(bottoms[0])
-        top = functional.leaky_relu(bottoms[0], self.negative_slope)
-        return torch.where(top < 6, top, 6.0)
+        top: Tensor = _Rectified.apply(bottoms[0], self.negative_slope)  # type: ignore[no-untyped-call]
+        return top
 
 
 @register("Mish")
