@@ -20,10 +20,13 @@ _FORGETFUL = {"BatchNorm", "Convolution", "Deconvolution", "Eltwise", "InnerProd
 
 
 class JoinedLayers:
-    """Within this context, the layers of `net` that can are joined."""
+    """Within this context, the layers of `net` that can are joined.
+
+    pairs: each BatchNorm and the Scale that it then computes too.
+    """
 
     def __init__(self, net: Net) -> None:
-        self._pairs: list[tuple[BatchNorm, Scale]] = []
+        self.pairs: list[tuple[BatchNorm, Scale]] = []
         self._rectifiers: list[ReLU] = []
         makers: dict[Blob, tuple[Node, Layer]] = {}
         for number, (node, layer) in enumerate(net.steps):
@@ -32,13 +35,13 @@ class JoinedLayers:
             makers.update({top: (node, layer) for top in node.tops})
 
     def __enter__(self) -> None:
-        for batch_norm, scale in self._pairs:  # by vars(), for to set a Module's attribute takes 20 times as long
+        for batch_norm, scale in self.pairs:  # by vars(), for to set a Module's attribute takes 20 times as long
             vars(batch_norm)["scales"], vars(scale)["is_done"] = (scale,), True
         for relu in self._rectifiers:
             vars(relu)["overwrites"] = True
 
     def __exit__(self, *error: Any) -> None:
-        for batch_norm, scale in self._pairs:
+        for batch_norm, scale in self.pairs:
             vars(batch_norm)["scales"], vars(scale)["is_done"] = (), False
         for relu in self._rectifiers:
             vars(relu)["overwrites"] = False
@@ -47,6 +50,6 @@ class JoinedLayers:
         if any(maker.param.loss_weight):
             return
         if type(below) is BatchNorm and isinstance(layer, Scale) and layer.is_for_channels:
-            self._pairs.append((below, layer))
+            self.pairs.append((below, layer))
         elif isinstance(layer, ReLU) and node.bottoms[0].name == node.tops[0].name and below.param.type in _FORGETFUL:
             self._rectifiers.append(layer)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from caffe_compat.graph.wiring import AUTOMATIC
 from caffe_compat.layers.base import Layer
 from caffe_compat.layers.draws import drawing_from
 from caffe_compat.layers.source import SourceLayer
+from caffe_compat.net.joining import JoinedLayers
 from caffe_compat.net.net import Net
 from caffe_compat.pycaffe import layer as layers
 from caffe_compat.pycaffe.bindings import check
@@ -56,6 +58,7 @@ class Execution:
             step.layer.user if isinstance(step.layer, LivePythonLayer) else layers.view_of(step.node.param, step.blobs)
             for step in self.steps
         ]
+        self._pairs = self._in_place_pairs()
         self.inputs = [
             place for step, ids in zip(self.steps, self.top_ids, strict=True) if step.type == "Input" for place in ids
         ]
@@ -76,6 +79,8 @@ class Execution:
             for number in range(start, end + 1):
                 self._call("before_forward", number)
                 step = self.steps[number]
+                if step.is_done and not vars(step.layer)["is_done"]:
+                    step.is_done = False  # it was, in a pass of `joined`
                 try:
                     step.forward()
                 except CaffeCompatError as error:
@@ -97,6 +102,29 @@ class Execution:
                 self.steps[number].backward()
                 self._call("after_backward", number)
         CLOCK.tick()
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Within this block BatchNorms compute the Scales in place behind them too: nobody sees what lies between.
+
+        Nothing is joined where a callback could see it.
+        """
+        pairs = [] if any(self.hooks.values()) else self._pairs
+        for first, second in pairs:
+            vars(first.layer)["scales"], vars(second.layer)["is_done"] = (second.layer,), True
+            first.follower, second.is_done = second, True
+        try:
+            yield
+        finally:
+            for first, second in pairs:
+                vars(first.layer)["scales"], vars(second.layer)["is_done"] = (), False
+                first.follower = None
+
+    def _in_place_pairs(self) -> list[tuple[Step, Step]]:
+        """Each BatchNorm and the Scale in place behind it, where both are run as the net's own program joins them."""
+        steps = {id(step.layer): step for step in self.steps}
+        pairs = [(steps[id(first)], steps[id(second)]) for first, second in JoinedLayers(self.net).pairs]
+        return [pair for pair in pairs if pair[1].tops[0] is pair[1].bottoms[0]]
 
     def reshape(self) -> None:
         """Give every blob the shape that follows from the inputs."""

@@ -52,6 +52,8 @@ class Step:
         self.loss_weights = loss_weights(node, layer)
         self.blobs = BlobVec()
         self.parameters = list(layer.blobs)
+        self.follower: Step | None = None  # the layer in place behind, which this one's Layer computes too
+        self.is_done = False  # by the layer before, in the last forward pass
         alone = self.type in _SHARES_ALONE and len(bottoms) == len(tops) == 1
         self.shares_data, self.shares_diff = self.type in SHARES_DATA or alone, self.type in SHARES_DIFF or alone
         self._losses = [top for top, weight in zip(tops, self.loss_weights, strict=True) if weight]
@@ -79,6 +81,8 @@ class Step:
 
     def forward(self) -> None:
         """Compute the tops."""
+        if self.is_done:
+            return
         self.reshape()
         if self.need.layer:
             self._record = _Record(self)
@@ -96,7 +100,7 @@ class Step:
 
     def backward(self) -> None:
         """Compute the diffs of the bottoms that need one, and add to those of the learnable blobs."""
-        if not self.need.layer:
+        if not self.need.layer or self.is_done:
             return
         if self._record is None or self._record.is_outdated():
             self._record = _Record(self)
@@ -113,9 +117,9 @@ class Step:
                     bottom._diff.write(gradient)
             elif wanted:
                 bottom._diff.clear()
-        for index, gradient in zip(record.learned, gradients, strict=True):
+        for blob, gradient in zip(record.learned, gradients, strict=True):
             if gradient is not None:
-                self.blobs[index]._diff.add(gradient)
+                blob._diff.add(gradient)
 
     def _share(self) -> None:
         if self.shares_data:
@@ -145,8 +149,8 @@ class Step:
 class _Record:
     """A forward pass with its autograd graph, on what the blobs of a step hold now.
 
-    bottoms, tops: the tensors. learning: those of the bottoms and learnable blobs that get a gradient; `learned` says
-    which of the learnable blobs these are.
+    bottoms, tops: the tensors. learning: those of the bottoms and learnable blobs that get a gradient; learned: the
+    learnable blobs among these.
     """
 
     def __init__(self, step: Step) -> None:
@@ -158,11 +162,13 @@ class _Record:
         ]
         with torch.enable_grad():
             self.tops = _as_tuple(step.layer(*self.bottoms))
-        parameters = step.parameters
-        self.learned = [index for index, parameter in enumerate(parameters) if parameter.requires_grad]
+        pairs = list(zip(step.parameters, step.blobs, strict=False))
+        if step.follower is not None:
+            pairs += zip(step.follower.parameters, step.follower.blobs, strict=False)
+        self.learned = [blob for parameter, blob in pairs if parameter.requires_grad]
         self.learning = [bottom for bottom in self.bottoms if bottom.requires_grad]
-        self.learning += [parameters[index] for index in self.learned]
-        self._parameters = [parameter.data_ptr() for parameter in parameters]
+        self.learning += [parameter for parameter, _ in pairs if parameter.requires_grad]
+        self._parameters = [parameter.data_ptr() for parameter in step.parameters]
         self._blobs = (*step.bottoms, *step.tops)
         self._read = [bottom.data_ptr() for bottom in self.bottoms]
         self._edits = [blob._data.edits for blob in self._blobs]

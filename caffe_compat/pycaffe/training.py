@@ -154,16 +154,22 @@ class LiveSolver(Iterations):
 
     def _pass(self) -> float:
         last = len(self.live.steps) - 1
-        loss = self.live.forward(0, last)
-        self.live.backward(last, 0)
+        with self.live.joined():
+            loss = self.live.forward(0, last)
+            self.live.backward(last, 0)
         return loss
 
     def _move(self, weights: list[Tensor], gradients: list[Tensor], history: list[Tensor], rates: Rates) -> None:
+        """The step, which is left in the gradients as Caffe leaves it in the diffs."""
+        apply = UPDATES[self.config.type].apply
+        if self.config.type == "SGD":
+            apply(weights, gradients, history, rates, self.config)
+            torch._foreach_copy_(gradients, history)
+            return
         steps = [torch.zeros_like(weight) for weight in weights]
-        UPDATES[self.config.type].apply(steps, gradients, history, rates, self.config)
-        for weight, gradient, step in zip(weights, gradients, steps, strict=True):
-            torch.neg(step, out=gradient)
-            weight.sub_(gradient)
+        apply(steps, gradients, history, rates, self.config)
+        torch._foreach_copy_(gradients, torch._foreach_neg(steps))
+        torch._foreach_sub_(weights, gradients)
 
     def _choose_moving(self) -> None:
         """All parameters: a script may give any of them a diff."""

@@ -1,0 +1,73 @@
+"""Nets and weights that Caffe refuses, in its own words; and what it takes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import caffe_compat.pycaffe as caffe
+from tests.pycaffe.nets import DATA, inner, layer, net
+
+LABELLED = DATA + 'layer { name: "l" type: "Input" top: "label" input_param { shape { dim: 2 } } }\n'
+REFUSED = {
+    "Cannot configure batch normalization statistics": DATA
+    + layer("b", "BatchNorm", "data", "b", "param { lr_mult: 1 }"),
+    "loss_weight must be unspecified or specified once per top": LABELLED
+    + inner("ip", "data", "ip", 2)
+    + layer("loss", "SoftmaxWithLoss", "ip label", "loss", 'top: "p"'),
+    "Too many params specified for layer 'ip'": DATA
+    + inner("ip", "data", "ip", 2).replace("inner_", "param {} " * 3 + "inner_"),
+    "Specify either include rules or exclude rules; not both": DATA
+    + layer("r", "ReLU", "data", "r", "include {} exclude {}"),
+    "either 0 or bottom_size times": DATA + layer("r", "ReLU", "data", "r", "propagate_down: true " * 2),
+    "Unknown bottom blob 'dta' \\(layer 'r'\\)": DATA + layer("r", "ReLU", "dta", "r"),
+    "Top blob 'r' produced by multiple sources": DATA
+    + layer("r", "TanH", "data", "r")
+    + layer("q", "TanH", "data", "r"),
+    "Unknown layer type: Relu \\(known types: AbsVal, ": DATA + layer("r", "Relu", "data", "r"),
+    "does not allow in-place computation": DATA + layer("a", "AbsVal", "data", "data"),
+    "Failed to parse NetParameter file": DATA + "layer {",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_nets_are_refused_in_caffes_words(words: str) -> None:
+    with pytest.raises(RuntimeError, match=words):
+        net(REFUSED[words])
+
+
+def test_a_forward_pass_is_refused_in_caffes_words() -> None:
+    built = net(DATA + inner("ip", "data", "ip", 2))
+    built.blobs["data"].reshape(2, 4)
+    with pytest.raises(RuntimeError, match=r"Input size incompatible with inner product parameters.*'ip'"):
+        built.forward()
+
+
+def test_weights_that_do_not_fit_change_nothing() -> None:
+    net(DATA + inner("ip", "data", "ip", 2)).save("two.caffemodel")
+    five = net(DATA + inner("ip", "data", "ip", 5))
+    before = five.params["ip"][0].data.copy()
+    with pytest.raises(RuntimeError, match=r"Source param shape is 2 3 \(6\); target param shape is 5 3 \(15\)"):
+        five.copy_from("two.caffemodel")
+    assert np.array_equal(five.params["ip"][0].data, before)
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+def test_weights_given_at_once_are_those_copied_later(seeded: bool) -> None:
+    """A net that gets weights is not filled first, unless a seed tells what later draws must be."""
+    text = DATA + inner("ip", "data", "ip", 2).replace("num_output", 'weight_filler { type: "xavier" } num_output')
+    net(text).save("w.caffemodel")
+    if seeded:
+        caffe.set_random_seed(3)
+    at_once = caffe.Net("net.prototxt", caffe.TEST, weights="w.caffemodel")
+    later = caffe.Net("net.prototxt", caffe.TEST)
+    later.copy_from("w.caffemodel")
+    assert np.array_equal(at_once.params["ip"][0].data, later.params["ip"][0].data)
+
+
+def test_a_level_given_overrides_that_of_the_file() -> None:
+    Path("net.prototxt").write_text(
+        "state { level: 3 }\n" + DATA + layer("r", "ReLU", "data", "r", "include { min_level: 1 }")
+    )
+    assert list(caffe.Net("net.prototxt", caffe.TEST)._layer_names) == ["data"]
+    assert list(caffe.Net("net.prototxt", caffe.TEST, level=1)._layer_names) == ["data", "r"]
