@@ -17,8 +17,8 @@ import numpy as np
 from caffe_compat.errors import ParseError, WeightsError
 from caffe_compat.proto.binary import STATE_AS_WEIGHTS, SolverStateFile
 from caffe_compat.proto.blobs import Weights
-from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.forms import BlobForm, Forms, form_with_diff
+from caffe_compat.proto.hdf5_image import new_hdf5
 from caffe_compat.proto.hdf5_safety import Allowance, open_hdf5
 from caffe_compat.proto.reading import open_file
 
@@ -93,7 +93,7 @@ def write_weights(
         raise WeightsError(f"{path}: weights for layer '{unknown[0]}', which the net lacks; add the layer or drop them")
     shared = shared_blobs(net) if net is not None else {}
     diffs = {name: tuple(form.diff() if form else None for form in each) for name, each in (forms or {}).items()}
-    with write_atomically(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_hdf5(path) as file:
         data = file.create_group("data")
         if any(diff is not None for each in diffs.values() for diff in each):
             _write_diffs(file.create_group("diff"), names, weights, diffs)
@@ -160,7 +160,7 @@ def read_solver_state(path: str | os.PathLike[str]) -> SolverStateFile:
 
 def write_solver_state(path: str | os.PathLike[str], state: SolverStateFile) -> None:
     """Write a .solverstate.h5, whole or not at all."""
-    with write_atomically(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_hdf5(path) as file:
         file.create_dataset("iter", data=np.array([state.iteration], np.int32))
         _write_string(file, b"learned_net", state.learned_net.encode())
         file.create_dataset("current_step", data=np.array([state.current_step], np.int32))

@@ -17,6 +17,7 @@ from caffe_compat.proto.model import read_weights
 from caffe_compat.solver.solver import Solver
 from tests.commands.conftest import Problem
 from tests.conftest import golden
+from tests.proto.test_hdf5_image import quota
 
 CASES = ["adadelta", "adam", "adam_force_iter20", "sgd_multistep_force", "sgd_step_shared"]
 SUFFIXES = {"solver.prototxt": "snap_iter_{}.solverstate", "solver_h5.prototxt": "snaph5_iter_{}.solverstate.h5"}
@@ -298,3 +299,25 @@ def test_what_a_killed_run_was_writing_goes_when_the_next_one_starts(tmp_path, m
     Solver("solver.prototxt", max_iter=1).solve()
     assert not any((tmp_path / name).exists() for name in gone)
     assert all((tmp_path / name).exists() for name in kept)
+
+
+@pytest.mark.parametrize("form", ["BINARYPROTO", "HDF5"])
+def test_a_disk_that_fills_up_anywhere_in_a_snapshot_leaves_the_earlier_one_whole(tmp_path, monkeypatch, form):
+    """A quota on every file, from nothing upwards; the process goes on and the next snapshot is whole."""
+    Problem(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with open("solver.prototxt", "a") as file:
+        file.write(f"\nsnapshot_format: {form}\n")
+    solver = Solver("solver.prototxt")
+    path = solver.snapshot()
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    sizes = sorted(len(before[name]) for name in before if name.startswith("small"))
+    solver.net.params["ip1"][0].data.add_(1)
+    for size in [0, 1, 500, sizes[0] - 1, sizes[1] - 1, sizes[2] - 1]:
+        with quota(size), pytest.raises(SolverError, match=r"no snapshot could be written: small_iter_0\..*too large"):
+            solver.snapshot()
+        assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    solver.snapshot()
+    resumed = Solver("solver.prototxt")
+    resumed.restore(path)
+    assert torch.equal(resumed.net.params["ip1"][0], solver.net.params["ip1"][0])

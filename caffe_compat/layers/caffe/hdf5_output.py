@@ -12,6 +12,7 @@ from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Layer, Shape, exactly
 from caffe_compat.layers.registry import register
 from caffe_compat.proto.files import leads_outside
+from caffe_compat.proto.hdf5_image import grown_hdf5, new_hdf5
 
 _log = logging.getLogger(__name__)
 DATASETS = ("data", "label")
@@ -22,7 +23,7 @@ class HDF5Output(Layer):
     """Writes its two bottoms into the datasets `data` and `label` of hdf5_output_param.file_name.
 
     The first forward pass starts the file anew; each later one adds its items behind those that are there, where
-    Caffe stops because the datasets exist.
+    Caffe stops because the datasets exist. On a full disk the items of earlier passes stay.
     """
 
     gradient = "none"
@@ -51,11 +52,12 @@ class HDF5Output(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[()]:
         try:
-            with h5py.File(self.file_name, "a" if self.started else "w") as file:
+            with (grown_hdf5 if self.started else new_hdf5)(self.file_name) as file:
                 for name, bottom in zip(DATASETS, bottoms, strict=True):
                     _append(file, name, bottom)
         except OSError as error:
-            raise DataError(f"layer '{self.name}': cannot write '{self.file_name}': {error}") from error
+            reason = error.strerror or error
+            raise DataError(f"layer '{self.name}': cannot write '{self.file_name}': {reason}") from error
         self.started = True
         return ()
 
