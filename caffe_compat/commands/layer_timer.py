@@ -114,7 +114,8 @@ class LayerTimer(fx.Interpreter):
 
     def _layer(self, node: fx.Node) -> Any:
         """The layer of a node; None for what only passes values between layers."""
-        return self.fetch_attr(str(node.target)) if node.op == "call_module" else None
+        module = self.fetch_attr(str(node.target)) if node.op == "call_module" else None
+        return getattr(module, "layer", module)  # one with a hazard in place has its layer in it
 
     @contextmanager
     def _timed(self, seconds: dict[Any, float], layer: Any) -> Iterator[None]:
@@ -126,14 +127,15 @@ class LayerTimer(fx.Interpreter):
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    return list(value) if isinstance(value, tuple | list) else [value]
+    every = list(value) if isinstance(value, tuple | list) else [value]
+    return [each for each in every if isinstance(each, Tensor)]
 
 
 def _cut(value: Any) -> Any:
     """`value` without its history, still asking for a gradient where it did."""
     if isinstance(value, tuple | list):
         return [_cut(part) for part in value]
-    return value.detach().requires_grad_(value.requires_grad)
+    return value.detach().requires_grad_(value.requires_grad) if isinstance(value, Tensor) else value
 
 
 def _add_gradients(gradients: dict[fx.Node, list[Tensor | None]], source: fx.Node, more: list[Tensor | None]) -> None:

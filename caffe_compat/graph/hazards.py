@@ -112,8 +112,9 @@ def _found_backward(nodes: Sequence[Node], sharing: Sharing, number: int) -> _Fo
     reads = backward_reads(node)
     for index, blob in enumerate(node.bottoms):
         writers = [nodes[each] for each in sharing.overwritten(blob, number - 1)]
-        signs = index in reads.signs and not all(map(_keeps_sign, writers))
-        if writers and (index in reads.bottoms or signs):
+        if index not in reads.bottoms:
+            writers = [each for each in writers if index in reads.signs and not _keeps_sign(each)]
+        if writers:
             by = "it" if writers[0] is node else f"layer '{writers[0].name}'"
             text = f"its gradient is computed from its bottom '{_own_name(nodes, blob)}', which {by} has overwritten"
             yield "bottoms", index, sharing.left(blob), text

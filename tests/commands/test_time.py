@@ -93,3 +93,38 @@ def test_each_round_has_its_seconds_and_the_weights_stay(problem):
     for layer, blobs in before.items():
         for blob, after in zip(blobs, net.weights()[layer], strict=True):
             np.testing.assert_allclose(after, blob, rtol=0, atol=1e-15)
+
+
+IN_PLACE = """
+layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 }
+  data_filler { type: "constant" value: 0.5 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip"
+  inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "s" type: "Sigmoid" bottom: "ip" top: "s" }
+layer { name: "b" type: "BNLL" bottom: "s" top: "s" }
+layer { name: "loss" type: "Reduction" bottom: "s" top: "loss" loss_weight: 1 }
+"""
+
+
+def test_layers_in_place_are_timed_with_the_gradients_of_the_whole():
+    net = cc.Net(cc.parse_text(IN_PLACE, cc.NetParameter), phase="TRAIN")
+    assert net.hazards
+    timer = LayerTimer(net)
+    timer.forward()
+    timer.backward()
+    found = [param.tensor.grad.clone() for param in net.learnable_params]
+    net.zero_grad()
+    net.forward_with_loss()[1].backward()
+    for first, param in zip(found, net.learnable_params, strict=True):
+        assert torch.equal(first, param.tensor.grad)
+    assert net.layers["b"] in timer.backward_seconds
+
+
+def test_in_place_right_holds_for_every_net_of_a_verb(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.prototxt").write_text(IN_PLACE)
+    assert main(["show", "net.prototxt", "--code"]) == 0
+    assert "in_place_keep" in capsys.readouterr().out
+    assert main(["show", "net.prototxt", "--code", "--in-place", "right"]) == 0
+    assert "in_place_keep" not in capsys.readouterr().out
+    assert main(["time", "net.prototxt", "--iterations", "1", "--in-place", "right"]) == 0
