@@ -103,7 +103,9 @@ if TYPE_CHECKING:
     from caffe_compat.proto.files import write_atomically
     from caffe_compat.proto.model import (
         Model,
+        ModelLike,
         Weights,
+        as_model,
         is_binary,
         model_text,
         read_model,
@@ -142,6 +144,42 @@ if TYPE_CHECKING:
     from caffe_compat.solver.state import SolverState
     from caffe_compat.solver.structure import zero_shares
     from caffe_compat.solver.updates import momentum_step
+    from caffe_compat.solver.watching import ProgressBar, watch
+
+    __all__ = [  # noqa: RUF022 - what a type checker takes for exported, in the order of the computed list below
+        "BlobComparison", "BlobOutline", "CIFAR10_FILES", "CIFAR10_SHA256", "CIFAR10_URL", "CRITERIA",
+        "CaffeCompatError", "Certificate", "Classifier", "Comparison", "Context", "Conversion", "Cost", "Count",
+        "DataError", "DistributedSolver", "FINDINGS", "Factorization", "GlogHandler", "GraphError", "IMAGENET_PARTS",
+        "JsonLinesLog", "KeepBest", "KeepLast", "Layer", "LayerType", "METHODS", "MNIST_FILES", "MNIST_SHA256",
+        "MNIST_URL", "MissingDataError", "Model", "ModelLike", "NEWEST", "Narrowed", "Net", "NetParameter",
+        "Operation", "Outline", "ParseError", "Patience", "Pixels", "Plan", "PluginError", "Prediction",
+        "Preprocessing", "ProgressBar", "Pruned", "PrunedFilters", "RankError", "Record", "Report", "Selection",
+        "ShapeError", "Shrunk", "Snapshot", "Solver", "SolverError", "SolverParameter", "SolverState", "Stage",
+        "Statistics", "UnsupportedLayerError", "UnsupportedParameterError", "UserCodeError", "Weights",
+        "WeightsError", "WriteError", "as_model", "break_even_rank", "can_train", "certify", "certify_pruned",
+        "certify_surgery", "check", "check_exported_program", "check_onnx", "check_opencv", "check_published",
+        "check_torch_source", "choose_least", "common_shapes", "compare_blobs", "compare_cost", "compare_time",
+        "complete_inputs", "compute_mean", "convert_state", "convert_weights", "decompose", "decompose_by_responses",
+        "default_in_place", "deploy", "download", "encode_datum", "extract_features", "factorize", "filter_angles",
+        "filter_norms", "find_faults", "first_records", "fold_batch_norm", "fold_scaling", "force_gradient",
+        "format_text", "fully_connected", "fully_convolutional", "has_plugins", "html_page", "install_caffe",
+        "is_binary", "is_root", "join_channels", "layer_costs", "layer_types", "list_images", "load_files",
+        "make_cifar10", "make_imagenet", "make_imageset", "make_mnist", "mean_gradients", "measure", "merge_groups",
+        "missing_weights", "model_text", "momentum_step", "narrow", "newest_snapshot", "onnx_types", "open_file",
+        "open_snapshot", "outline", "output_weights", "own_batches", "own_preprocessing", "pad_database",
+        "parse_json", "parse_text", "pinned", "plugin_layer_types", "process_count", "process_group", "prune_filters",
+        "prune_ranks", "rank_by_energy", "rank_by_norm", "ranks_by_budget", "ranks_by_energy", "ranks_by_evbmf",
+        "ranks_by_latency", "ranks_by_norm", "ranks_in_order", "read_blob", "read_bytes", "read_image_list",
+        "read_json", "read_kept", "read_labels", "read_lines", "read_mean_planes", "read_model", "read_net",
+        "read_npy", "read_npz", "read_ranks", "read_solver", "read_weights", "recalibrate", "refuse_missing",
+        "register_command", "register_layer", "register_regularizer", "regroup_weights", "reset_normalization",
+        "resize_classifier", "resize_input", "resumed_options", "round_ranks", "round_ratios", "run_as_caffe",
+        "run_blobs", "shrink", "split_groups", "survey", "swap_channels", "theoretical_speedup",
+        "to_exported_program", "to_onnx", "torch_source", "uninstall_caffe", "upgrade_solver", "use_plugin",
+        "valid_inputs", "watch", "with_preprocessing", "write_atomically", "write_blob", "write_exported_program",
+        "write_fine_tune_solver", "write_lmdb", "write_mean", "write_model", "write_net", "write_onnx",
+        "write_torch_source", "zero_shares",
+    ]  # fmt: skip
 
 __version__ = "0.1.0"
 
@@ -206,7 +244,8 @@ _MODULES = {  # home -> its public names
     "proto.binary": "read_blob write_blob write_net",
     "proto.conversion": "convert_state convert_weights",
     "proto.files": "write_atomically",
-    "proto.model": "Model Weights is_binary model_text read_model read_net read_solver read_weights write_model",
+    "proto.model": "Model ModelLike Weights as_model is_binary model_text read_model read_net read_solver read_weights "
+    "write_model",
     "proto.outline": "BlobOutline Outline outline",
     "proto.pixels": "Pixels",
     "proto.printer": "format_text",
@@ -237,6 +276,7 @@ _MODULES = {  # home -> its public names
     "solver.state": "SolverState",
     "solver.structure": "zero_shares",
     "solver.updates": "momentum_step",
+    "solver.watching": "ProgressBar watch",
 }
 _HOMES = {name: home for home, names in _MODULES.items() for name in names.split()}
 __all__ = sorted(_HOMES)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from html import escape
 
 MOST_NAME = 200  # characters of a name that a message shows
 MOST_MESSAGE = 4000
@@ -34,6 +35,17 @@ def nearest(name: str, known: Iterable[str], there: str = "it has", most: int = 
         return f"did you mean {' or '.join(best)}?"
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{there}: {', '.join(names[:most]) or 'none'}{more}"
+
+
+def html_table(title: str, rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Rows, the first of them the header, as HTML for a notebook; the first `left` columns are text, others numbers."""
+    lines = []
+    for number, row in enumerate(rows):
+        tag = "td" if number else "th"
+        sides = ("left" if place < left else "right" for place in range(len(row)))
+        cells = zip(row, sides, strict=True)
+        lines.append("".join(f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for cell, side in cells))
+    return f"<table><caption>{escape(title)}</caption>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 def visible(text: str) -> str:

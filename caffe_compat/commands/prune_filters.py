@@ -7,7 +7,7 @@ from pathlib import Path
 
 import caffe_compat as cc
 from caffe_compat.commands.numbers import real_number, whole_number
-from caffe_compat.commands.options import comma_list, input_shape
+from caffe_compat.commands.options import CRITERIA, comma_list, input_shape
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 
@@ -16,7 +16,7 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--criterion",
         metavar="NAME",
-        help=f"which filters go: {', '.join(cc.CRITERIA)}; zeros: those that a run with masks left (default l2)",
+        help=f"which filters go: {', '.join(CRITERIA)}; zeros: those that a run with masks left (default l2)",
     )
     group.add_argument("--remove", type=real_number(), metavar="F", help="share of the filters of each layer to remove")
     group.add_argument("--ratios", type=comma_list, default=(), metavar="L=F,...", help="shares of single layers")

@@ -26,19 +26,6 @@ def glog_lines() -> Iterator[None]:
         LOGGER.removeHandler(handler)
 
 
-class ProgressBar:
-    """A solver callback: iterations done, the loss and the learning rate, on one line below the log."""
-
-    def __init__(self, solver: cc.Solver) -> None:
-        from tqdm import tqdm
-
-        self.bar = tqdm(total=solver.config.max_iter, initial=solver.iteration, unit="it", file=sys.stderr, leave=False)
-
-    def after_step(self, solver: cc.Solver) -> None:
-        self.bar.set_postfix({"loss": f"{solver.smoothed_loss:.4g}", "lr": f"{solver.learning_rate:g}"}, refresh=False)
-        self.bar.update(solver.iteration - self.bar.n)
-
-
 @contextmanager
 def progress(solver: cc.Solver) -> Iterator[None]:
     """Within this block, a progress bar follows `solver`, if stderr is a terminal."""
@@ -47,11 +34,11 @@ def progress(solver: cc.Solver) -> Iterator[None]:
         return
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    bar = ProgressBar(solver)
+    bar = cc.ProgressBar(solver)
     solver.callbacks.append(bar)
     try:
         with logging_redirect_tqdm([LOGGER]):
             yield
     finally:
         solver.callbacks.remove(bar)
-        bar.bar.close()
+        bar.close()

@@ -13,7 +13,7 @@ from caffe_compat.decompose.spectra import energies
 from caffe_compat.errors import RankError
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.cost import layer_costs, layers_with_shapes
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import Model, ModelLike, as_model
 
 BINS = 10_000  # steps into which the budget is divided; a choice's cost is rounded up to a whole step
 
@@ -47,7 +47,7 @@ class Plan:
 
 
 def ranks_by_budget(
-    model: Model,
+    model: ModelLike,
     share: float,
     unit: str = "multiply_adds",
     methods: Sequence[str] = ("pca",),
@@ -61,6 +61,7 @@ def ranks_by_budget(
     The product over layers of the energy kept is made largest (Zhang et al. 2016), solved as a multiple-choice
     knapsack. Raises RankError for a budget that cannot be met.
     """
+    model = as_model(model)
     if unit not in UNITS:
         raise RankError(f"unit is '{unit}'; known: {', '.join(UNITS)}")
     costs = layer_costs(model, input_shapes)

@@ -14,7 +14,7 @@ from caffe_compat.decompose.rewrite import CHAINS
 from caffe_compat.errors import RankError, WeightsError
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.certificate import Certificate, compare_outcomes
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import Model, ModelLike, as_model
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,10 @@ class ChainCertificate:
 
 
 def certify(
-    original: Model, decomposed: Model, input_shapes: Mapping[str, Shape] | None = None, folder: Path | None = None
+    original: ModelLike,
+    decomposed: ModelLike,
+    input_shapes: Mapping[str, Shape] | None = None,
+    folder: Path | None = None,
 ) -> Certificate:
     """Check a decomposed model against its original, from the two models alone.
 
@@ -44,6 +47,7 @@ def certify(
     Raises RankError for a layer that is gone without a chain, WeightsError for weights that a net lacks or that do not
     fit.
     """
+    original, decomposed = as_model(original), as_model(decomposed)
     names = {layer.name for layer in decomposed.net.layer}
     filters = {layer.name for layer in decomposed.net.layer if has_filters(layer)}
     layers = {

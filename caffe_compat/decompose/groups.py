@@ -39,19 +39,20 @@ import numpy as np
 from caffe_compat.decompose.bank import find_layer, read_bank
 from caffe_compat.decompose.window import read_window, spell_out
 from caffe_compat.errors import RankError, WeightsError
-from caffe_compat.proto.model import Model, Weights
+from caffe_compat.proto.model import Model, ModelLike, Weights, as_model
 from caffe_compat.proto.schema import LayerParameter, NetParameter
 
 PART = re.compile(r"(?P<name>.+)_group(?P<index>\d+)")
 
 
-def split_groups(model: Model, parts: Mapping[str, int] | None = None) -> Model:
+def split_groups(model: ModelLike, parts: Mapping[str, int] | None = None) -> Model:
     """The model with grouped Convolutions as parallel layers X_group0, X_group1, ..., joined by a Concat.
 
     parts: {layer: how many}, by default every Convolution with groups by its own. A layer without groups may be split
     too: its parts then all read the whole bottom, as the fork splits AlexNet's conv1 and conv3. Raises RankError for
     a layer that cannot be split so.
     """
+    model = as_model(model)
     if parts is None:
         convolutions = [layer for layer in model.net.layer if layer.type == "Convolution"]
         parts = {
@@ -63,15 +64,16 @@ def split_groups(model: Model, parts: Mapping[str, int] | None = None) -> Model:
     for layer in model.net.layer:
         splits = layer.name in parts and layer.type == "Convolution"
         net.layer.extend(_split_layer(model, layer, parts[layer.name]) if splits else [layer])
-    return Model(net, regroup_weights(model.weights, net), pixels=model.pixels)
+    return Model(net, regroup_weights(model.weights, net), pixels=model.pixels, folder=model.folder)
 
 
-def merge_groups(model: Model) -> Model:
+def merge_groups(model: ModelLike) -> Model:
     """The model with every X_group0, X_group1, ... that a Concat joins as one Convolution X again.
 
     The parts may read one blob, or the tops of a Slice into equal parts, which becomes `group`. Layers that stand
     otherwise are left as they are.
     """
+    model = as_model(model)
     layers = list(model.net.layer)
     joins = [layer for layer in layers if layer.type == "Concat"]
     found = [merged for merged in (_merged(model, layers, concat) for concat in joins) if merged]
@@ -83,7 +85,7 @@ def merge_groups(model: Model) -> Model:
             net.layer.append(at[id(layer)])
         elif id(layer) not in gone:
             net.layer.append(layer)
-    return Model(net, regroup_weights(model.weights, net), pixels=model.pixels)
+    return Model(net, regroup_weights(model.weights, net), pixels=model.pixels, folder=model.folder)
 
 
 def regroup_weights(weights: Weights, net: Any) -> Weights:

@@ -18,14 +18,14 @@ from caffe_compat.layers.base import Shape
 from caffe_compat.net.cost import layers_with_shapes
 from caffe_compat.net.net import Net
 from caffe_compat.net.timing import compare_time
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.proto.schema import NetParameter
 
 FASTER = 0.97  # a chain is a choice only where its median is below this share of dense: noise never makes a net slower
 
 
 def ranks_by_latency(
-    model: Model,
+    model: ModelLike,
     share: float,
     methods: Sequence[str] = ("pca", "separable"),
     multiple: int = 16,
@@ -42,6 +42,7 @@ def ranks_by_latency(
     kept_in: a JSON file of times to take and to add to, so that another search is quick. Costs are in seconds. Raises
     RankError for a budget that nothing measured can meet.
     """
+    model = as_model(model)
     table = measured_table(model, methods, multiple, grid, device, input_shapes, kept_in)
     bottoms = _bottoms(model, input_shapes)
     confirmed: set[tuple[str, str, int]] = set()

@@ -14,7 +14,7 @@ from caffe_compat.decompose.evbmf import evbmf_rank
 from caffe_compat.decompose.method_ranks import rank_of_method
 from caffe_compat.decompose.spectra import energies, smallest_rank
 from caffe_compat.errors import RankError
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.proto.reading import read_json
 
 
@@ -43,7 +43,7 @@ def _rank_over_groups(weight: np.ndarray, keep: float, group: int, power: int = 
 
 
 def ranks_by_energy(
-    model: Model,
+    model: ModelLike,
     keep: float,
     inner_product: bool = False,
     except_layers: Collection[str] = (),
@@ -55,6 +55,7 @@ def ranks_by_energy(
     is not named), for each has its own energies; "tucker" keeps the share in each of its two modes. RankError for one
     whose energies tell no rank ("cp"), or that cannot decompose a layer.
     """
+    model = as_model(model)
     if isinstance(method, str):
         return _ranks(model, lambda bank: rank_of_method(bank, keep, method), inner_product, except_layers)
     for name in method:
@@ -66,9 +67,10 @@ def ranks_by_energy(
 
 
 def ranks_by_norm(
-    model: Model, keep: float, inner_product: bool = False, except_layers: Collection[str] = ()
+    model: ModelLike, keep: float, inner_product: bool = False, except_layers: Collection[str] = ()
 ) -> dict[str, int]:
     """`rank_by_norm` of every Convolution, in the net's order; with `inner_product` of InnerProducts too."""
+    model = as_model(model)
     return _ranks(model, lambda bank: rank_by_norm(bank.weight, keep, bank.group), inner_product, except_layers)
 
 
@@ -81,11 +83,12 @@ def _ranks(
     return {name: rule(bank) for name, bank in found if name not in except_layers}
 
 
-def ranks_by_evbmf(model: Model, except_layers: Collection[str] = ()) -> dict[str, Rank]:
+def ranks_by_evbmf(model: ModelLike, except_layers: Collection[str] = ()) -> dict[str, Rank]:
     """The (inputs, outputs) ranks of Tucker-2 for every Convolution with a kernel above 1x1 (Kim et al. 2016).
 
     Each is the empirical variational Bayes rank of the matching unfolding, the largest over the groups, at least 1.
     """
+    model = as_model(model)
     ranks: dict[str, Rank] = {}
     for name, bank in banks(model).items():
         if name in except_layers or bank.weight.ndim != 4 or bank.weight[0, 0].size == 1:
@@ -98,9 +101,10 @@ def ranks_by_evbmf(model: Model, except_layers: Collection[str] = ()) -> dict[st
 
 
 def ranks_in_order(
-    model: Model, values: Sequence[int], inner_product: bool = False, except_layers: Collection[str] = ()
+    model: ModelLike, values: Sequence[int], inner_product: bool = False, except_layers: Collection[str] = ()
 ) -> dict[str, int]:
     """Give `values` to the layers in the net's order, as the fork's --ranks does; RankError unless all are used."""
+    model = as_model(model)
     names = [name for name in banks(model, inner_product) if name not in except_layers]
     if len(values) != len(names):
         raise RankError(f"{len(values)} ranks were given for {len(names)} layers: {', '.join(names)}")
@@ -129,13 +133,14 @@ def _whole(value: object, where: str) -> int:
 
 
 def round_ranks(
-    model: Model, ranks: Mapping[str, Any], multiple: int, methods: Mapping[str, str] | None = None
+    model: ModelLike, ranks: Mapping[str, Any], multiple: int, methods: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Ranks rounded up so that every group's share is a multiple of `multiple`, no further than the largest rank.
 
     Libraries for convolution are fast at multiples of 8 or 16 channels and can be slower than dense in between.
     methods: {layer: method}, "pca" where a layer is not named; the largest rank of a separable chain is another.
     """
+    model = as_model(model)
     if multiple < 1:
         raise RankError(f"multiple is {multiple}; it must be at least 1")
     known = banks(model, inner_product=True) if multiple > 1 else {}

@@ -28,7 +28,7 @@ from caffe_compat.decompose.rewrite import LOWRANK, replace_layers
 from caffe_compat.errors import DataError, RankError
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.net.net import Net
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import Model, ModelLike, as_model
 
 Batch = Mapping[str, Any]
 POSITIONS = 10  # drawn of every image, as in the paper
@@ -36,7 +36,7 @@ PENALTIES = (0.01,) * 25 + (1.0,) * 25  # lambda of the nonlinear case, as in th
 
 
 def decompose_by_responses(
-    model: Model,
+    model: ModelLike,
     ranks: Mapping[str, int],
     batches: Sequence[Batch],
     asymmetric: bool = True,
@@ -49,6 +49,7 @@ def decompose_by_responses(
     taken in the net's order. A layer without a bias is fitted without one. Raises RankError as `decompose` does,
     DataError where there are no batches.
     """
+    model = as_model(model)
     if not batches:
         raise DataError("no batches are given; responses need at least one, {input: array}")
     for name in ranks:
@@ -115,12 +116,13 @@ def reduced_rank(target: np.ndarray, source: np.ndarray, rank: int) -> tuple[np.
     return directions, directions.T @ least_squares
 
 
-def recalibrate(model: Model, batches: Iterable[Batch]) -> Model:
+def recalibrate(model: ModelLike, batches: Iterable[Batch]) -> Model:
     """The model with the mean and variance of every BatchNorm measured anew on `batches`, each counting alike.
 
     Every BatchNorm normalizes by its batch while it is measured, as in training. The cheapest repair after layers were
     replaced. Raises DataError where there are no batches.
     """
+    model = as_model(model)
     batches = list(batches)
     if not batches:
         raise DataError("no batches are given; BatchNorm needs at least one, {input: array}")

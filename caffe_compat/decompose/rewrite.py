@@ -42,7 +42,7 @@ from caffe_compat.decompose.ranks import as_rank
 from caffe_compat.decompose.window import clear_window, keep_axis, read_window, spell_out
 from caffe_compat.errors import GraphError, RankError
 from caffe_compat.net.missing import log_missing
-from caffe_compat.proto.model import Model, Weights
+from caffe_compat.proto.model import Model, ModelLike, Weights, as_model
 from caffe_compat.proto.schema import NetParameter
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ CHAINS: dict[str, tuple[Link, ...]] = {
 }
 
 
-def decompose(model: Model, ranks: Mapping[str, Rank], method: str | Mapping[str, str] = "pca") -> Model:
+def decompose(model: ModelLike, ranks: Mapping[str, Rank], method: str | Mapping[str, str] = "pca") -> Model:
     """The model with every layer that `ranks` names replaced by its chain; `model` is left as it is.
 
     ranks: {layer: rank over all groups}, for "tucker" {layer: (inputs, outputs)}; a rank is rounded down to a multiple
@@ -77,6 +77,7 @@ def decompose(model: Model, ranks: Mapping[str, Rank], method: str | Mapping[str
     Raises RankError for a layer that is not there, cannot be decomposed, or does not take its rank; WeightsError for
     weights that are missing or not finite; GraphError for names that are taken.
     """
+    model = as_model(model)
     methods = {name: method if isinstance(method, str) else method.get(name, "pca") for name in ranks}
     for name in method if not isinstance(method, str) else ():
         find_layer(model, name)
@@ -109,7 +110,7 @@ def replace_layers(
             bias = own if own is None or biases is None else biases.get(layer.name, own)
             weights.update(_chain_blobs(parts, bias, chains[layer.name]))
         net.layer.extend(parts)
-    return Model(net, weights, files=model.files, ignored=model.ignored, pixels=model.pixels)
+    return Model(net, weights, files=model.files, ignored=model.ignored, pixels=model.pixels, folder=model.folder)
 
 
 def _factorize_layer(model: Model, name: str, rank: Rank, method: str) -> Factorization:

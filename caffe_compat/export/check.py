@@ -32,7 +32,7 @@ from caffe_compat.net.params import learnable_params
 from caffe_compat.net.shapes import check_tops_and_bottoms, top_shapes
 from caffe_compat.net.sources import fitting_shapes, stated_shapes
 from caffe_compat.proto import dialects
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.proto.schema import NetParameter
 
 _KINDS = {
@@ -44,7 +44,7 @@ _KINDS = {
 
 
 def check(
-    model: Model,
+    model: ModelLike,
     phases: Sequence[str] = (),
     level: int = 0,
     stages: Iterable[str] = (),
@@ -62,6 +62,7 @@ def check(
     weights_files: the names of the files that the weights came from, or should have.
     No data is needed, though the first records of what is here are read; no memory for blobs; no user's code is run.
     """
+    model = as_model(model)
     findings = Findings()
     net = _with_one_kind_of_rule(model.net, findings)
     chosen = tuple(phases) or _phases(net, level, tuple(stages))

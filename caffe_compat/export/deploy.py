@@ -33,7 +33,7 @@ from caffe_compat.layers.registry import loss_types
 from caffe_compat.net.missing import log_missing, refuse_missing
 from caffe_compat.net.shapes import set_up_layers
 from caffe_compat.net.sources import shapes_of_source
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.proto.pixels import Pixels, pixels_of_layer
 from caffe_compat.proto.schema import FillerParameter, LayerParameter, NetParameter, is_repeated
 
@@ -44,7 +44,7 @@ _TRAINING = ("lr_mult", "decay_mult", "force_mult")
 
 
 def deploy(
-    model: Model,
+    model: ModelLike,
     batch: int | None = None,
     shapes: Mapping[str, Shape] | None = None,
     level: int = 0,
@@ -68,6 +68,8 @@ def deploy(
     TEST's, and TRAIN's, with a warning, where only TRAIN has data. Raises GraphError where a shape or an output is
     missing.
     """
+    model = as_model(model)
+    folder = model.folder if folder is None else folder
     stages = tuple(stages)
     phase = _phase(model.net, phase, level, stages)
     included, _ = partition(model.net.layer, net_state(model.net, phase, level, stages))
@@ -89,7 +91,7 @@ def deploy(
     names -= _left_without_blobs(net, included, folder)
     kept = {name: blobs for name, blobs in model.weights.items() if name in names}
     pixels = _pixels(model, included, net)
-    made = Model(net, kept, files=model.files, ignored=model.ignored, pixels=pixels)
+    made = Model(net, kept, files=model.files, ignored=model.ignored, pixels=pixels, folder=model.folder)
     if allow_missing is None:
         log_missing(made)
     else:

@@ -23,7 +23,7 @@ from caffe_compat.layers.base import Shape
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
 from caffe_compat.proto.files import write_atomically
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import Model, ModelLike, as_model
 
 TOLERANCE = 1e-5  # of the largest value of an output
 OPEN_BATCHES = (1, 3)  # items in the runs that check a file whose batch is open
@@ -42,7 +42,7 @@ class _Outputs(nn.Module):
 
 
 def to_exported_program(
-    model: Model, input_shapes: Mapping[str, Shape] | None = None, dynamic_batch: bool = False, compat: str = "bvlc"
+    model: ModelLike, input_shapes: Mapping[str, Shape] | None = None, dynamic_batch: bool = False, compat: str = "bvlc"
 ) -> torch.export.ExportedProgram:
     """The TEST net of `model` by torch.export: it takes the inputs in the net's order, float32, and gives {output: ..}.
 
@@ -50,6 +50,7 @@ def to_exported_program(
     that have one of the size of the first input's may have any size from 1 on, the same for all. Labels are no longer
     checked for their range. Raises UnsupportedLayerError where torch.export cannot follow a layer.
     """
+    model = as_model(model)
     net = Net(model, "TEST", compat=compat, input_shapes=input_shapes).eval()
     if not net.input_names:
         raise GraphError(f"net '{net.graph.name}' has no input; there is nothing to export")
@@ -68,7 +69,7 @@ def to_exported_program(
 
 
 def write_exported_program(
-    model: Model,
+    model: ModelLike,
     path: str | os.PathLike[str],
     input_shapes: Mapping[str, Shape] | None = None,
     dynamic_batch: bool = False,
@@ -78,6 +79,7 @@ def write_exported_program(
 
     Its extra file pixels.json tells what images go through before they are an input, where that is known.
     """
+    model = as_model(model)
     made = to_exported_program(model, input_shapes, dynamic_batch, compat)
     with write_atomically(path) as temporary, temporary.open("wb") as file, _quiet():
         told = {"pixels.json": json.dumps({blob: asdict(each) for blob, each in pixels_of(model).items()})}
@@ -86,7 +88,7 @@ def write_exported_program(
 
 def check_exported_program(
     path: str | os.PathLike[str],
-    model: Model,
+    model: ModelLike,
     inputs: Mapping[str, np.ndarray] | None = None,
     compat: str = "bvlc",
     tolerance: float = TOLERANCE,
@@ -97,6 +99,7 @@ def check_exported_program(
     once for each of OPEN_BATCHES. GraphError where an output is off by more than `tolerance`, DataError for a file that
     torch.export did not write.
     """
+    model = as_model(model)
     try:
         with _quiet():
             loaded = torch.export.load(path)

@@ -23,7 +23,7 @@ from caffe_compat.net.inputs import complete_inputs, valid_inputs
 from caffe_compat.net.net import Net
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
 from caffe_compat.proto.files import write_atomically
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import Model, ModelLike, as_model
 
 OPSET, IR_VERSION = 17, 8  # read by onnxruntime 1.13 and later
 BATCH = "batch"
@@ -44,7 +44,7 @@ def onnx_types() -> frozenset[str]:
 
 
 def to_onnx(
-    model: Model, input_shapes: Mapping[str, Shape] | None = None, dynamic_batch: bool = False, compat: str = "bvlc"
+    model: ModelLike, input_shapes: Mapping[str, Shape] | None = None, dynamic_batch: bool = False, compat: str = "bvlc"
 ) -> Any:
     """The TEST net of `model` as an onnx.ModelProto; inputs and outputs have the names of their blobs.
 
@@ -56,6 +56,7 @@ def to_onnx(
     UnsupportedLayerError naming every layer that ONNX cannot express, GraphError for a net whose batch cannot change,
     DataError without the package onnx.
     """
+    model = as_model(model)
     onnx = _package("onnx")
     net = Net(model, "TEST", compat=compat, input_shapes=input_shapes)
     names = _value_names(net)
@@ -85,13 +86,14 @@ def to_onnx(
 
 
 def write_onnx(
-    model: Model,
+    model: ModelLike,
     path: str | os.PathLike[str],
     input_shapes: Mapping[str, Shape] | None = None,
     dynamic_batch: bool = False,
     compat: str = "bvlc",
 ) -> None:
     """Write `to_onnx` of `model` to `path`, whole or not at all."""
+    model = as_model(model)
     made = to_onnx(model, input_shapes, dynamic_batch, compat)
     with write_atomically(path) as temporary:
         temporary.write_bytes(made.SerializeToString())
@@ -99,7 +101,7 @@ def write_onnx(
 
 def check_onnx(
     path: str | os.PathLike[str],
-    model: Model,
+    model: ModelLike,
     inputs: Mapping[str, np.ndarray] | None = None,
     compat: str = "bvlc",
     tolerance: float = TOLERANCE,
@@ -110,6 +112,7 @@ def check_onnx(
     once for each of OPEN_BATCHES. GraphError where an output is off by more than `tolerance`, DataError without
     onnxruntime.
     """
+    model = as_model(model)
     session = _package("onnxruntime").InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
     if inputs is not None:
         return _check_run(path, session, model, inputs, compat, tolerance)

@@ -20,17 +20,18 @@ from caffe_compat.layers.registry import loss_types
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.missing import has_blobs
 from caffe_compat.net.net import Net
-from caffe_compat.proto.model import Model, write_model
+from caffe_compat.proto.model import Model, ModelLike, as_model, write_model
 
 
 def check_opencv(
-    model: Model, input_shapes: Mapping[str, Shape] | None = None, folder: Path | None = None
+    model: ModelLike, input_shapes: Mapping[str, Shape] | None = None, folder: Path | None = None
 ) -> dict[str, float]:
     """Write the deploy form of `model`, read it with OpenCV 4 and run both on the same inputs.
 
     {blob: largest difference over the largest value} for every blob that OpenCV keeps. Raises DataError without
     OpenCV, UnsupportedLayerError for a net that it cannot read or run.
     """
+    model = as_model(model)
     try:
         cv2 = importlib.import_module("cv2")
     except ImportError:

@@ -19,18 +19,19 @@ import numpy as np
 from caffe_compat.data.transform import read_mean
 from caffe_compat.errors import DataError, GraphError
 from caffe_compat.proto.files import find_file
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.proto.pixels import Pixels, pixels_of_layer
 from caffe_compat.proto.schema import LayerParameter, NetParameter
 
 
-def with_preprocessing(model: Model, folder: Path | None = None) -> Model:
+def with_preprocessing(model: ModelLike, folder: Path | None = None) -> Model:
     """The model with what `model.pixels` says of its Inputs as layers: Bias of -mean, then Scale, as far as they act.
 
     (pixel + -mean) * scale is (pixel - mean) * scale to the last bit. Of a mean image the part that the crop at the
     centre leaves is taken. folder: where a mean's file is also looked for. Raises GraphError where nothing is known of
     any Input, DataError for a mean that is missing or does not fit.
     """
+    model = as_model(model)
     sizes = _inputs(model.net)
     known = {blob: pixels for blob, pixels in model.pixels.items() if blob in sizes}
     if not known:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -29,7 +31,7 @@ class SourceLayer(Layer):
         self.register_buffer("_home", torch.empty(0), persistent=False)  # follows .to() and .double()
 
     def forward(self, *tops: Any) -> Any:
-        """The given tops as float32 (float64 in a float64 net); integers, labels too, become floats as in Caffe."""
+        """The given tops in the net's type, see `value_type`; integers, labels too, become floats as in Caffe."""
         passed = tuple(self._at_home(top) for top in tops)
         return passed[0] if len(passed) == 1 else passed
 
@@ -52,5 +54,13 @@ class SourceLayer(Layer):
         """Close files and stop threads; the next `next_batch` opens them again where they were."""
 
     def _at_home(self, value: Any) -> Tensor:
-        dtype = torch.float64 if self._home.dtype == torch.float64 else torch.float32
-        return torch.as_tensor(value).to(device=self._home.device, dtype=dtype)
+        given = torch.as_tensor(value)
+        return given.to(device=self._home.device, dtype=value_type(given.shape, self._home.dtype))
+
+
+def value_type(shape: Sequence[int], dtype: torch.dtype) -> torch.dtype:
+    """The type of an input of `shape` in a net of `dtype`: that, but float32 for labels of a net of half precision.
+
+    For half precision does not hold every class number: bfloat16 none but even ones from 256 on.
+    """
+    return torch.float32 if dtype.itemsize < 4 and math.prod(shape[1:]) == 1 else dtype

@@ -13,7 +13,8 @@ from caffe_compat.errors import DataError
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.net.shapes import set_up_layers
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import Model, ModelLike, as_model
+from caffe_compat.showing import html_table
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,13 @@ class Cost:
         return Cost(self.multiply_adds + other.multiply_adds, self.parameters + other.parameters)
 
 
-def layer_costs(model: Model, input_shapes: Mapping[str, Shape] | None = None) -> dict[str, Cost]:
+def layer_costs(model: ModelLike, input_shapes: Mapping[str, Shape] | None = None) -> dict[str, Cost]:
     """The cost of every layer of the TEST net by name, in order; layers of one name add up.
 
     input_shapes: {blob: shape} for inputs whose shape the net does not declare, or whose data is not here.
     A blob shared between layers counts where it comes first. Raises DataError where a shape is missing.
     """
+    model = as_model(model)
     costs: dict[str, Cost] = {}
     for (name, _), cost in _costs(model, input_shapes).items():
         costs[name] = costs.get(name, Cost()) + cost
@@ -55,13 +57,14 @@ def _costs(model: Model, input_shapes: Mapping[str, Shape] | None) -> dict[tuple
 
 
 def layers_with_shapes(
-    model: Model, input_shapes: Mapping[str, Shape] | None = None
+    model: ModelLike, input_shapes: Mapping[str, Shape] | None = None
 ) -> list[tuple[Layer, list[Shape], list[Shape]]]:
     """Every layer of the TEST net with the shapes of its bottoms and tops; see `layer_costs`."""
+    model = as_model(model)
     graph = build_graph(model.net, "TEST")
     try:
         with torch.device("meta"):  # shapes without memory or random numbers
-            layers, shapes = set_up_layers(graph, Context("TEST"), dict(input_shapes or {}))
+            layers, shapes = set_up_layers(graph, Context("TEST", folder=model.folder), dict(input_shapes or {}))
     except DataError as error:
         raise DataError(f"{error}; to count without data, give input_shapes={{'data': (1, 3, 32, 32)}}") from error
     return [
@@ -70,8 +73,9 @@ def layers_with_shapes(
     ]
 
 
-def cost(model: Model, input_shapes: Mapping[str, Shape] | None = None) -> Cost:
+def cost(model: ModelLike, input_shapes: Mapping[str, Shape] | None = None) -> Cost:
     """The cost of the whole TEST net; see `layer_costs`."""
+    model = as_model(model)
     return reduce(add, layer_costs(model, input_shapes).values(), Cost())
 
 
@@ -95,18 +99,24 @@ class Comparison:
         return self.before.multiply_adds / max(self.after.multiply_adds, 1)
 
     def __str__(self) -> str:
+        return _table(self._rows())
+
+    def _repr_html_(self) -> str:
+        return html_table(f"{self.speedup:.2f} times fewer multiply-adds", self._rows())
+
+    def _rows(self) -> list[tuple[str, ...]]:
         shown = {name: pair for name, pair in self.layers.items() if any(each != Cost() for each in pair)}
         rows: list[tuple[str, ...]] = [("layer", "multiply-adds", "after", "fewer", "parameters", "after", "fewer")]
-        rows += [_row(name, *pair) for name, pair in (shown | {"total": (self.before, self.after)}).items()]
-        return _table(rows)
+        return rows + [_row(name, *pair) for name, pair in (shown | {"total": (self.before, self.after)}).items()]
 
 
-def compare_cost(before: Model, after: Model, input_shapes: Mapping[str, Shape] | None = None) -> Comparison:
+def compare_cost(before: ModelLike, after: ModelLike, input_shapes: Mapping[str, Shape] | None = None) -> Comparison:
     """What each layer of `before` costs, and what the layers cost that took its place in `after`.
 
     A layer that is gone is stood for by those whose names begin with its name and an underscore, as `decompose`
     names them. print() gives a table.
     """
+    before, after = as_model(before), as_model(after)
     old, new = _costs(before, input_shapes), _costs(after, input_shapes)
     pairs: dict[str, tuple[Cost, Cost]] = {}
     for key, cost in old.items():

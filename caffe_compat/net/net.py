@@ -14,17 +14,17 @@ from caffe_compat.graph.graph import Graph, Node, build_graph
 from caffe_compat.graph.splits import copies_unnamed
 from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.registry import loss_types
-from caffe_compat.layers.source import SourceLayer
+from caffe_compat.layers.source import SourceLayer, value_type
 from caffe_compat.net.build import Program, let_relus_overwrite, partial_outputs
 from caffe_compat.net.in_place import IN_PLACE, chosen_in_place, defined_hazards
 from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.missing import warn_of_missing
 from caffe_compat.net.params import LearnableParam, learnable_params, rebound
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
-from caffe_compat.net.table import batch_size, table
+from caffe_compat.net.table import batch_size, net_html, table
 from caffe_compat.net.weights import LoadReport, arrays_of, copy_weights, share_blobs, written_net
 from caffe_compat.proto import dialects
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.showing import nearest
 
@@ -34,7 +34,8 @@ COMPAT = ("bvlc", "wen2017", "scnn")
 class Net(nn.Module):
     """What one phase, level and set of stages of a Caffe model computes.
 
-    model: a Model, whose weights are loaded (a warning names the layers without any), or a NetParameter. phase: "TRAIN"
+    model: a Model or what stands for one (see `as_model`), whose weights are loaded (a warning names the layers
+    without any), or a NetParameter. phase: "TRAIN"
     or "TEST". compat: "bvlc" (Caffe 1.0), "wen2017" (the paper's fork) or "scnn" (its branch for structured sparsity).
     input_shapes: {blob: shape} in place of the shapes that inputs and data layers declare. folder: where files that the
     net names are sought if the working directory lacks them. in_place: "caffe" (the default, see `default_in_place`)
@@ -51,7 +52,7 @@ class Net(nn.Module):
 
     def __init__(
         self,
-        model: Any,
+        model: ModelLike | NetParameter,
         phase: str = "TEST",
         level: int = 0,
         stages: Iterable[str] = (),
@@ -67,8 +68,9 @@ class Net(nn.Module):
             raise GraphError(f"in_place is '{in_place}'; allowed: {', '.join(IN_PLACE)}")
         if compat not in COMPAT:
             raise GraphError(f"compat is '{compat}'; allowed: {', '.join(COMPAT)}")
-        if not isinstance(model, (Model, NetParameter)):
-            raise TypeError(f"Net takes what read_model gives, or a NetParameter; found {type(model).__name__}")
+        if not isinstance(model, NetParameter):
+            model = as_model(model)
+            folder = model.folder if folder is None else Path(folder)
         self.param, weights = (model.net, model.weights) if isinstance(model, Model) else (model, {})
         self.graph: Graph = build_graph(self.param, phase, level, stages, loss_types())
         given_shapes = dict(input_shapes or {})
@@ -118,14 +120,16 @@ class Net(nn.Module):
         """How many images it takes at once, as built: the first axis of its first input."""
         return batch_size(self.graph, self._shapes)
 
-    def forward(self, /, **inputs: Any) -> dict[str, Tensor]:
+    def forward(self, only: Any = None, /, **inputs: Any) -> dict[str, Tensor]:
         """The outputs by name, for `inputs` by blob name: arrays or tensors, taken as floating point numbers.
+
+        A net with one input takes it without a name too.
 
         What is not given comes from the data layers. A data layer of which only some tops are given is not asked, and
         layers that need what is missing do not run; the outputs are then the last blobs that could be computed.
         GraphError for an unknown name, ShapeError (naming the layer) for a shape that the net cannot take.
         """
-        return self._run(inputs, every_blob=False)[0]
+        return self._run(self._named(only, inputs), every_blob=False)[0]
 
     def forward_with_loss(self, /, **inputs: Any) -> tuple[dict[str, Tensor], Tensor]:
         """The outputs, and the total loss: the sum over all tops of loss_weight * sum(top), a scalar (Net::Forward)."""
@@ -135,9 +139,9 @@ class Net(nn.Module):
         """The next batch of every data layer, by blob name: what `forward` takes when it is given nothing."""
         return self._fed({})
 
-    def blobs(self, /, **inputs: Any) -> dict[str, Tensor]:
-        """Every blob by name, as its last layer left it; the inputs too."""
-        return self._run(inputs, every_blob=True)[0]
+    def blobs(self, only: Any = None, /, **inputs: Any) -> dict[str, Tensor]:
+        """Every blob by name, as its last layer left it; the inputs too. For inputs as `forward` takes them."""
+        return self._run(self._named(only, inputs), every_blob=True)[0]
 
     def load_weights(self, weights: Mapping[str, Any]) -> LoadReport:
         """Copy blobs in by layer name, as Caffe's CopyTrainedLayersFrom; WeightsError where a layer's do not fit."""
@@ -154,6 +158,10 @@ class Net(nn.Module):
         """
         return Model(written_net(self.graph.name, self._sequence), self.weights())
 
+    def given_model(self) -> Model:
+        """The net as it was given, for all phases, with the weights of now."""
+        return Model(self.param, self.weights(), pixels=self.pixels, folder=self.folder)
+
     def share_weights_with(self, other: Net) -> None:
         """Use the Parameters of the layers of the same names in `other` from now on (ShareTrainedLayersWith)."""
         share_blobs(self.layers, other.layers)
@@ -161,6 +169,9 @@ class Net(nn.Module):
 
     def __repr__(self) -> str:
         return table(self.graph, self._sequence, self._shapes)
+
+    def _repr_html_(self) -> str:
+        return net_html(self.graph, self._sequence, self._shapes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied as its message and values; messages and fx graphs do not survive that by themselves."""
@@ -185,10 +196,8 @@ class Net(nn.Module):
         """The value of every source top that is known: given, or from a data layer of which none was given."""
         for name in inputs:
             self._check_input(name)
-        values = {
-            name: torch.as_tensor(value).to(device=self._place.device, dtype=self._place.dtype)
-            for name, value in inputs.items()
-        }
+        values = {name: torch.as_tensor(value).to(self._place.device) for name, value in inputs.items()}
+        values = {name: value.to(value_type(value.shape, self._place.dtype)) for name, value in values.items()}
         for node, layer in self._sources():
             names = [top.name for top in node.tops]
             if not layer.fed and not any(name in values for name in names):
@@ -197,6 +206,17 @@ class Net(nn.Module):
             raise GraphError(f"net '{self.graph.name}' was given no input; its inputs: {', '.join(self.input_names)}")
         self._check_shapes(values)
         return values
+
+    def _named(self, only: Any, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`inputs`, with the one that was given without its name."""
+        if only is None:
+            return inputs
+        if len(self.input_names) != 1:
+            known = ", ".join(self.input_names) or "none"
+            raise GraphError(f"net '{self.graph.name}': name what is given, as in net(data=x); its inputs: {known}")
+        if inputs:
+            raise GraphError(f"net '{self.graph.name}' has one input, '{self.input_names[0]}', which is given twice")
+        return {self.input_names[0]: only}
 
     def _check_input(self, name: str) -> None:
         if name not in self.input_names:

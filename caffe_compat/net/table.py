@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from caffe_compat.graph.graph import Graph, Node
 from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.net.shapes import Shapes
-from caffe_compat.showing import visible
+from caffe_compat.showing import html_table, visible
 
 HEADER = ("layer", "type", "tops", "shape", "parameters", "multiply-adds")
 LEFT_ALIGNED = 4  # the columns of text; the others are numbers
@@ -18,7 +18,19 @@ def table(graph: Graph, layers: Sequence[Layer], shapes: Shapes) -> str:
 
     Splits, which only pass values on, are only counted, in the first line. A shared blob counts with its owner.
     """
-    rows: list[tuple[str, ...]] = []
+    title, rows = _rows(graph, layers, shapes)
+    return "\n".join([visible(title), *_aligned(rows)])
+
+
+def net_html(graph: Graph, layers: Sequence[Layer], shapes: Shapes) -> str:
+    """The same as an HTML table, for notebooks."""
+    title, rows = _rows(graph, layers, shapes)
+    return html_table(title, rows, LEFT_ALIGNED)
+
+
+def _rows(graph: Graph, layers: Sequence[Layer], shapes: Shapes) -> tuple[str, list[tuple[str, ...]]]:
+    """The title of the table, and its rows with the header."""
+    rows: list[tuple[str, ...]] = [HEADER]
     seen: set[int] = set()
     parameters = multiply_adds = splits = 0
     images = batch_size(graph, shapes)
@@ -32,10 +44,9 @@ def table(graph: Graph, layers: Sequence[Layer], shapes: Shapes) -> str:
         parameters += owned
         multiply_adds += cost
         rows.append(_row(node, [shapes[top] for top in node.tops], owned, cost))
-    total = ("total", f"{len(rows)} layers", "", "", f"{parameters:,}", f"{multiply_adds:,}")
+    rows.append(("total", f"{len(rows) - 1} layers", "", "", f"{parameters:,}", f"{multiply_adds:,}"))
     title = f"{graph.name or 'net'} ({graph.phase}), batch {images}, multiply-adds per image"
-    title += f", {splits} Splits not shown" if splits else ""
-    return "\n".join([visible(title), *_aligned([HEADER, *rows, total])])
+    return title + (f", {splits} Splits not shown" if splits else ""), rows
 
 
 def batch_size(graph: Graph, shapes: Shapes) -> int:

@@ -6,8 +6,9 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from caffe_compat.errors import ParseError
 from caffe_compat.proto import binary, hdf5
@@ -20,10 +21,11 @@ from caffe_compat.proto.recognition import HEAD, recognised, utf16
 from caffe_compat.proto.schema import NetParameter, SolverParameter
 from caffe_compat.proto.text import format_text, read_text
 from caffe_compat.proto.upgrade import upgrade_net, upgrade_solver
+from caffe_compat.showing import visible
 
 __all__ = [
-    "Model", "Weights", "is_binary", "model_text", "read_model", "read_net", "read_solver", "read_weights",
-    "write_model",
+    "Model", "ModelLike", "Weights", "as_model", "is_binary", "model_text", "read_model", "read_net", "read_solver",
+    "read_weights", "write_model",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,8 @@ class Model:
 
     forms: what the files say of the blobs beside that, such as half precision, kept for `write_model`. files: those
     that it was read with for its weights, `ignored` the layers in them that the net lacks. pixels: what images went
-    through before they became a blob, of data layers that are gone: comments of the prototxt keep it.
+    through before they became a blob, of data layers that are gone: comments of the prototxt keep it. folder: where the
+    net's file lies, in which the files that the net names are sought too.
     """
 
     net: Any
@@ -47,6 +50,42 @@ class Model:
     files: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     pixels: Mapping[str, Pixels] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def __repr__(self) -> str:
+        count = sum(blob.size for blobs in self.weights.values() for blob in blobs)
+        held = f"{count:,} weights in {len(self.weights)} of them" if self.weights else "no weights"
+        return f"Model('{visible(self.net.name)}': {len(self.net.layer)} layers, {held})"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
+
+
+class GivesModel(Protocol):
+    """What stands for a Model because it gives one: a Net, a Solver."""
+
+    def given_model(self) -> Model:
+        """The net as it was given, for all phases, with the weights of now."""
+        ...
+
+
+PathLike = str | os.PathLike[str]
+ModelLike = Model | GivesModel | PathLike | tuple[PathLike, PathLike]
+"""A Model, what gives one, the path of a prototxt or caffemodel, or the paths of a net and of its weights."""
+
+
+def as_model(source: ModelLike) -> Model:
+    """The Model that `source` is, gives, or names. TypeError for anything else."""
+    if isinstance(source, Model):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return read_model(source)
+    if isinstance(source, tuple) and len(source) == 2:
+        return read_model(*source)
+    if hasattr(source, "given_model"):
+        return source.given_model()
+    kind = type(source).__name__
+    raise TypeError(f"wanted a Model, a Net, a Solver, a path, or the paths of a net and its weights; found {kind}")
 
 
 def read_model(
@@ -73,15 +112,16 @@ def read_model(
     ignored = tuple(name for name in found if name not in names)
     forms = {name: each for name, each in forms.items() if name in names}
     pixels = {} if is_binary(prototxt) else read_pixels(decoded(read_bytes(prototxt)))
-    return Model(net, kept, forms, tuple(map(os.fspath, files)), ignored, pixels)
+    return Model(net, kept, forms, tuple(map(os.fspath, files)), ignored, pixels, Path(prototxt).parent)
 
 
-def write_model(model: Model, prototxt: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> None:
+def write_model(model: ModelLike, prototxt: PathLike, weights: PathLike | None = None) -> None:
     """Write the net as prototxt, and the weights, if `weights` is given: HDF5 where it ends in .h5, else .caffemodel.
 
     Each file is written whole or not at all, the weights first. Raises WriteError, and WeightsError where HDF5 cannot
     hold a layer's name.
     """
+    model = as_model(model)
     if weights is not None and os.fspath(weights).endswith(".h5"):
         hdf5.write_weights(weights, model.weights, model.net, model.forms)
     elif weights is not None:
@@ -90,8 +130,9 @@ def write_model(model: Model, prototxt: str | os.PathLike[str], weights: str | o
         temporary.write_text(model_text(model), encoding="utf-8")
 
 
-def model_text(model: Model) -> str:
+def model_text(model: ModelLike) -> str:
     """The net as prototxt, behind the comments that keep what its images went through."""
+    model = as_model(model)
     comments = [pixels.comment(blob) for blob, pixels in model.pixels.items()]
     return "".join(f"{line}\n" for line in comments) + format_text(model.net)
 

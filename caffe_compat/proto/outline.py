@@ -222,7 +222,8 @@ def _of_hdf5(path: Path, statistics: bool) -> Outline:
 
 def _scalar(file: h5py.File, name: str) -> Any:
     """The first value of a small data set; None where there is none."""
-    values = np.ravel(file[name][()]) if isinstance(file.get(name), h5py.Dataset) and file[name].size == 1 else ()
+    found: Any = file.get(name)
+    values = np.ravel(found[()]) if isinstance(found, h5py.Dataset) and found.size == 1 else np.empty(0)
     return values[0] if len(values) else None
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.net import Net
 from caffe_compat.proto.model import Model, read_solver
 from caffe_compat.proto.upgrade import upgrade_solver
+from caffe_compat.showing import visible
 from caffe_compat.solver import snapshots
 from caffe_compat.solver.compiling import compile_net
 from caffe_compat.solver.config import read_config
@@ -54,7 +57,8 @@ class Solver(Iterations):
     they can be one, see `graphed`.
 
     callbacks: objects with any of before_step(solver), after_step(solver), after_test(solver, results) and
-    after_snapshot(solver, path). Raises SolverError for what is wrong in the solver, before anything runs.
+    after_snapshot(solver, path); the attribute of that name has them. Raises SolverError for what is wrong in the
+    solver, before anything runs.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Solver(Iterations):
         compile: bool = False,
         graph: bool = True,
         in_place: str | None = None,
+        callbacks: Iterable[Any] = (),
     ) -> None:
         self.path = Path(solver) if isinstance(solver, (str, os.PathLike)) else None
         self._file = read_solver(self.path) if self.path else upgrade_solver(solver)
@@ -100,6 +105,7 @@ class Solver(Iterations):
             keep_freed_memory()
         self._make_nets(weights)
         self._start()
+        self.callbacks += list(callbacks)
         if self._copied:
             self._shaping.loaded(self._weights())
 
@@ -293,7 +299,19 @@ class Solver(Iterations):
 
     def model(self) -> Model:
         """The net as it was given, for all phases, with the weights of now."""
-        return Model(self.net.param, self.net.weights())
+        return self.net.given_model()
+
+    def given_model(self) -> Model:
+        """The same as `model`: a Solver stands wherever a Model is wanted."""
+        return self.model()
+
+    def __repr__(self) -> str:
+        name, loss = self.path or self.net.graph.name, self.smoothed_loss
+        told = "" if math.isnan(loss) else f", loss {loss:.4g}"
+        return f"Solver('{visible(str(name))}': iteration {self.iteration} of {self.config.max_iter}{told})"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
 
     def _reserved(self) -> AbstractContextManager[None]:
         return prefix_reserved(self.config)

@@ -155,7 +155,10 @@ def test_a_solver_is_shown_as_it_is_read(problem, capsys):
     assert 'lr_policy: "step"\n' in shown(capsys, "solver.prototxt")
 
 
-@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\x00\x00", b"\x01\x02\x03\xff" * 20, b"\x08", b"PK\x03\x04 no zip"])
+UNKNOWN = [b"\x89PNG\r\n\x1a\n\x00\x00", b"\x01\x02\x03\xff" * 20, b"\x08", b"PK\x03\x04 no zip"]
+
+
+@pytest.mark.parametrize("content", UNKNOWN)
 def test_an_unknown_file_is_one_clear_line(problem, capsys, content):
     (problem.folder / "odd").write_bytes(content)
     assert main(["show", "odd"]) == 2

@@ -31,6 +31,7 @@ for words in [[], *([verb] for verb in VERBS), *(["data", tool] for tool in TOOL
 
 def test_the_methods_told_in_help_are_those_there_are():
     assert tuple(cc.METHODS) == options.METHODS
+    assert cc.CRITERIA == options.CRITERIA
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.3, 0.8])

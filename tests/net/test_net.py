@@ -118,9 +118,9 @@ def test_an_unknown_input_is_named_with_those_there_are() -> None:
         net(INPUTS + SCORES, input_shapes={"images": (4, 3)})
 
 
-def test_a_path_is_no_model() -> None:
-    with pytest.raises(TypeError, match="Net takes what read_model gives, or a NetParameter; found str"):
-        Net("lenet.prototxt")
+def test_what_is_no_model_is_told_what_is_wanted() -> None:
+    with pytest.raises(TypeError, match=r"wanted a Model, a Net, a Solver, a path, .*; found int"):
+        Net(3)  # type: ignore[arg-type]
 
 
 def test_no_input_at_all_is_an_error() -> None:

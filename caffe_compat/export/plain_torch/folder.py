@@ -20,7 +20,7 @@ from caffe_compat.export.plain_torch.program import write_program
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
-from caffe_compat.proto.model import Model
+from caffe_compat.proto.model import ModelLike, as_model
 
 FILES = {"model.py", "weights.safetensors", "blobs.npz", "verify.py"}
 TOLERANCE = 1e-5  # of the largest value of a blob
@@ -60,7 +60,7 @@ if __name__ == "__main__":
 
 
 def torch_source(
-    model: Model, input_shapes: Mapping[str, Shape] | None = None, compat: str = "bvlc"
+    model: ModelLike, input_shapes: Mapping[str, Shape] | None = None, compat: str = "bvlc"
 ) -> tuple[str, dict[str, np.ndarray]]:
     """The text of a module with class `Model`, an nn.Module of torch.nn alone, and its state dict.
 
@@ -69,11 +69,12 @@ def torch_source(
     as torch's own in training. input_shapes: {blob: shape} in place of those that the net declares. Raises
     UnsupportedLayerError naming every layer that plain PyTorch has no form for.
     """
+    model = as_model(model)
     return write_program(Net(model, "TEST", compat=compat, input_shapes=input_shapes))
 
 
 def write_torch_source(
-    model: Model,
+    model: ModelLike,
     path: str | os.PathLike[str],
     input_shapes: Mapping[str, Shape] | None = None,
     dynamic_batch: bool = True,
@@ -85,6 +86,7 @@ def write_torch_source(
     dynamic_batch: the program takes any number of items where its layers do, whatever this says. Raises GraphError
     where a blob is off by more than TOLERANCE: nothing is written then. DataError without the package safetensors.
     """
+    model = as_model(model)
     net = Net(model, "TEST", compat=compat, input_shapes=input_shapes).eval()
     text, state = write_program(net)
     save = _package("safetensors.numpy").save_file
@@ -113,7 +115,7 @@ def write_torch_source(
 
 def check_torch_source(
     path: str | os.PathLike[str],
-    model: Model,
+    model: ModelLike,
     inputs: Mapping[str, np.ndarray] | None = None,
     compat: str = "bvlc",
 ) -> dict[str, float]:
@@ -121,6 +123,7 @@ def check_torch_source(
 
     Every blob that both make is compared. Raises GraphError where one is off by more than TOLERANCE.
     """
+    model = as_model(model)
     shapes = {name: np.asarray(value).shape for name, value in (inputs or {}).items()}
     net = Net(model, "TEST", compat=compat, input_shapes=shapes or None).eval()
     fed = dict(inputs) if inputs is not None else valid_inputs(net)
