@@ -13,7 +13,7 @@ import pytest
 
 import caffe_compat as cc
 from caffe_compat import plugins
-from caffe_compat.commands import main
+from caffe_compat.commands import VERBS, main
 from caffe_compat.layers import registry as layer_registry
 from caffe_compat.solver.regularizers import registry as regularizer_registry
 
@@ -143,6 +143,19 @@ def test_modules_that_the_user_names_add_all_three(nets: Path) -> None:
     assert (nets / "cubes_iter_1.caffemodel").exists()
     assert caffe_compat(nets, "--plugin", "tools", "count", "net.prototxt").stdout == "4 layers\n"
     assert "  count      Count the layers of a net.\n" in caffe_compat(nets, "--plugin", "tools", "--help").stdout
+
+
+@pytest.mark.parametrize("verb", [name for name, verb in VERBS.items() if verb.builds])
+def test_every_verb_that_builds_a_net_takes_a_plugin(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, "--help"])
+    assert stopped.value.code == 0 and "--plugin MODULE" in capsys.readouterr().out
+
+
+def test_scripts_of_pycaffe_come_behind_their_plugins(nets: Path) -> None:
+    put(nets, {"tools.py": "print('plugged', end=' ')", "script.py": "import sys; print(*sys.argv[1:])"})
+    done = caffe_compat(nets, "python", "--plugin", "tools", "script.py", "--plugin", "own")
+    assert (done.returncode, done.stdout) == (0, "plugged --plugin own\n")
 
 
 def test_layers_lists_what_plugins_add(nets: Path, site: Path) -> None:

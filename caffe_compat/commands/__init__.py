@@ -129,7 +129,7 @@ def _dispatch(words: list[str]) -> int:
         add_plugin(parser)
         add_in_place(parser)
     parser.add_argument("--no-python", action="store_true", help=f"run no Python layers (also: {NO_PYTHON}=1)")
-    own = set_apart(words[1:], "-m") if verb.is_verbatim else translate(words[1:], parser)
+    own = set_apart(_joined(words[1:]), "-m") if verb.is_verbatim else translate(words[1:], parser)
     arguments = parser.parse_args(own)
     for plugin in arguments.plugin if verb.builds else ():
         use_plugin(plugin)
@@ -158,6 +158,19 @@ def _named(words: list[str]) -> tuple[str, list[str]]:
     _, equals, module = words[0].partition("=")
     rest = words[1:] if equals else words[2:]
     return (module if equals else "".join(words[1:2])), rest
+
+
+def _joined(words: list[str]) -> list[str]:
+    """`words` with each --plugin MODULE in front as one word, so that the first word without - is the program's."""
+    first: list[str] = []
+    while words and words[0].startswith("-"):
+        if words[0] == "--plugin":
+            plugin, words = _named(words)
+            first.append(f"--plugin={plugin}")
+        else:
+            first.append(words[0])
+            words = words[1:]
+    return first + words
 
 
 def _command(name: str, top: argparse.ArgumentParser) -> Any:
