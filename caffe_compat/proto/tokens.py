@@ -48,7 +48,7 @@ NUMBER, STRING, WORD, OPENING, CLOSING = 2, 3, 4, 5, 6  # the groups of _WHOLE b
 _FIELD_AHEAD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\s*[:{<]")
 _SEPARATOR = re.compile(r"[ \t\r\n\v\f]* (?: \#[^\n]*\n [ \t\r\n\v\f]* )* [;,]", re.VERBOSE)
 _ESCAPE = re.compile(
-    rb"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([abfnrtv?\\'\"])|.)", re.DOTALL
+    rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([abfnrtv?\\'\"])|.)", re.DOTALL
 )
 _LETTERS = dict(zip(b"abfnrtv?\\'\"", b"\a\b\f\n\r\t\v?\\'\"", strict=True))
 
@@ -165,7 +165,9 @@ def string_bytes(literal: str) -> bytes:
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
-    octal, hexadecimal, short, long, letter = match.groups()
+    high, low, octal, hexadecimal, short, long, letter = match.groups()
+    if high is not None:  # a surrogate pair
+        return chr(0x10000 + ((int(high, 16) & 0x3FF) << 10 | int(low, 16) & 0x3FF)).encode()
     if octal is not None:
         return bytes([int(octal, 8) & 255])
     if hexadecimal is not None:

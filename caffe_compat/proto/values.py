@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,10 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from caffe_compat.proto.tokens import NUMBER, STRING, WORD, Token, Tokens, shown, string_bytes, whole_number
 
 _SINGLE = struct.Struct("f")
-_TRUTH = {
-    "true": True, "True": True, "t": True, "1": True,
-    "false": False, "False": False, "f": False, "0": False,
-}  # fmt: skip
+_TRUTH = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
 _RANGES = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
@@ -24,7 +22,9 @@ _RANGES = {
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
 
+_UNSIGNED = (FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64)
 
+_LEADING_ZERO = re.compile("-?0[0-9]")  # octal, which a whole number may be, but no other
 _MOST_DIGITS = 9  # of a number that fits every type
 
 
@@ -40,7 +40,7 @@ def plain_value(cpp_type: int, names: Mapping[str, int], group: int, text: str) 
     if group == STRING:
         return text if cpp_type == FieldDescriptor.CPPTYPE_STRING and text.isascii() else None
     if cpp_type in (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE):
-        return float(text)
+        return None if _LEADING_ZERO.match(text) else float(text)
     return int(text) if cpp_type in _RANGES and text.isdigit() and (text[0] != "0" or text == "0") else None
 
 
@@ -51,7 +51,10 @@ def number(tokens: Tokens) -> tuple[Token, bool]:
 
 
 def integer(tokens: Tokens, field: Any) -> int:
-    token, minus = number(tokens)
+    if field.cpp_type in _UNSIGNED:
+        token, minus = tokens.take(), False
+    else:
+        token, minus = number(tokens)
     value = whole_number(token.text) if token.kind == "number" else None
     low, high = _RANGES[field.cpp_type]
     if value is not None and low <= (-value if minus else value) <= high:
@@ -72,7 +75,7 @@ def float32(tokens: Tokens, field: Any) -> float:
 def float64(tokens: Tokens, field: Any) -> float:
     token, minus = number(tokens)
     value = None
-    if token.kind == "number" and token.text[:2] not in ("0x", "0X"):
+    if token.kind == "number" and token.text[:2] not in ("0x", "0X") and not _LEADING_ZERO.match(token.text):
         value = float(token.text.rstrip("fF"))
     elif token.kind == "name":
         value = {"inf": math.inf, "infinity": math.inf, "nan": math.nan}.get(token.text.lower())
@@ -83,8 +86,11 @@ def float64(tokens: Tokens, field: Any) -> float:
 
 def truth(tokens: Tokens, field: Any) -> bool:
     token = tokens.take()
-    if token.kind in ("name", "number") and token.text in _TRUTH:
+    if token.kind == "name" and token.text in _TRUTH:
         return _TRUTH[token.text]
+    value = whole_number(token.text) if token.kind == "number" else None
+    if value in (0, 1):
+        return bool(value)
     raise tokens.error(token, f"{field.name} wants true or false, found {shown(token)}")
 
 
