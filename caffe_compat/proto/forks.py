@@ -38,6 +38,13 @@ def order() -> list[str]:
 
 
 @cache
+def added_values(full_name: str) -> frozenset[str]:
+    """The values of an enum, given with its package, that forks add: all of them, where the enum is a fork's own."""
+    enum = full_name.removeprefix("caffe.")
+    return frozenset(row["name"] for row in table() if row["kind"] == "value" and row["message"] == enum)
+
+
+@cache
 def added_fields() -> dict[str, dict[str, dict[str, int]]]:
     """Message -> field that Caffe 1.0 does not have -> the forks that have it, each with its number for it."""
     found: dict[str, dict[str, dict[str, int]]] = {}

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 _CLOSING = {"{": "}", "<": ">"}
 _FILE_NAMES = {"NetParameter": "net", "SolverParameter": "solver"}
 _TOP_LEVEL = ("NetParameter", "SolverParameter")
+_OF_OLD_LAYERS = {"blobs_lr": "param { lr_mult: ... }", "weight_decay": "param { decay_mult: ... }"}
 MOST_FAULTS = 100  # that one reading lists
 
 
@@ -178,7 +179,7 @@ class _Parser:
             raise tokens.error(token, self._expected_field(token, name, opened, closing))
         field = _fields_of(message.DESCRIPTOR.full_name).get(token.text)
         if field is None:
-            self.complain(tokens.error(token, _unknown_field(message.DESCRIPTOR, name, token.text)))
+            self.complain(tokens.error(token, self._unknown(message.DESCRIPTOR, name, token.text, opened)))
             self.skip_value()
             return True
         if not field.repeated and token.text in seen:
@@ -234,7 +235,8 @@ class _Parser:
         """Read the value or values of `field` into `message`."""
         tokens = self.tokens
         if not tokens.skip(":") and not field.is_message:
-            raise tokens.error(tokens.next, f"expected ':' after '{field.name}', found {shown(tokens.next)}")
+            torn = "; if a layer begins here, a '}' is missing before it" if field.name == "layer" else ""
+            raise tokens.error(tokens.next, f"expected ':' after '{field.name}', found {shown(tokens.next)}{torn}")
         read = self.message if field.is_message else self.scalar
         if not (field.repeated and tokens.skip("[")):
             read(message, field)
@@ -268,6 +270,12 @@ class _Parser:
         except (ValueError, TypeError) as error:
             raise self.tokens.error(token, f"{field.name} cannot be {shown(token)}: {error}") from error
 
+    def _unknown(self, descriptor: Any, name: str, found: str, opened: Token | None) -> str:
+        if opened is not None and found in ("layer", "layers"):
+            line = self.tokens.line(opened.offset)
+            return f"{name} has no field '{found}'; the '{opened.text}' of line {line} is not closed"
+        return _unknown_field(descriptor, name, found)
+
     def _expected_field(self, token: Token, name: str, opened: Token | None, closing: str | None) -> str:
         if opened is None:
             return f"expected a field of {name}, found {shown(token)}"
@@ -287,6 +295,8 @@ def _opened(parent: Any, field: _Field) -> Any:
 def _unknown_field(descriptor: Any, name: str, found: str) -> str:
     """What to say of a field that `descriptor` does not have: the nearest name, or where the field belongs."""
     message = f"{name} has no field '{found}'"
+    if descriptor.name == "LayerParameter" and found in _OF_OLD_LAYERS:
+        return f"{message}; it is of the old 'layers': write {_OF_OLD_LAYERS[found]} instead"
     near = difflib.get_close_matches(found, descriptor.fields_by_name, n=1, cutoff=0.7)
     if near:
         return f"{message}; did you mean '{near[0]}'?"

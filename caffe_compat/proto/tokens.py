@@ -48,9 +48,20 @@ NUMBER, STRING, WORD, OPENING, CLOSING = 2, 3, 4, 5, 6  # the groups of _WHOLE b
 _FIELD_AHEAD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\s*[:{<]")
 _SEPARATOR = re.compile(r"[ \t\r\n\v\f]* (?: \#[^\n]*\n [ \t\r\n\v\f]* )* [;,]", re.VERBOSE)
 _ESCAPE = re.compile(
-    rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([abfnrtv?\\'\"])|.)", re.DOTALL
+    rb"\\(?: u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2}) | ([0-7]{1,3}) | [xX]([0-9a-fA-F]{1,2})"
+    rb"| u([0-9a-fA-F]{4}) | U([0-9a-fA-F]{8}) | ([abfnrtv?\\'\"]) | . )",
+    re.DOTALL | re.VERBOSE,
 )
 _LETTERS = dict(zip(b"abfnrtv?\\'\"", b"\a\b\f\n\r\t\v?\\'\"", strict=True))
+
+
+_HINTS = {
+    **dict.fromkeys("\u201c\u201d\u201e\u2018\u2019\xab\xbb", '; strings stand in straight quotes, "..."'),
+    "=": "; a value stands behind ':'",
+    "\uff1a": "; write ':'",
+    "\xa0": "; it is a no-break space: write a blank",
+    "\u3000": "; it is a wide space: write a blank",
+}
 
 
 class Token(NamedTuple):
@@ -147,7 +158,13 @@ def _complaint(text: str, token: Token) -> str:
         return f"the string opened with {token.text} is not closed on its line"
     if token.text.isdigit() or token.text == ".":
         return f"{line.split()[0]!r} is not a number"
-    return f"unexpected character {token.text!r}"
+    return f"unexpected character {token.text!r}{_HINTS.get(token.text, '') or _hint(line)}"
+
+
+def _hint(line: str) -> str:
+    if line.startswith(("//", "/*")):
+        return "; a comment starts with #"
+    return "" if line[:1].isascii() or line[:1].isprintable() else "; it is invisible: remove it"
 
 
 def shown(token: Token) -> str:
@@ -176,7 +193,8 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
         return bytes([_LETTERS[letter[0]]])
     point = int(short or long or b"110000", 16)
     if point > 0x10FFFF or 0xD800 <= point <= 0xDFFF:
-        raise ValueError(f"the string has an unknown escape {match[0].decode('utf-8', 'replace')}")
+        told = match[0].decode("utf-8", "replace")
+        raise ValueError(f"the string has an unknown escape {told}; write \\\\ for a backslash, in paths /")
     return chr(point).encode()
 
 

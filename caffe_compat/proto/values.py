@@ -11,6 +11,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from caffe_compat.proto import forks
 from caffe_compat.proto.tokens import NUMBER, STRING, WORD, Token, Tokens, shown, string_bytes, whole_number
 
 _SINGLE = struct.Struct("f")
@@ -51,11 +52,9 @@ def number(tokens: Tokens) -> tuple[Token, bool]:
 
 
 def integer(tokens: Tokens, field: Any) -> int:
-    if field.cpp_type in _UNSIGNED:
-        token, minus = tokens.take(), False
-    else:
-        token, minus = number(tokens)
-    value = whole_number(token.text) if token.kind == "number" else None
+    token, minus = number(tokens)
+    is_number = token.kind == "number" and not (minus and field.cpp_type in _UNSIGNED)  # which take not even -0
+    value = whole_number(token.text) if is_number else None
     low, high = _RANGES[field.cpp_type]
     if value is not None and low <= (-value if minus else value) <= high:
         return -value if minus else value
@@ -100,9 +99,13 @@ def choice(tokens: Tokens, field: Any) -> int:
     if token.kind == "name" and not minus and token.text in values:
         return int(values[token.text].number)
     value = whole_number(token.text) if token.kind == "number" else None
-    if value is not None and (-value if minus else value) in field.enum_type.values_by_number:
-        return -value if minus else value
-    raise tokens.error(token, f"{field.name} cannot be {shown(token)}; {_allowed(token, list(values))}")
+    value = -value if value is not None and minus else value
+    known = field.enum_type.values_by_number.get(value)
+    added = forks.added_values(field.enum_type.full_name) if known else frozenset()
+    if known is not None and (known.name not in added or added.issuperset(values)):
+        return int(known.number)
+    meant = f"; write the name, such as {known.name}: forks have numbers of their own" if known else ""
+    raise tokens.error(token, f"{field.name} cannot be {shown(token)}{meant or '; ' + _allowed(token, list(values))}")
 
 
 def string(tokens: Tokens, field: Any) -> str | bytes:
