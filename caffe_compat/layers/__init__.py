@@ -6,6 +6,7 @@
     fields          fields that need more than an attribute to read
     windows         kernel, stride, pad and dilation; output sizes
     fillers         weight fillers
+    draws           where random numbers come from
     labels          class labels, checked
     loss            LossLayer, DifferenceLoss, normalizers
     source          SourceLayer: one that makes its own tops

@@ -58,6 +58,12 @@ def test_the_table_of_a_package_names_its_modules_and_their_types(folder: Path) 
             assert re.search(rf"\b{kind.type}\b", text), f"{kind.type} is not in the table of {package}"
 
 
+def test_the_frame_names_its_modules() -> None:
+    text = (LAYERS / "__init__.py").read_text(encoding="utf-8")
+    names = [path.stem for path in LAYERS.glob("*.py") if path.name != "__init__.py"]
+    assert [name for name in names if not re.search(rf"^    {name}  ", text, re.MULTILINE)] == []
+
+
 @pytest.mark.parametrize("name", layer_types())
 def test_what_a_type_is_compared_with_is_there(name: str) -> None:
     whose, _, path = layer_types()[name].exact.partition(": ")

@@ -4,8 +4,10 @@ abs_val                     AbsVal
 accuracy                    Accuracy
 activation                  ReLU PReLU ELU Sigmoid TanH BNLL Swish
 arg_max                     ArgMax
+backward                    backward passes of layers that compute with what is left in memory
 batch_norm                  BatchNorm
 batch_reindex               BatchReindex
+blas                        what a matrix product leaves where its result lies on a factor
 clip                        Clip
 concat_slice                Concat Slice
 contrastive_loss            ContrastiveLoss
@@ -29,6 +31,7 @@ lrn                         LRN
 lstm                        LSTM LSTMUnit
 multinomial_logistic_loss   MultinomialLogisticLoss
 mvn                         MVN
+overwriting                 forward passes in place that overwrite their bottom
 parameter                   Parameter
 pooling                     Pooling
 power                       Power
