@@ -23,16 +23,24 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or before == signal.SIG_IGN:
         yield
         return
-    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; end the process where a module is being imported."""
+    if in_import(frame):
+        os._exit(INTERRUPTED)
+    raise KeyboardInterrupt
+
+
+def in_import(frame: FrameType | None) -> bool:
+    """Whether `frame`, in which a signal came, is part of an import."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os._exit(INTERRUPTED)
+            return True
         frame = frame.f_back
-    raise KeyboardInterrupt
+    return False

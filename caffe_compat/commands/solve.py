@@ -1,7 +1,8 @@
 """Train a net as its solver prototxt says, as `caffe train` does, with or without force.
 
 The log goes to stderr in Caffe's form, and as JSON lines to PREFIX.jsonl beside the snapshots. Ctrl-C takes a snapshot
-and stops; a second one stops at once. SIGHUP takes a snapshot and goes on.
+and stops; a second one stops at once. SIGTERM takes a snapshot and stops with exit status 143. SIGHUP takes a snapshot
+and goes on.
 
 Several processes train together when torchrun starts them, each with its own part of the data and its own GPU:
 torchrun --nproc-per-node N -m caffe_compat.solve SOLVER
@@ -30,7 +31,7 @@ from caffe_compat.commands.options import (
     set_threads,
 )
 from caffe_compat.commands.ranks import RankReport
-from caffe_compat.commands.signals import EFFECTS, listening
+from caffe_compat.commands.signals import EFFECTS, heeding
 from caffe_compat.commands.terminal import glog_lines, progress
 
 log = logging.getLogger(__name__)
@@ -115,15 +116,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise cc.SolverError(
             f"--patience {arguments.patience} waits for a better output; name it: --keep-best accuracy"
         )
-    set_threads(arguments.threads)
-    with glog_lines() if cc.is_root() else nullcontext(), cc.process_group():
-        snapshot = find_snapshot(path, arguments.snapshot)
-        solver = make_solver(path, arguments, snapshot)
-        with told(solver, arguments, snapshot) if cc.is_root() else nullcontext():
-            log.info("Starting Optimization")
-            with listening(solver, arguments.sigint_effect, arguments.sighup_effect):
+    with heeding(arguments.sigint_effect, arguments.sighup_effect) as signals:  # before torch is imported
+        set_threads(arguments.threads)
+        with glog_lines() if cc.is_root() else nullcontext(), cc.process_group():
+            snapshot = find_snapshot(path, arguments.snapshot)
+            solver = make_solver(path, arguments, snapshot)
+            with told(solver, arguments, snapshot) if cc.is_root() else nullcontext():
+                log.info("Starting Optimization")
+                signals.reach(solver)
                 solver.solve(snapshot, arguments.accept_changes)
-    return 0
+        return signals.status
 
 
 @contextmanager
@@ -132,7 +134,7 @@ def told(solver: cc.Solver, arguments: argparse.Namespace, snapshot: cc.Snapshot
     journal = cc.JsonLinesLog(f"{solver.config.snapshot_prefix}.jsonl")
     solver.callbacks += [journal, RankReport(journal), *keepers(arguments)]
     resume = str(snapshot.path) if snapshot else None
-    journal.write(event="start", command=shlex.join(sys.argv), resume=resume, **circumstances(solver))
+    journal.begin(event="start", command=shlex.join(sys.argv), resume=resume, **circumstances(solver))
     try:
         with progress(solver):
             yield

@@ -57,6 +57,7 @@ class Iterations:
         self._requests = self._asked = set[str]()  # what holds, and what was asked of this process
         self._methods = MethodStates()
         self._unknown: dict[str, Any] = {}  # sections of the side-car that a later version wrote
+        self.is_writing = False  # a snapshot, at this moment
 
     def _prepare(self, force_multipliers: Sequence[float], groups: Sequence[int] | None) -> None:
         config, force = self.config, self.config.force

@@ -6,16 +6,21 @@ Every log parser in use reads "Iteration N, loss = X", "Train net output #0: nam
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from caffe_compat.showing import visible
+
+logger = logging.getLogger(__name__)
 
 LETTERS = {"WARNING": "W", "ERROR": "E", "CRITICAL": "F"}
 
@@ -62,12 +67,27 @@ class GlogHandler(logging.StreamHandler):  # type: ignore[type-arg]
 class JsonLinesLog:
     """A solver callback: one JSON object a line, for displayed steps, tests and snapshots.
 
-    Numbers that JSON has no word for (nan, inf) are written as strings.
+    Numbers that JSON has no word for (nan, inf) are written as strings. Where the disk takes no more, training goes on
+    without this log, and a warning says so once.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file: IO[str] | None = None
+        self._file: io.FileIO | None = None
+        self._waiting: list[dict[str, Any]] | None = None  # since `begin`, until the first step
+        self._given_up = False
+
+    def begin(self, **facts: Any) -> None:
+        """The line that starts a run's history. It, and all that follows it, is written with the run's first step.
+
+        So a run that never trains leaves the history of the one before as it is.
+        """
+        self._waiting = [_timed(facts)]
+
+    def before_step(self, solver: Any) -> None:
+        waiting, self._waiting = self._waiting or [], None
+        for facts in waiting:
+            self._append(facts)
 
     def after_step(self, solver: Any) -> None:
         done = solver.iteration - 1
@@ -84,15 +104,44 @@ class JsonLinesLog:
 
     def write(self, **facts: Any) -> None:
         """Append one line; the first call makes the folder and the file."""
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a", encoding="utf-8", buffering=1)
-        self._file.write(json.dumps(_sayable({**facts, "time": round(time.time(), 3)})) + "\n")
+        if self._waiting is None:
+            self._append(_timed(facts))
+        else:
+            self._waiting.append(_timed(facts))
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _append(self, facts: dict[str, Any]) -> None:
+        if self._given_up:
+            return
+        size = None
+        try:
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = io.FileIO(self.path, "a")
+            size = os.fstat(self._file.fileno()).st_size
+            line = memoryview((json.dumps(facts) + "\n").encode())
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            self._give_up(error, size)
+
+    def _give_up(self, error: OSError, size: int | None) -> None:
+        """Say so, and take a half-written line back."""
+        self._given_up = True
+        if self._file is not None and size is not None:
+            with suppress(OSError):
+                self._file.truncate(size)
+        self.close()
+        logger.warning("%s cannot be written (%s); training goes on without this log", self.path, error.strerror)
+
+
+def _timed(facts: dict[str, Any]) -> dict[str, Any]:
+    sayable: dict[str, Any] = _sayable({**facts, "time": round(time.time(), 3)})
+    return sayable
 
 
 def _sayable(value: Any) -> Any:

@@ -203,7 +203,10 @@ class Solver(Iterations):
     def _train(self) -> None:
         config = self.config
         self.step(config.max_iter - self.iteration)
-        if config.snapshot_after_train and (not config.snapshot or self.iteration % config.snapshot):
+        if "snapshot" in self._requests:  # and a test was stopped before it could be taken
+            self._requests.discard("snapshot")
+            self.snapshot()
+        elif config.snapshot_after_train and (not config.snapshot or self.iteration % config.snapshot):
             self.snapshot()
         if "stop" in self._requests:
             self._requests.discard("stop")
@@ -247,8 +250,12 @@ class Solver(Iterations):
         """
         name = name or f"iter_{self.iteration}"
         facts = (self.config, self._nets(), self.state, self._read_losses().smoothed)
-        path = snapshots.write_snapshot(*facts, name, beside or {}, **self._extras())
-        self._call("after_snapshot", path)
+        self.is_writing = True
+        try:
+            path = snapshots.write_snapshot(*facts, name, beside or {}, **self._extras())
+            self._call("after_snapshot", path)
+        finally:
+            self.is_writing = False
         return path
 
     def restore(self, path: str | os.PathLike[str] | Snapshot, accept_changes: bool = False) -> None:

@@ -11,6 +11,7 @@ import pytest
 from caffe_compat.solver.log import GlogHandler, JsonLinesLog, number, output_lines
 from caffe_compat.solver.solver import Solver
 from tests.conftest import golden
+from tests.proto.test_hdf5_image import quota
 
 
 @pytest.mark.parametrize(
@@ -111,3 +112,45 @@ def test_json_lines_say_numbers_json_lacks_as_text(tmp_path):
     log.close()
     stored = json.loads((tmp_path / "log.jsonl").read_text())
     assert (stored["loss"], stored["values"]) == ("nan", ["inf", 1.0])
+
+
+def test_a_start_that_never_trains_leaves_the_history_of_the_run_before(tmp_path):
+    log = JsonLinesLog(tmp_path / "log.jsonl")
+    log.write(event="step", iteration=3)
+    log.close()
+    before = (tmp_path / "log.jsonl").read_bytes()
+    second = JsonLinesLog(tmp_path / "log.jsonl")
+    second.begin(event="start")
+    second.write(event="test", iteration=0)
+    second.close()
+    assert (tmp_path / "log.jsonl").read_bytes() == before
+    second.before_step(None)
+    second.close()
+    events = [json.loads(line)["event"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert events == ["step", "start", "test"]
+
+
+def test_on_a_full_disk_the_json_log_ends_at_a_whole_line_and_says_so_once(tmp_path, caplog):
+    for size in (0, 1, 70, 200, 1000):
+        path = tmp_path / f"{size}.jsonl"
+        log = JsonLinesLog(path)
+        caplog.clear()
+        with quota(size):
+            for iteration in range(100):
+                log.write(event="step", iteration=iteration)
+        log.write(event="step", iteration=100)
+        text = path.read_text()
+        lines = text.splitlines()
+        assert [json.loads(line)["iteration"] for line in lines] == list(range(len(lines)))
+        assert (text == "" or text.endswith("\n")) and len(text) > size - 70
+        assert caplog.text.count("training goes on without this log") == 1
+
+
+def test_a_log_in_a_folder_that_is_gone_is_one_warning(tmp_path, monkeypatch, caplog):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    log = JsonLinesLog("log.jsonl")
+    log.write(event="step", iteration=1)
+    log.write(event="step", iteration=2)
+    assert caplog.text.count("cannot be written") == 1
