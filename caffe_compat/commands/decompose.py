@@ -124,6 +124,9 @@ def run(arguments: argparse.Namespace) -> int:
         start = cc.split_groups(model) if arguments.split_groups else model
         ranks, methods = choose_ranks(start, arguments)
         small = fitting.decompose(start, ranks, methods, net, arguments)
+        given, paths["weights"] = paths["weights"], holding(paths["weights"], small)
+        if given != paths["weights"]:
+            check_targets([paths["weights"]], read, arguments.force_overwrite)
         cc.write_model(small, paths["net"], paths["weights"])
         report(start, small, ranks, dict(arguments.input))
         if cc.can_train(small.net):
@@ -139,6 +142,13 @@ def run(arguments: argparse.Namespace) -> int:
             certify(whole, written, shapes, None, folder).write(arguments.certificate)
     print("\n".join(f"Saved as {path}" for path in paths.values()))
     return 0
+
+
+def holding(path: Path, model: cc.Model) -> Path:
+    """`path`, or a .caffemodel in place of a .caffemodel.h5 that could not hold two layers of one name."""
+    names = [layer.name for layer in model.net.layer]
+    clash = any(names.count(name) > 1 for name in model.weights)
+    return path.with_suffix("") if clash and path.suffix == ".h5" else path
 
 
 def output_paths(net: str, weights: str, prefix: str | None) -> dict[str, Path]:

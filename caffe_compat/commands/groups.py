@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import caffe_compat as cc
+from caffe_compat.commands.decompose import holding
 from caffe_compat.commands.options import add_allow_missing, comma_list, one_of
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if missing:
         raise cc.WeightsError(f"{weights} has nothing for {', '.join(missing)}; the nets must name X and X_group0, ...")
     paths = [Path(f"{net}.{arguments.action}.prototxt"), Path(f"{weights}.{arguments.action}.caffemodel.h5")]
+    paths[1] = holding(paths[1], made)
     check_targets(paths, [net, weights, target], arguments.force_overwrite)
     cc.write_model(made, *paths)
     print("\n".join(f"Saved as {path}" for path in paths))

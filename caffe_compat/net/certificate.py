@@ -15,7 +15,7 @@ from caffe_compat.errors import WeightsError
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.comparison import common_shapes
 from caffe_compat.net.inputs import valid_inputs
-from caffe_compat.net.missing import missing_weights, only_there
+from caffe_compat.net.missing import only_there, without_weights
 from caffe_compat.net.net import Net
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.model import Model
@@ -61,10 +61,9 @@ def compare_outcomes(
 
 
 def _checked_net(model: Model, input_shapes: Mapping[str, Shape], folder: Path | None) -> Net:
-    missing = missing_weights(model, "TEST")
-    if missing or not model.weights:
-        lacks = f"no weights for {', '.join(missing)}" if missing else "no weights"
-        raise WeightsError(f"net '{model.net.name}' has {lacks}{only_there(model)}; give their file")
+    missing = ", ".join(without_weights(model, "TEST"))
+    if missing:
+        raise WeightsError(f"net '{model.net.name}' has no weights for {missing}{only_there(model)}; give their file")
     return Net(model, "TEST", input_shapes=input_shapes, folder=folder)
 
 

@@ -32,8 +32,13 @@ def missing_weights(
     phase: "TRAIN" or "TEST" for the layers that its rules include; by default all. A layer that shares its blobs with
     one that has them lacks nothing.
     """
-    if not (model.weights or model.files):
-        return ()
+    return without_weights(model, phase, level, stages) if model.weights or model.files else ()
+
+
+def without_weights(
+    model: Model, phase: str | None = None, level: int = 0, stages: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """As `missing_weights`; of a model that was read without any weights all layers with blobs."""
     layers = list(model.net.layer)
     if phase is not None:
         layers = partition(layers, net_state(model.net, phase, level, stages))[0]

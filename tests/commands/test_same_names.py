@@ -97,6 +97,22 @@ def test_groups_are_split_and_merged_without_their_namesake(folder):
         assert cc.compare_blobs(cc.Net(model), cc.Net(other)).first_divergence is None
 
 
+def test_groups_go_there_and_back_by_files_that_hold_two_layers_of_one_name(folder, capsys):
+    assert main(["groups", "split", "h_group.prototxt", "h_group.caffemodel"]) == 0
+    split = ["h_group.prototxt.split.prototxt", "h_group.caffemodel.split.caffemodel.h5"]
+    assert main(["groups", "merge", *split]) == 0
+    net, weights = (line.removeprefix("Saved as ") for line in capsys.readouterr().out.splitlines()[-2:])
+    assert weights.endswith(".merge.caffemodel")
+    models = (read("h_group"), cc.read_model(net, weights))
+    blobs = [cc.Net(model).blobs(x=np.ones((2, 4, 9, 9)))["r"] for model in models]
+    np.testing.assert_allclose(*(blob.detach().numpy() for blob in blobs), rtol=1e-5, atol=1e-6)
+
+
+def test_a_net_without_blobs_is_verified(folder):
+    words = ["verify", "b_pools.prototxt", "b_pools.caffemodel", "--original", "b_pools.prototxt"]
+    assert main([*words, "--original-weights", "b_pools.caffemodel"]) == 0
+
+
 @pytest.mark.parametrize("name", ["a_conv_relu", "e_relu_conv"])
 @pytest.mark.parametrize("weights", ["conv_only.caffemodel", None])
 def test_check_is_clean(folder, name, weights):

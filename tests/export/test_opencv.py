@@ -96,3 +96,11 @@ def test_opencv_5_is_told_by_its_version(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", Five())
     with pytest.raises(cc.DataError, match=r"OpenCV 5\.0\.0 no longer reads .*pip install 'opencv-python-headless<5'"):
         cc.check_opencv(model())
+
+
+def test_of_a_net_with_rules_opencv_gets_the_layers_of_test():
+    pytest.importorskip("cv2")
+    text = NET.replace('layer { name: "relu1"', 'layer { name: "relu1" include { phase: TRAIN }')
+    text += 'layer { name: "tanh" type: "TanH" bottom: "conv1" top: "conv1t" exclude { phase: TRAIN } }'
+    errors = cc.check_opencv(cc.Model(cc.parse_text(text, cc.NetParameter), model().weights))
+    assert set(errors) == {"conv1", "ip", "conv1t"} and max(errors.values()) < 1e-6
