@@ -80,10 +80,11 @@ def _pooling(call: Call) -> None:
     call.op("Mul", [call.inputs[0], call.constant(0.0)], call.outputs[0])
 
 
-def _convolution(call: Call) -> None:
-    raise Inexpressible("works in place on windows of one value, whose result is a matter of the BLAS library")
+def _product(call: Call) -> None:
+    raise Inexpressible("works in place on its own factor, what comes of it is a matter of the BLAS library")
 
 
 _WRITERS: Mapping[str, Callable[[Call], None]] = {
-    "Convolution": _convolution, "Deconvolution": _convolution, "Eltwise": _eltwise, "LRN": _lrn, "Pooling": _pooling,
+    "Convolution": _product, "Deconvolution": _product, "Eltwise": _eltwise, "InnerProduct": _product, "LRN": _lrn,
+    "Pooling": _pooling,
 }  # fmt: skip

@@ -223,7 +223,7 @@ def _of_convolution(param: Any) -> str:
 
 _DESTROYS: Mapping[str, Callable[[Any], str]] = {
     "Convolution": _of_convolution, "Deconvolution": _of_convolution, "Eltwise": _of_eltwise, "LRN": _of_lrn,
-    "Pooling": _of_pooling, "Log": lambda param: _LOST_DIFF,
+    "InnerProduct": lambda param: _LOST_PARTLY, "Pooling": _of_pooling, "Log": lambda param: _LOST_DIFF,
     "MVN": lambda param: _LOST_DIFF if param.mvn_param.normalize_variance else "",
     "Power": lambda param: _LOST_DIFF if param.power_param.power * param.power_param.scale else "",
 }  # fmt: skip

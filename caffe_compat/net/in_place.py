@@ -152,7 +152,9 @@ class InMemory(nn.Module):
         super().__init__()
         self.layer, self.name, self.in_place = layer, layer.name, hazard.in_place
         self.left_bottoms, self.left_tops = bottoms, tops
-        self.forward_pass = (destroying_forward_of(layer) if hazard.in_place else None) or type(layer).__call__
+        self.forward_pass: Callable[..., Any] = type(layer).__call__
+        if hazard.in_place:
+            self.forward_pass = destroying_forward_of(layer) or self.forward_pass
         self.backward_pass = destroying_backward_of(layer) if hazard.in_place else backward_of(layer)
 
     def forward(self, memory: Memory, *bottoms: Tensor) -> Any:

@@ -64,6 +64,10 @@ FOUND = {
         chain("Power", "Convolution convolution_param { kernel_size: 1 }"),
         {"t0": ["bottom 0", "in place"]},
     ),
+    "InnerProduct": (
+        chain("Flatten", "InnerProduct inner_product_param { num_output: 3 }"),
+        {"t0": ["bottom 0", "in place"]},
+    ),
     "a reader behind the change": (
         layer("a", "Power", "x")
         + layer("f", "Flatten", "a")

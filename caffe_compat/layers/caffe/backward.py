@@ -209,12 +209,22 @@ def _convolution(layer: Any, found: Pass) -> Gradients:
     return [memory.view(x.shape), slopes.reshape(layer.blobs[0].shape), *([bias] if len(layer.blobs) > 1 else [])]
 
 
+def _inner_product(layer: Any, found: Pass) -> Gradients:
+    """In place: the blobs' gradients from what is left, then the bottom's over the top's, see `overwriting`."""
+    diff, left = (values.reshape(-1, layer.outputs) for values in (found.diff, found.bottoms[0]))
+    weight, slopes = layer.blob(0).detach(), diff.t() @ left
+    product = torch.zeros_like(diff) if layer.transpose else diff @ weight
+    blobs = [slopes.t() if layer.transpose else slopes, diff.sum(0)][: len(layer.blobs)]
+    return [product.view(found.read[0].shape), *blobs]
+
+
 _BACKWARD: Mapping[str, Callable[[Any, Pass], Gradients]] = {
     "BNLL": _bnll, "Clip": _clip, "ELU": _elu, "Eltwise": _eltwise, "Exp": _exp, "LRN": _lrn, "Log": _log, "MVN": _mvn,
     "Power": _power, "ReLU": _relu, "Sigmoid": _sigmoid, "Softmax": _softmax, "Swish": _swish, "TanH": _tanh,
 }  # fmt: skip
 _BACKWARD_IN_PLACE: Mapping[str, Callable[[Any, Pass], Gradients]] = {
-    **_BACKWARD, "Convolution": _convolution, "Deconvolution": _convolution, "Pooling": _pooling,
+    **_BACKWARD, "Convolution": _convolution, "Deconvolution": _convolution, "InnerProduct": _inner_product,
+    "Pooling": _pooling,
 }  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 A Convolution in place with windows of one value calls gemm with C = B. What comes of it is the BLAS library's own
 matter. This is what OpenBLAS does with AVX-512 (SkylakeX, its kernels for small matrices of fewer than 64 columns):
 rows of the result are made block by block, each from all of B as it lies there by then. Where the product is large, C
-is set to 0 beforehand.
+is set to 0 beforehand. (An InnerProduct in place has C = A: OpenBLAS sets C to 0 first where B is read transposed, and
+else, up to 16 outputs, reads all of A before it writes. Larger ones are taken to do the same.)
 """
 
 from __future__ import annotations

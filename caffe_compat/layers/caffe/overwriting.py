@@ -65,6 +65,12 @@ def _convolution(layer: Any, *bottoms: Tensor) -> Tensor:
     return memory[: len(x) * outputs * columns].view(len(x), outputs, *x.shape[2:])
 
 
+def _inner_product(layer: Any, *bottoms: Tensor) -> Tensor:
+    """The product is of zeros, which OpenBLAS writes first, unless the weight lies transposed."""
+    top: Tensor = layer(*bottoms) if layer.transpose else layer(torch.zeros_like(bottoms[0]))
+    return top
+
+
 def one_value_factors(layer: Any) -> Tensor:
     """(groups, outputs / groups, channels / groups): what a Convolution or Deconvolution of one value multiplies by."""
     weight: Tensor = layer.blob(0).detach()
@@ -74,5 +80,6 @@ def one_value_factors(layer: Any) -> Tensor:
 
 _ELTWISE: Mapping[str, Callable[..., Tensor]] = {"SUM": _sum, "MAX": _maximum}
 _FORWARD: Mapping[str, Callable[..., Tensor]] = {
-    "Convolution": _convolution, "Deconvolution": _convolution, "LRN": _lrn, "Pooling": _average,
+    "Convolution": _convolution, "Deconvolution": _convolution, "InnerProduct": _inner_product, "LRN": _lrn,
+    "Pooling": _average,
 }  # fmt: skip
