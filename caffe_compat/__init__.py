@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from caffe_compat.data.datasets import CIFAR10_SHA256, MNIST_SHA256, check_published, make_cifar10, make_mnist
     from caffe_compat.data.datum import encode_datum
     from caffe_compat.data.download import CIFAR10_FILES, CIFAR10_URL, MNIST_FILES, MNIST_URL, download
+    from caffe_compat.data.float_labels import (
+        labels_path,
+        make_labelled_databases,
+        make_labelled_hdf5,
+        read_float_list,
+    )
     from caffe_compat.data.image_lists import read_image_list
     from caffe_compat.data.imagenet import IMAGENET_PARTS, make_imagenet
     from caffe_compat.data.imageset import Conversion, make_imageset
@@ -88,7 +94,7 @@ if TYPE_CHECKING:
         run_blobs,
     )
     from caffe_compat.net.cost import Comparison, Cost, compare_cost, layer_costs
-    from caffe_compat.net.features import extract_features
+    from caffe_compat.net.features import extract_arrays, extract_features
     from caffe_compat.net.in_place import default_in_place
     from caffe_compat.net.inputs import complete_inputs, valid_inputs
     from caffe_compat.net.loading import load_files
@@ -160,16 +166,17 @@ if TYPE_CHECKING:
         "certify_surgery", "check", "check_exported_program", "check_onnx", "check_opencv", "check_published",
         "check_torch_source", "choose_least", "common_shapes", "compare_blobs", "compare_cost", "compare_time",
         "complete_inputs", "compute_mean", "convert_state", "convert_weights", "decompose", "decompose_by_responses",
-        "default_in_place", "deploy", "download", "encode_datum", "extract_features", "factorize", "filter_angles",
-        "filter_norms", "find_faults", "first_records", "fold_batch_norm", "fold_scaling", "force_gradient",
-        "format_text", "fully_connected", "fully_convolutional", "has_plugins", "html_page", "install_caffe",
-        "is_binary", "is_root", "join_channels", "layer_costs", "layer_types", "list_images", "load_files",
-        "make_cifar10", "make_imagenet", "make_imageset", "make_mnist", "mean_gradients", "measure", "merge_groups",
-        "missing_weights", "model_text", "momentum_step", "narrow", "newest_snapshot", "onnx_types", "open_file",
-        "open_snapshot", "outline", "output_weights", "own_batches", "own_preprocessing", "pad_database",
-        "parse_json", "parse_text", "pinned", "plugin_layer_types", "process_count", "process_group", "prune_filters",
-        "prune_ranks", "rank_by_energy", "rank_by_norm", "ranks_by_budget", "ranks_by_energy", "ranks_by_evbmf",
-        "ranks_by_latency", "ranks_by_norm", "ranks_in_order", "read_blob", "read_bytes", "read_image_list",
+        "default_in_place", "deploy", "download", "encode_datum", "extract_arrays", "extract_features", "factorize",
+        "filter_angles", "filter_norms", "find_faults", "first_records", "fold_batch_norm", "fold_scaling",
+        "force_gradient", "format_text", "fully_connected", "fully_convolutional", "has_plugins", "html_page",
+        "install_caffe", "is_binary", "is_root", "join_channels", "labels_path", "layer_costs", "layer_types",
+        "list_images", "load_files", "make_cifar10", "make_imagenet", "make_imageset", "make_labelled_databases",
+        "make_labelled_hdf5", "make_mnist", "mean_gradients", "measure", "merge_groups", "missing_weights",
+        "model_text", "momentum_step", "narrow", "newest_snapshot", "onnx_types", "open_file", "open_snapshot",
+        "outline", "output_weights", "own_batches", "own_preprocessing", "pad_database", "parse_json", "parse_text",
+        "pinned", "plugin_layer_types", "process_count", "process_group", "prune_filters", "prune_ranks",
+        "rank_by_energy", "rank_by_norm", "ranks_by_budget", "ranks_by_energy", "ranks_by_evbmf", "ranks_by_latency",
+        "ranks_by_norm", "ranks_in_order", "read_blob", "read_bytes", "read_float_list", "read_image_list",
         "read_json", "read_kept", "read_labels", "read_lines", "read_mean_planes", "read_model", "read_net",
         "read_npy", "read_npz", "read_ranks", "read_solver", "read_weights", "recalibrate", "refuse_missing",
         "register_command", "register_layer", "register_regularizer", "regroup_weights", "reset_normalization",
@@ -190,6 +197,7 @@ _MODULES = {  # home -> its public names
     "data.datasets": "CIFAR10_SHA256 MNIST_SHA256 check_published make_cifar10 make_mnist",
     "data.datum": "encode_datum",
     "data.download": "CIFAR10_FILES CIFAR10_URL MNIST_FILES MNIST_URL download",
+    "data.float_labels": "labels_path make_labelled_databases make_labelled_hdf5 read_float_list",
     "data.image_lists": "read_image_list",
     "data.imagenet": "IMAGENET_PARTS make_imagenet",
     "data.imageset": "Conversion make_imageset",
@@ -231,7 +239,7 @@ _MODULES = {  # home -> its public names
     "net.classifier": "Classifier Prediction own_preprocessing",
     "net.comparison": "BlobComparison common_shapes compare_blobs run_blobs",
     "net.cost": "Comparison Cost compare_cost layer_costs",
-    "net.features": "extract_features",
+    "net.features": "extract_arrays extract_features",
     "net.in_place": "default_in_place",
     "net.inputs": "complete_inputs valid_inputs",
     "net.loading": "load_files",

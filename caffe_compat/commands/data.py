@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
-from caffe_compat.commands import OneLineParser, extract, imagenet
+from caffe_compat.commands import OneLineParser, extract, imagenet, imageset
 from caffe_compat.commands.gflags import translate
 from caffe_compat.commands.numbers import whole_number
 from caffe_compat.commands.targets import add_force_overwrite, check_targets, new_databases
@@ -86,59 +86,6 @@ def _cifar10(arguments: argparse.Namespace) -> int:
 
 def _mnist(arguments: argparse.Namespace) -> int:
     return _make(cc.make_mnist, arguments, (cc.MNIST_URL, cc.MNIST_FILES, cc.MNIST_SHA256), "mnist", False)
-
-
-def _add_imageset(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("root", metavar="ROOTFOLDER/", help="goes before every name of the list")
-    parser.add_argument("list", type=Path, metavar="LISTFILE", help="an image and its label in each line")
-    parser.add_argument("database", type=Path, metavar="DB_NAME", help="the database to make")
-    parser.add_argument("--gray", action="store_true", help="store one channel")
-    parser.add_argument("--shuffle", action="store_true", help="store in another order than that of the list")
-    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of the shuffle, default 0")
-    parser.add_argument(
-        "--resize-width", type=whole_number(0), default=0, metavar="N", help="new width, default the image's"
-    )
-    parser.add_argument(
-        "--resize-height", type=whole_number(0), default=0, metavar="N", help="new height, default the image's"
-    )
-    parser.add_argument("--check-size", action="store_true", help="refuse images of several sizes")
-    parser.add_argument("--encoded", action="store_true", help="store image files instead of pixels")
-    parser.add_argument("--encode-type", default="", metavar="KIND", help="store files of this kind: png, jpg, ...")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out and count images that cannot be read")
-    parser.add_argument("--resume", action="store_true", help="keep what is written if interrupted, and go on from it")
-    parser.add_argument(
-        "--workers", type=whole_number(1), metavar="N", help="threads that decode, default one a processor"
-    )
-    add_backend(parser)
-    add_force_overwrite(parser)
-
-
-def _imageset(arguments: argparse.Namespace) -> int:
-    began = time.monotonic()
-    conversion = cc.Conversion(
-        arguments.resize_height,
-        arguments.resize_width,
-        arguments.gray,
-        arguments.encoded,
-        arguments.encode_type,
-        arguments.check_size,
-        arguments.skip_bad,
-    )
-    entries = cc.read_image_list(arguments.list)
-    with new_databases([arguments.database], [arguments.list], arguments.force_overwrite):
-        written, bad = cc.make_imageset(
-            entries,
-            arguments.root,
-            arguments.database,
-            arguments.backend.upper(),
-            conversion,
-            arguments.shuffle,
-            arguments.seed,
-            arguments.workers,
-            arguments.resume,
-        )
-    print(f"{arguments.database}: {written} images in {time.monotonic() - began:.1f} s, {len(bad)} skipped")
-    return 0
 
 
 def _add_mean(parser: argparse.ArgumentParser) -> None:
@@ -222,7 +169,7 @@ TOOLS: dict[str, Tool] = {
     "cifar10": (_add_data_set, _cifar10, "CIFAR-10's binary version -> cifar10_train_lmdb, cifar10_test_lmdb, mean"),
     "extract": (extract.add_arguments, extract.run, "what a net computes -> databases (Caffe's extract_features)"),
     "imagenet": (imagenet.add_arguments, imagenet.run, "ILSVRC2012's tar files or folders -> ilsvrc12_*_lmdb"),
-    "imageset": (_add_imageset, _imageset, "image files that a list names -> a database (Caffe's convert_imageset)"),
+    "imageset": (imageset.add_arguments, imageset.run, "images of a list -> a database or HDF5 (convert_imageset)"),
     "info": (_add_info, _info, "what is in a database"),
     "mean": (_add_mean, _mean, "the mean image of a database (Caffe's compute_image_mean)"),
     "mnist": (_add_data_set, _mnist, "MNIST's idx files -> mnist_train_lmdb, mnist_test_lmdb"),

@@ -16,7 +16,7 @@ from caffe_compat import WriteError
 
 Name = str | os.PathLike[str]
 
-_DATABASE = ("data.mdb", "CURRENT")  # one of these lies in every LMDB, LevelDB
+_DATABASE = ("data.mdb", "CURRENT")  # one of these lies in every LMDB, LevelDB; HDF5 files beside their list
 
 
 def add_force_overwrite(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +91,9 @@ def _same(one: Name, other: Name) -> bool:
 
 
 def _is_database(path: Path) -> bool:
-    return any((path / name).is_file() for name in _DATABASE)
+    if any((path / name).is_file() for name in _DATABASE):
+        return True
+    return (path / "list.txt").is_file() and {each.suffix for each in path.iterdir()} == {".txt", ".h5"}
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:

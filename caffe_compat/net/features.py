@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from queue import Full, Queue
 
@@ -15,6 +16,7 @@ from caffe_compat.data.datum import encode_datum
 from caffe_compat.errors import DataError, GraphError, ShapeError
 from caffe_compat.graph.splits import split_blobs
 from caffe_compat.net.net import Net
+from caffe_compat.proto.files import write_atomically
 from caffe_compat.showing import nearest
 
 _AHEAD = 2  # batches that a writer may lag behind
@@ -31,6 +33,14 @@ def extract_features(
     four axes, DataError where a database cannot be written; then none of the databases stays unfinished.
     """
     _check(net, names, paths, batches)
+    for path in paths:
+        if path.exists():
+            raise DataError(f"{path}: exists already; remove it or choose another place")
+    for name in names:
+        if len(net.shapes[name]) > 4:
+            raise ShapeError(
+                f"blob '{name}' has shape {net.shapes[name]}; a record takes four axes at most, npy takes any"
+            )
     queues: list[Queue[Batch | Exception | None]] = [Queue(_AHEAD) for _ in names]
     with ThreadPoolExecutor(len(names), "extract") as pool:
         pairs = zip(paths, queues, strict=True)
@@ -64,11 +74,6 @@ def _check(net: Net, names: Sequence[str], paths: Sequence[Path], batches: int) 
             copies = split_blobs(node.param for node in net.graph.nodes)
             known = [blob for blob in net.shapes if blob not in copies]
             raise GraphError(f"net '{net.graph.name}' has no blob '{name}'; {nearest(name, known)}")
-        if len(net.shapes[name]) > 4:
-            raise ShapeError(f"blob '{name}' has shape {net.shapes[name]}; a record takes four axes at most")
-    for path in paths:
-        if path.exists():
-            raise DataError(f"{path}: exists already; remove it or choose another place")
 
 
 def _computed(net: Net, names: Sequence[str], batches: int) -> Iterator[list[Batch]]:
@@ -103,3 +108,55 @@ def _taken(queue: Queue[Batch | Exception | None]) -> Iterator[tuple[bytes, byte
         if isinstance(batch, Exception):
             raise DataError("no more records") from batch
         yield from batch
+
+
+def extract_arrays(net: Net, names: Sequence[str], paths: Sequence[Path], batches: int) -> list[int]:
+    """As `extract_features`, with each blob as one array in a .npy file: (items, ...), float32, any number of axes.
+
+    Batches are written as they come, whole files or none. A blob without axes, such as a loss, has one item a batch.
+    """
+    _check(net, names, paths, batches)
+    with ExitStack() as stack:
+        files = [_ArrayFile(stack.enter_context(write_atomically(path))) for path in paths]
+        for file in files:
+            stack.callback(file.close)
+        for _ in range(batches):
+            with torch.inference_mode():
+                blobs = net.blobs()
+            for name, file in zip(names, files, strict=True):
+                file.append(np.atleast_1d(blobs[name].detach().float().cpu().numpy()), name)
+        for file in files:
+            file.finish()
+    return [file.items for file in files]
+
+
+class _ArrayFile:
+    """A .npy file that grows along its first axis; its header has room for the count, which comes last."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by the stack of `extract_arrays`
+        self._shape: tuple[int, ...] | None = None
+        self.items = 0
+
+    def append(self, values: np.ndarray, name: str) -> None:
+        if self._shape is None:
+            self._shape = values.shape[1:]
+            self._write_header()
+        if values.shape[1:] != self._shape:
+            raise ShapeError(
+                f"blob '{name}' is {values.shape[1:]} an item, before it was {self._shape}; one array has one"
+            )
+        self._file.write(np.ascontiguousarray(values, np.float32).data)
+        self.items += len(values)
+
+    def finish(self) -> None:
+        self._file.seek(0)
+        self._write_header()
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write_header(self) -> None:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (self.items, *(self._shape or ()))}
+        np.lib.format.write_array_header_1_0(self._file, header)

@@ -1,5 +1,6 @@
 """`caffe-compat data extract` writes what the net computes, in the records of Caffe's extract_features."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -41,6 +42,39 @@ def test_each_item_is_one_record_of_floats_without_a_label(problem, net, capsys,
             wanted.ClearField("float_data")
             found.ClearField("float_data")
             assert found == wanted  # no label either
+
+
+def test_arrays_hold_every_item_of_a_blob(problem, net, capsys):
+    words = ["data", "extract", "trained.caffemodel", "net.prototxt", "conv2,loss", "a.npy,b.npy", "3", "npy"]
+    assert main(words) == 0
+    assert capsys.readouterr().out == "a.npy: 30 items of blob conv2\nb.npy: 3 items of blob loss\n"
+    batches = [net.blobs() for _ in range(3)]
+    for name, path in (("conv2", "a.npy"), ("loss", "b.npy")):
+        wanted = np.concatenate([np.atleast_1d(batch[name].detach().numpy()) for batch in batches])
+        found = np.load(path)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6, strict=True)
+    assert main(words) == 2
+    assert "a.npy: exists and is kept" in capsys.readouterr().err
+    assert main([*words, "--force-overwrite"]) == 0
+
+
+def test_arrays_take_any_number_of_axes_and_nothing_half_written_stays(problem, capsys):
+    problem.edit(
+        "net.prototxt",
+        'layer { name: "accuracy"',
+        """layer { name: "five" type: "Reshape" bottom: "conv2"
+        top: "five" reshape_param { shape { dim: 0 dim: 5 dim: 2 dim: 2 dim: 4 } } }
+        layer { name: "accuracy\"""",
+    )
+    net = cc.Net("net.prototxt")
+    cc.extract_arrays(net, ["five"], [problem.folder / "five.npy"], 1)
+    assert np.load("five.npy").shape == (10, 5, 2, 2, 4)
+    with h5py.File("data.h5", "r+") as file:
+        file["label"][15] = 9
+    with pytest.raises(cc.DataError):
+        cc.extract_arrays(cc.Net("net.prototxt"), ["conv1"], [problem.folder / "x.npy"], 2)
+    assert not [path for path in problem.folder.iterdir() if "x.npy" in path.name]
 
 
 @pytest.mark.parametrize(
