@@ -46,6 +46,11 @@ def _draws(param: Any) -> bool:
     return bool(not param.bottom and (transform.mirror or transform.crop_size))
 
 
+def is_neutral(path: str) -> bool:
+    """Whether the field at `path` says how or where a layer computes, and leaves its numbers as they are."""
+    return path.split(".")[-1] in _NEUTRAL
+
+
 def ignored_fields(param: Any, kind: type[Layer]) -> str:
     """What to say of the fields that only forks have and that layers of this `kind` do not read; empty for none.
 
