@@ -140,7 +140,7 @@ class Net(nn.Module):
         return self._fed({})
 
     def blobs(self, only: Any = None, /, **inputs: Any) -> dict[str, Tensor]:
-        """Every blob by name, as it lies in memory after the run; the inputs too. For inputs as `forward` takes them."""
+        """Every blob by name, as it lies in memory in the end; the inputs too. For inputs as `forward` takes them."""
         return self._run(self._named(only, inputs), every_blob=True)[0]
 
     def load_weights(self, weights: Mapping[str, Any]) -> LoadReport:
