@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from caffe_compat.net.net import Net
-from caffe_compat.solver.methods import growing, increg, orthogonality, soft_pruning, sparse_group
+from caffe_compat.solver.methods import growing, increg, orthogonality, soft_pruning, sparse_group, sparsetrain
 from caffe_compat.solver.methods.method import Entry, Shaping, check_together
 from caffe_compat.solver.methods.scnn import Scnn
 
@@ -20,6 +20,7 @@ ENTRIES: tuple[Entry, ...] = (
     *growing.ENTRIES,
     *soft_pruning.ENTRIES,
     *increg.ENTRIES,
+    *sparsetrain.ENTRIES,
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from caffe_compat.errors import SolverError
 from caffe_compat.net.net import Net
@@ -141,6 +141,15 @@ def check_together(claims: Iterable[tuple[str, str, frozenset[int]]], params: Se
                 raise SolverError(
                     f"layer '{layer}': {other} and {title} contradict one another on its weights; keep one of them"
                 )
+
+
+def hook_forward(layer: nn.Module, owner: str, hook: Callable[[Any, Any, Any], None]) -> None:
+    """Have `hook` called after each forward pass of `layer`, in place of the one that `owner` had there before."""
+    for key, known in list(layer._forward_hooks.items()):
+        if getattr(known, "owner", "") == owner:
+            del layer._forward_hooks[key]
+    hook.owner = owner  # type: ignore[attr-defined]
+    layer.register_forward_hook(hook)
 
 
 def spec_of(net: Net, param: LearnableParam) -> Any:
