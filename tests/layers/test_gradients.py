@@ -123,6 +123,8 @@ CASES = {
     "FlowWarp": Case("", (PLANES, (2, 2, 5, 6))),
     "Gather": Case("", (PLANES, PLANES), tops=2),
     "HSwish": Case(""),
+    "GroupNorm": Case("group_norm_param { num_groups: 2 }"),
+    "HMHSA": Case("hmhsa_param { head_dim: 2 grid_size: 1 }", ((2, 4, 4, 2),)),
     "HardSwish": Case(""),
     "HingeLoss": Case("hinge_loss_param { norm: L2 }", ((4, 3), labels(4, 3))),
     "Im2col": Case("convolution_param { kernel_size: 2 }"),

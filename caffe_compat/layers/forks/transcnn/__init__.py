@@ -1,0 +1,5 @@
+"""TransCNN and HAT-Net: yun-liu/TransCNN.
+
+group_norm  GroupNorm
+hmhsa       HMHSA
+"""
