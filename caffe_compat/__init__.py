@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from caffe_compat.export.onnx import check_onnx, onnx_types, to_onnx, write_onnx
     from caffe_compat.export.opencv import check_opencv
     from caffe_compat.export.page import html_page
-    from caffe_compat.export.pixels import with_preprocessing
+    from caffe_compat.export.pixels import pixels_of, with_preprocessing
     from caffe_compat.export.plain_torch.folder import check_torch_source, torch_source, write_torch_source
     from caffe_compat.export.surgery.certify import certify_surgery
     from caffe_compat.export.surgery.classifier import resize_classifier
@@ -224,7 +224,7 @@ _MODULES = {  # home -> its public names
     "export.onnx": "check_onnx onnx_types to_onnx write_onnx",
     "export.opencv": "check_opencv",
     "export.page": "html_page",
-    "export.pixels": "with_preprocessing",
+    "export.pixels": "pixels_of with_preprocessing",
     "export.plain_torch.folder": "check_torch_source torch_source write_torch_source",
     "export.check_report": "FINDINGS Report",
     "export.surgery.certify": "certify_surgery",

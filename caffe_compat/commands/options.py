@@ -94,7 +94,9 @@ def add_allow_missing(parser: argparse.ArgumentParser) -> None:
 
 def say_pixels(model: Any) -> None:
     """Say on stderr what images must go through before they are an input of the net that is written."""
-    for blob, pixels in model.pixels.items():
+    import caffe_compat as cc
+
+    for blob, pixels in cc.pixels_of(model).items():
         if pixels.changes:
             print(f"input '{blob}' takes {pixels}; --with-preprocessing puts that into the net", file=sys.stderr)
 

@@ -34,6 +34,12 @@ def with_preprocessing(model: ModelLike, folder: Path | None = None) -> Model:
     model = as_model(model)
     sizes = _inputs(model.net)
     known = {blob: pixels for blob, pixels in model.pixels.items() if blob in sizes}
+    sources = [blob for blob in pixels_of(model) if blob not in sizes]
+    if sources:
+        raise GraphError(
+            f"net '{model.net.name}': a data layer makes '{sources[0]}'; deploy the net first, which makes it an "
+            "Input: caffe-compat deploy NET --with-preprocessing"
+        )
     if not known:
         raise GraphError(
             f"net '{model.net.name}': nothing is known of its pixels; its data layer, or a comment such as "

@@ -73,3 +73,14 @@ def test_a_net_that_cannot_be_followed_is_refused_in_one_line(monkeypatch):
     with pytest.raises(cc.UnsupportedLayerError) as refusal:
         cc.to_exported_program(cc.deploy(golden_model("lenet")[1]))
     assert str(refusal.value).endswith(": torch.export cannot follow it: data-dependent")
+
+
+def test_a_program_whose_sizes_change_inside_alone_is_checked_as_it_was_made(tmp_path):
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 3 } } }
+    layer { name: "s" type: "Input" top: "s" input_param { shape { dim: 4 } } }
+    layer { name: "f" type: "Filter" bottom: "x" bottom: "s" top: "f" }
+    """
+    model = cc.Model(cc.parse_text(text, cc.NetParameter))
+    cc.write_exported_program(model, tmp_path / "net.pt2")
+    assert cc.check_exported_program(tmp_path / "net.pt2", model) == {"f": 0.0}

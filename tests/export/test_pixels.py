@@ -169,3 +169,14 @@ def test_a_net_of_whose_pixels_nothing_is_known_is_refused():
 def test_lines_that_say_something_else_are_passed_over():
     text = "# pixels of 'a': {\"mean\": 3}\n# pixels of 'b': {bad}\n# pixels of 'c': {\"scale\": 2}\nname: \"n\"\n"
     assert read_pixels(text) == {"c": Pixels(scale=2.0)}
+
+
+def test_a_net_that_still_has_its_data_layer_is_said_and_to_be_deployed_first(folder, capsys, tmp_path):
+    pytest.importorskip("onnx")
+    folder("scale: 0.5")
+    (tmp_path / "bare.prototxt").write_text("".join(NET.replace("TRANSFORM", "scale: 0.5").splitlines(True)[:-1]))
+    words = ["export", "bare.prototxt", "net.caffemodel", "--out", "bare.onnx"]
+    assert main([*words, "--with-preprocessing"]) == 2
+    assert "a data layer makes 'data'; deploy the net first" in capsys.readouterr().err
+    assert main(words) == 0
+    assert "input 'data' takes pixels from 0 to 255, channels bgr, no mean, times 0.5" in capsys.readouterr().err
