@@ -141,6 +141,7 @@ if TYPE_CHECKING:
     from caffe_compat.solver.distributed import DistributedSolver, is_root, process_count, process_group
     from caffe_compat.solver.filters import filter_angles
     from caffe_compat.solver.log import GlogHandler, JsonLinesLog
+    from caffe_compat.solver.methods import TRAINING_METHODS
     from caffe_compat.solver.nets import output_weights
     from caffe_compat.solver.regularizers.force import force_gradient
     from caffe_compat.solver.regularizers.registry import register_regularizer
@@ -275,6 +276,7 @@ _MODULES = {  # home -> its public names
     "solver.distributed": "DistributedSolver is_root process_count process_group",
     "solver.filters": "filter_angles",
     "solver.log": "GlogHandler JsonLinesLog",
+    "solver.methods": "TRAINING_METHODS",
     "solver.nets": "output_weights",
     "solver.regularizers.force": "force_gradient",
     "solver.regularizers.registry": "register_regularizer",

@@ -93,6 +93,14 @@ def findings() -> str:
     return markdown(table)
 
 
+def methods() -> str:
+    """One row a method that acts while a net trains: what it does, its fields, whose code it follows."""
+    table = [("method", "while a net trains", "fields of the solver; of `param`, of the layer", "after")]
+    for entry in cc.TRAINING_METHODS:
+        table.append((entry.title, entry.does, ", ".join(f"`{field}`" for field in entry.fields), entry.source))
+    return markdown(table)
+
+
 def files(folder: str, pattern: str) -> Callable[[], int]:
     """Counts the golden files or folders that match."""
     return lambda: len(list((GOLDEN / folder).glob(pattern)))
@@ -158,6 +166,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "quickstart": quickstart,
     "commands": commands,
     "findings": findings,
+    "methods": methods,
 }
 
 

@@ -14,7 +14,7 @@ from caffe_compat.solver.methods import growing, increg, orthogonality, soft_pru
 from caffe_compat.solver.methods.method import Entry, Shaping, check_together
 from caffe_compat.solver.methods.scnn import Scnn
 
-ENTRIES: tuple[Entry, ...] = (
+TRAINING_METHODS: tuple[Entry, ...] = (
     *orthogonality.ENTRIES,
     *sparse_group.ENTRIES,
     *growing.ENTRIES,
@@ -26,7 +26,7 @@ ENTRIES: tuple[Entry, ...] = (
 
 def read_methods(param: Any) -> tuple[Any, ...]:
     """The configs of the methods that the SolverParameter `param` asks for; SolverError names field and value."""
-    configs = (read(param) for read in dict.fromkeys(entry.read for entry in ENTRIES))
+    configs = (read(param) for read in dict.fromkeys(entry.read for entry in TRAINING_METHODS))
     return tuple(config for config in configs if config is not None)
 
 
@@ -41,7 +41,7 @@ def build_methods(
     claims: (title, kind, numbers of the parameters) of what else changes weights, the force for one. threshold:
     prune_threshold, for a net with compat "scnn".
     """
-    builders = {entry.config: entry.build for entry in ENTRIES}
+    builders = {entry.config: entry.build for entry in TRAINING_METHODS}
     methods = [builders[type(config)](config, net) for config in configs]
     if net.compat == "scnn":
         methods.append(Scnn(net, threshold))
