@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,9 +33,9 @@ def apply(sidecar: Sidecar, nets: Mapping[str, Net], window: int) -> SmoothedLos
     """Put data layers and random generators where the side-car says; the smoothed loss to go on with."""
     for name, net in nets.items():
         places = sidecar.cursor.get(name, {})
-        for layer in _sources(net):
-            if layer.name in places:
-                cursor, seed = places[layer.name]
+        for key, layer in _sources(net).items():
+            if key in places:
+                cursor, seed = places[key]
                 layer.close()  # what it has open was made with its own seed
                 if hasattr(layer, "seed"):
                     layer.seed = seed
@@ -71,9 +72,17 @@ def set_generators(states: Mapping[str, bytes]) -> None:
 
 def _places(net: Net) -> dict[str, tuple[int, int]]:
     return {
-        layer.name: (layer.cursor * getattr(layer, "ranks", 1), getattr(layer, "seed", 0)) for layer in _sources(net)
+        key: (layer.cursor * getattr(layer, "ranks", 1), getattr(layer, "seed", 0))
+        for key, layer in _sources(net).items()
     }
 
 
-def _sources(net: Net) -> list[Any]:
-    return [layer for layer in net.layers.values() if isinstance(layer, SourceLayer) and not layer.fed]
+def _sources(net: Net) -> dict[str, Any]:
+    """The data layers by name; the second of a name, which Caffe allows, as NAME#2, and so on."""
+    found: dict[str, Any] = {}
+    seen: Counter[str] = Counter()
+    for _, layer in net.steps:
+        if isinstance(layer, SourceLayer) and not layer.fed:
+            seen[layer.name] += 1
+            found[f"{layer.name}#{seen[layer.name]}" if seen[layer.name] > 1 else layer.name] = layer
+    return found

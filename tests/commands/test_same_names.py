@@ -141,3 +141,24 @@ def test_times_of_a_chain_stand_beside_its_layer_not_its_namesake(folder, capsys
     assert main(["time", "--compare", "a_conv_relu.prototxt", "small.prototxt", "--iterations", "2"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:3]]
     assert [row[0] for row in rows] == ["c", "c"] and all("-" not in row for row in rows)
+
+
+def test_a_resumed_run_goes_on_with_each_of_two_data_layers_of_one_name(folder, tmp_path):
+    layer = 'layer { name: "d" type: "HDF5Data" top: "TOP" hdf5_data_param { source: "l.txt" batch_size: SIZE } }'
+    net = layer.replace("TOP", "a").replace("SIZE", "2") + layer.replace("TOP", "b").replace("SIZE", "2")
+    net += 'layer { name: "ip" type: "InnerProduct" bottom: "a" top: "ip" inner_product_param { num_output: 3 } }'
+    net += 'layer { name: "l" type: "EuclideanLoss" bottom: "ip" bottom: "b" top: "l" }'
+    h5py = pytest.importorskip("h5py")
+    with h5py.File("two.h5", "w") as file:
+        file["a"], file["b"] = np.random.RandomState(0).standard_normal((2, 10, 3)).astype(np.float32)
+    (tmp_path / "nets" / "l.txt").write_text("two.h5\n")
+    (tmp_path / "nets" / "n.prototxt").write_text(net)
+    solver = 'net: "n.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 6 snapshot: 3 snapshot_prefix: "w" display: 0'
+    (tmp_path / "nets" / "s.prototxt").write_text(solver)
+    whole = cc.Solver("s.prototxt")
+    whole.solve()
+    again = cc.Solver("s.prototxt")
+    again.restore("w_iter_3.solverstate")
+    assert [layer.cursor for _, layer in again.net.steps if hasattr(layer, "next_batch")] == [3, 3]
+    again.step(3)
+    np.testing.assert_array_equal(again.net.weights()["ip"][0], whole.net.weights()["ip"][0])
