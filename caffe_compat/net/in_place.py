@@ -142,6 +142,14 @@ def _needs_memory(hazard: Hazard) -> bool:
     return bool(hazard.bottoms or hazard.tops or hazard.in_place)
 
 
+def passes_of(layer: Layer, hazard: Hazard) -> tuple[Callable[..., Any], Callable[[Any, Pass], list[Any]] | None]:
+    """The forward pass of a layer with a hazard, called with it and its bottoms, and its rule for backward, if any."""
+    forward: Callable[..., Any] = type(layer).__call__
+    if not hazard.in_place:
+        return forward, backward_of(layer)
+    return destroying_forward_of(layer) or forward, destroying_backward_of(layer)
+
+
 class InMemory(nn.Module):
     """A layer with a hazard: its forward pass where it loses its bottom, its backward pass from what is left.
 
@@ -152,10 +160,7 @@ class InMemory(nn.Module):
         super().__init__()
         self.layer, self.name, self.in_place = layer, layer.name, hazard.in_place
         self.left_bottoms, self.left_tops = bottoms, tops
-        self.forward_pass: Callable[..., Any] = type(layer).__call__
-        if hazard.in_place:
-            self.forward_pass = destroying_forward_of(layer) or self.forward_pass
-        self.backward_pass = destroying_backward_of(layer) if hazard.in_place else backward_of(layer)
+        self.forward_pass, self.backward_pass = passes_of(layer, hazard)
 
     def forward(self, memory: Memory, *bottoms: Tensor) -> Any:
         tensors = (*bottoms, *self.layer.blobs)
@@ -188,7 +193,7 @@ class _Remembering(torch.autograd.Function):
         wanted, blobs_wanted = ctx.needs_input_grad[3 : 3 + count], ctx.needs_input_grad[3 + count :]
         rule = module.backward_pass
         if rule is None:
-            return None, None, None, *_derivative(module.layer, bottoms, diffs, wanted, blobs_wanted)
+            return None, None, None, *derivative(module.layer, bottoms, diffs, wanted, blobs_wanted)
         found = Pass(bottoms, tops, read, made, diffs[0], tuple(wanted), module.in_place)
         gradients = rule(module.layer, found)
         return None, None, None, *gradients, *[None] * (len(ctx.needs_input_grad) - 3 - len(gradients))
@@ -205,7 +210,7 @@ def _over(there: Tensor, value: Tensor) -> Tensor:
     return torch.cat([there.flatten(), value.flatten()[there.numel() :]]).view(value.shape)
 
 
-def _derivative(
+def derivative(
     layer: Layer, bottoms: tuple[Tensor, ...], diffs: tuple[Tensor, ...], wanted: Any, blobs_wanted: Any
 ) -> list[Tensor | None]:
     """The derivative of the layer's forward pass at `bottoms`: of the bottoms `wanted`, then of the blobs."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.graph.graph import Node
+from caffe_compat.graph.hazards import Hazard
 from caffe_compat.graph.wiring import AUTOMATIC
 from caffe_compat.layers.base import Layer
 from caffe_compat.layers.draws import drawing_from
@@ -24,6 +25,7 @@ from caffe_compat.pycaffe.checks import in_caffes_words
 from caffe_compat.pycaffe.memory import CLOCK, Memory, ParameterMemory
 from caffe_compat.pycaffe.mode import check_mode, random_source
 from caffe_compat.pycaffe.needs import Need, backward_needs, check_layers
+from caffe_compat.pycaffe.overwriting import OverwritingStep
 from caffe_compat.pycaffe.python_layer import LivePythonLayer, UserStep
 from caffe_compat.pycaffe.sources import KINDS, SourceStep
 from caffe_compat.pycaffe.steps import Step
@@ -49,7 +51,8 @@ class Execution:
         self.bottom_ids: list[list[int]] = []
         self.top_ids: list[list[int]] = []
         with torch.no_grad(), drawing_from(random_source()):
-            self.steps = [self._step(*each) for each in zip(net.graph.nodes, net._sequence, needs, strict=True)]
+            rows = enumerate(zip(net.graph.nodes, net._sequence, needs, strict=True))
+            self.steps = [self._step(*each, net.hazards.by_number.get(number)) for number, each in rows]
         self._memories: dict[int, tuple[Memory, Memory]] = {}
         for step in self.steps:
             self._add_blobs(step)
@@ -162,7 +165,7 @@ class Execution:
         if called:
             CLOCK.tick()
 
-    def _step(self, node: Node, layer: Layer, need: Need) -> Step:
+    def _step(self, node: Node, layer: Layer, need: Need, hazard: Hazard | None) -> Step:
         bottoms = [self._places[bottom.name] for bottom in node.bottoms]
         self.bottom_ids.append(bottoms)
         self.top_ids.append([self._top(node, layer, index) for index in range(len(node.tops))])
@@ -174,6 +177,8 @@ class Execution:
         if isinstance(layer, SourceLayer):
             kind = next((kind for cls, kind in KINDS.items() if isinstance(layer, cls)), SourceStep)
             return kind(node, layer, *blobs, need)
+        if hazard is not None:
+            return OverwritingStep(node, layer, *blobs, need, hazard)
         return Step(node, layer, *blobs, need)
 
     def _top(self, node: Node, layer: Layer, index: int) -> int:

@@ -27,7 +27,7 @@ from caffe_compat.pycaffe.vectors import BlobVec
 # Types whose backward pass in Caffe reads the bottoms as they are then, not what forward kept of them
 REREADS = frozenset(
     {"AbsVal", "BNLL", "Clip", "Convolution", "Deconvolution", "ELU", "Eltwise", "Embed", "InnerProduct", "LRN", "Log"}
-    | {"Power", "ReLU", "Swish"}
+    | {"Power", "ReLU"}
 )
 # Those of them for which the values of a layer in place do as well as those it overwrote: the signs are the same
 _SAME_SIGNS = frozenset({"ELU", "ReLU"})
