@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import real_number, whole_number
 from caffe_compat.commands.options import add_input
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
@@ -28,22 +29,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--swap-channels",
         nargs="?",
         const=(2, 1, 0),
-        type=_numbers(int),
+        type=_numbers(whole_number(0)),
         metavar="ORDER",
         help="take channels in another order, by default 2,1,0: RGB for BGR",
     )
     parser.add_argument(
-        "--join-channels", nargs="?", const=3, type=int, metavar="N", help="take one grey channel for N (3)"
+        "--join-channels", nargs="?", const=3, type=whole_number(1), metavar="N", help="take one grey channel for N (3)"
     )
-    parser.add_argument("--fold-mean", type=_numbers(float), metavar="M,M,M", help="take values less this mean no more")
-    parser.add_argument("--fold-scale", type=float, metavar="F", help="take values times this scale no more")
+    parser.add_argument("--fold-mean", type=_numbers(real_number()), metavar="M,M,M", help="take values less this mean no more")
+    parser.add_argument("--fold-scale", type=real_number(), metavar="F", help="take values times this scale no more")
     parser.add_argument(
         "--fully-convolutional", action="store_true", help="make fully connected layers convolutions, NAME-conv"
     )
     parser.add_argument(
         "--fully-connected", action="store_true", help="make convolutions over their whole bottom fully connected"
     )
-    parser.add_argument("--input-size", type=_numbers(int), metavar="H,W", help="declare another height and width")
+    parser.add_argument("--input-size", type=_numbers(whole_number(0)), metavar="H,W", help="declare another height and width")
     parser.add_argument(
         "--classifier", metavar="LAYER=N", help="give a layer N outputs and no weights, under the name LAYER_N"
     )
@@ -103,13 +104,10 @@ def asked_for(arguments: argparse.Namespace) -> list[Callable[[cc.Model], cc.Ope
     return found
 
 
-def _numbers(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
-    """A reader of numbers between commas."""
+def _numbers(one: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
+    """A reader of numbers between commas, each of which `one` reads."""
 
     def read(text: str) -> tuple[float, ...]:
-        try:
-            return tuple(kind(part) for part in text.split(","))
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"'{text}': wanted numbers between commas, for example 2,1,0") from None
+        return tuple(one(part) for part in text.split(","))
 
     return read

@@ -175,7 +175,7 @@ def test_the_command_does_several_in_order_and_says_what_was_compared(tmp_path, 
     assert "nothing to do" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main([*words[:3], "--swap-channels", "a,b", "--out", "o.prototxt"])
-    assert "wanted numbers between commas" in capsys.readouterr().err
+    assert "'a': wanted a whole number" in capsys.readouterr().err
 
 
 @pytest.mark.slow
