@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -38,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nth", type=whole_number(), metavar="N", help="of several runs in RUN the Nth, from 1; default the last"
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--verbose", action="store_true", help="print the tables even when files are written")
     add_force_overwrite(parser)
 
@@ -59,12 +62,30 @@ def run(arguments: argparse.Namespace) -> int:
         from caffe_compat.commands.plots import plot_curves
 
         written.append(plot_curves(curves, Path(arguments.plot), title=arguments.run))
-    if not written or arguments.verbose:
+    if arguments.json:
+        print(as_json(told))
+    elif not written or arguments.verbose:
         print("\n\n".join(tables(curves)))
     for path in written:
-        print(f"Wrote {path}")
+        print(f"Wrote {path}", file=sys.stderr if arguments.json else sys.stdout)
     warn(told)
     return 0
+
+
+def as_json(told: Told) -> str:
+    """One object: section -> iteration -> column -> value; numbers that JSON has no word for as strings."""
+    sections = {
+        section: {str(iteration): {name: _sayable(value) for name, value in row.items()} for iteration, row in rows}
+        for section in told.curves.sections
+        if (rows := told.curves.rows(section))
+    }
+    return json.dumps(
+        {"path": str(told.path), "runs": told.numbers, "of": told.count, "ended": told.failure, **sections}
+    )
+
+
+def _sayable(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
 
 
 def warn(told: Told) -> None:

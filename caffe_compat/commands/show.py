@@ -11,6 +11,7 @@ and with --weights the rank at which its filters keep 95 % of their energy.
 from __future__ import annotations
 
 import argparse
+import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), help="of a net, default TEST")
     parser.add_argument("--statistics", action="store_true", help="of blobs: least, greatest, mean, std, zeros")
-    parser.add_argument("--json", action="store_true", help="print one JSON object about a file that is no prototxt")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     add_state(parser)
     add_compat(parser)
     add_weights(parser)
@@ -41,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.html and arguments.code:
-        raise cc.SolverError("show: --html and --code are two forms; choose one")
+    if sum(map(bool, (arguments.html, arguments.code, arguments.json))) > 1:
+        raise cc.SolverError("show: --html, --code and --json are forms of one thing; choose one")
     path = one_of(arguments.net, arguments.model, "net", "--model")
     check_targets([arguments.html], [path, *arguments.weights], arguments.force_overwrite)
     as_net = arguments.phase or arguments.html or arguments.code or arguments.input or arguments.weights
@@ -52,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not as_net and cc.is_binary(path):
         print(show_file(Path(path), arguments.statistics, arguments.json))
         return 0
-    if arguments.json or arguments.statistics:
-        raise cc.SolverError(f"{path}: --json and --statistics are for files of blobs and databases, not for nets")
+    if arguments.statistics:
+        raise cc.SolverError(f"{path}: --statistics are of files of blobs; a net's prototxt has none")
     arguments.phase = arguments.phase or "TEST"
     show_net(path, arguments)
     return 0
@@ -72,6 +73,9 @@ def show_net(path: str, arguments: argparse.Namespace) -> None:
     net = build(model, Path(path).parent, arguments)
     if arguments.html:
         write_page(net, model, arguments)
+    elif arguments.json:
+        rows = [facts._asdict() for facts in net.layer_facts()]
+        print(json.dumps({"net": net.graph.name, "phase": net.graph.phase, "batch": net.batch_size, "layers": rows}))
     else:
         print(net.graph_module.code if arguments.code else net)
 

@@ -11,6 +11,7 @@ medians follows on stdout, with the update of each layer's weights by SGD with m
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import statistics
 import time
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warm-up", type=whole_number(0), default=1, metavar="N", help="iterations before the measured ones"
     )
+    parser.add_argument("--json", action="store_true", help="print the medians as JSON, in milliseconds")
     add_state(parser)
     add_device(parser)
     add_compat(parser)
@@ -49,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.iterations < 1:
         raise cc.SolverError(f"--iterations {arguments.iterations}: must be 1 or more")
+    if arguments.compare and arguments.json:
+        raise cc.SolverError("time: --json is for one net, not for --compare")
     if arguments.compare:
         with glog_lines():
             return compare(arguments)
@@ -63,12 +67,16 @@ def run(arguments: argparse.Namespace) -> int:
             compat=arguments.compat,
             folder=Path(path).parent,
         )
-        measure(net.to(device), arguments.iterations, arguments.warm_up)
+        timer = measure(net.to(device), arguments.iterations, arguments.warm_up)
+    if arguments.json:
+        print(json.dumps([{"layer": name, **times} for name, times in median_rows(timer)]))
+    else:
+        print(medians(timer))
     return 0
 
 
-def measure(net: cc.Net, iterations: int, warm_up: int) -> None:
-    """Log the time of each layer and of the whole passes."""
+def measure(net: cc.Net, iterations: int, warm_up: int) -> LayerTimer:
+    """Log the time of each layer and of the whole passes; gives what was measured."""
     from caffe_compat.commands.layer_timer import LayerTimer
 
     timer = LayerTimer(net)
@@ -92,7 +100,7 @@ def measure(net: cc.Net, iterations: int, warm_up: int) -> None:
     timer.seconds["update"].clear()
     for _ in range(iterations):
         timer.update()
-    print(medians(timer))
+    return timer
 
 
 def report(timer: LayerTimer, iterations: int, total: float) -> None:
@@ -108,13 +116,26 @@ def report(timer: LayerTimer, iterations: int, total: float) -> None:
     log.info("Total Time: %g ms.", 1e3 * total)
 
 
+def median_rows(timer: LayerTimer) -> list[tuple[str, dict[str, float | None]]]:
+    """Each layer with its median forward, backward and update in milliseconds; None where it has none."""
+    return [
+        (
+            layer.name,
+            {
+                word: 1e3 * statistics.median(each[layer]) if each[layer] else None
+                for word, each in timer.seconds.items()
+            },
+        )
+        for _, layer in timer.net.steps
+    ]
+
+
 def medians(timer: LayerTimer) -> str:
     """A table of milliseconds: each layer's median forward, backward and update; a dash where it has none."""
+    found = median_rows(timer)
     rows = [("layer", *timer.seconds)]
-    for _, layer in timer.net.steps:
-        rounds = [timer.seconds[word][layer] for word in timer.seconds]
-        rows.append((layer.name, *(f"{1e3 * statistics.median(times):.3f}" if times else "-" for times in rounds)))
-    totals = [sum(statistics.median(times) for times in each.values() if times) for each in timer.seconds.values()]
-    rows.append(("median ms in all", *(f"{1e3 * total:.3f}" for total in totals)))
+    rows += [(name, *("-" if each is None else f"{each:.3f}" for each in times.values())) for name, times in found]
+    totals = [sum(times[word] or 0 for _, times in found) for word in timer.seconds]
+    rows.append(("median ms in all", *(f"{total:.3f}" for total in totals)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)

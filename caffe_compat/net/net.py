@@ -21,7 +21,7 @@ from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.missing import warn_of_missing
 from caffe_compat.net.params import LearnableParam, learnable_params, rebound
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
-from caffe_compat.net.table import batch_size, net_html, table
+from caffe_compat.net.table import LayerFacts, batch_size, layer_facts, net_html, table
 from caffe_compat.net.weights import LoadReport, arrays_of, copy_weights, share_blobs, written_net
 from caffe_compat.proto import dialects
 from caffe_compat.proto.model import Model, ModelLike, as_model
@@ -169,6 +169,10 @@ class Net(nn.Module):
 
     def __repr__(self) -> str:
         return table(self.graph, self._sequence, self._shapes)
+
+    def layer_facts(self) -> list[LayerFacts]:
+        """What print(net) shows, a row a layer."""
+        return layer_facts(self.graph, self._sequence, self._shapes)
 
     def _repr_html_(self) -> str:
         return net_html(self.graph, self._sequence, self._shapes)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from caffe_compat.graph.graph import Graph, Node
+from caffe_compat.graph.graph import Graph
 from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.net.shapes import Shapes
 from caffe_compat.showing import html_table, visible
@@ -28,25 +29,40 @@ def net_html(graph: Graph, layers: Sequence[Layer], shapes: Shapes) -> str:
     return html_table(title, rows, LEFT_ALIGNED)
 
 
-def _rows(graph: Graph, layers: Sequence[Layer], shapes: Shapes) -> tuple[str, list[tuple[str, ...]]]:
-    """The title of the table, and its rows with the header."""
-    rows: list[tuple[str, ...]] = [HEADER]
+class LayerFacts(NamedTuple):
+    """One row: a layer, its type, the shape of each top, its learnable values, its multiply-adds for one image."""
+
+    layer: str
+    type: str
+    tops: dict[str, Shape]
+    parameters: int
+    multiply_adds: int
+
+
+def layer_facts(graph: Graph, layers: Sequence[Layer], shapes: Shapes) -> list[LayerFacts]:
+    """A row for every layer but the Splits. A shared blob counts with its owner."""
+    found = []
     seen: set[int] = set()
-    parameters = multiply_adds = splits = 0
     images = batch_size(graph, shapes)
     for node, layer in zip(graph.nodes, layers, strict=True):
         if node.param.type == "Split":
-            splits += 1
             continue
         owned = sum(blob.numel() for blob in layer.blobs if id(blob) not in seen)
         seen.update(id(blob) for blob in layer.blobs)
         cost = layer.multiply_adds([shapes[b] for b in node.bottoms], [shapes[t] for t in node.tops]) // images
-        parameters += owned
-        multiply_adds += cost
-        rows.append(_row(node, [shapes[top] for top in node.tops], owned, cost))
-    rows.append(("total", f"{len(rows) - 1} layers", "", "", f"{parameters:,}", f"{multiply_adds:,}"))
-    title = f"{graph.name or 'net'} ({graph.phase}), batch {images}, multiply-adds per image"
-    return title + (f", {splits} Splits not shown" if splits else ""), rows
+        tops = {top.name: shapes[top] for top in node.tops}
+        found.append(LayerFacts(node.name, node.param.type, tops, owned, cost))
+    return found
+
+
+def _rows(graph: Graph, layers: Sequence[Layer], shapes: Shapes) -> tuple[str, list[tuple[str, ...]]]:
+    """The title of the table, and its rows with the header."""
+    facts = layer_facts(graph, layers, shapes)
+    parameters, multiply_adds = sum(each.parameters for each in facts), sum(each.multiply_adds for each in facts)
+    total = ("total", f"{len(facts)} layers", "", "", f"{parameters:,}", f"{multiply_adds:,}")
+    title = f"{graph.name or 'net'} ({graph.phase}), batch {batch_size(graph, shapes)}, multiply-adds per image"
+    splits = len(graph.nodes) - len(facts)
+    return title + (f", {splits} Splits not shown" if splits else ""), [HEADER, *map(_row, facts), total]
 
 
 def batch_size(graph: Graph, shapes: Shapes) -> int:
@@ -56,11 +72,10 @@ def batch_size(graph: Graph, shapes: Shapes) -> int:
     return max(first[0], 1)
 
 
-def _row(node: Node, shapes: Sequence[Shape], parameters: int, multiply_adds: int) -> tuple[str, ...]:
-    tops = ", ".join(top.name for top in node.tops)
-    sizes = ", ".join("x".join(map(str, shape)) or "()" for shape in shapes)
-    words = (node.name, node.param.type, tops, sizes)
-    return *map(visible, words), *(f"{n:,}" if n else "" for n in (parameters, multiply_adds))
+def _row(facts: LayerFacts) -> tuple[str, ...]:
+    sizes = ", ".join("x".join(map(str, shape)) or "()" for shape in facts.tops.values())
+    numbers = (f"{n:,}" if n else "" for n in (facts.parameters, facts.multiply_adds))
+    return facts.layer, facts.type, ", ".join(facts.tops), sizes, *numbers
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:

@@ -297,3 +297,10 @@ def test_windows_numbers_and_old_lines_are_read(tmp_path):
     curves = read_curves(tmp_path / "run.log")
     assert str(values(curves, "test")) == "{0: {'total loss': nan, 'score': -inf}}"
     assert str(values(curves, "train")) == "{0: {'loss': nan, 'lr': 0.01}}"
+
+
+def test_json_has_every_section_of_the_run_shown(capsys):
+    assert main(["log", str(golden("logs", "nan.log")), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["train"]["100"] == {"loss": "nan", "lr": 1e-05} and found["test"]["200"]["accuracy"] == 0.97
+    assert (found["runs"], found["of"], found["ended"]) == ([1], 1, "")

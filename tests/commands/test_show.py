@@ -164,3 +164,13 @@ def test_an_unknown_file_is_one_clear_line(problem, capsys, content):
     assert main(["show", "odd"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("caffe-compat: odd: ")
+
+
+def test_json_of_a_net_has_the_rows_of_its_table(problem, capsys):
+    found = json.loads(shown(capsys, "net.prototxt", "--json"))
+    assert (found["net"], found["phase"], found["batch"]) == ("Small", "TEST", 10)
+    (conv2,) = (row for row in found["layers"] if row["layer"] == "conv2")
+    assert conv2 == {
+        "layer": "conv2", "type": "Convolution", "tops": {"conv2": [10, 5, 4, 4]},
+        "parameters": 5 * 6 * 9 + 5, "multiply_adds": 5 * 6 * 9 * 16,
+    }  # fmt: skip

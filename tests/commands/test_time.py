@@ -1,5 +1,6 @@
 """`caffe-compat time` prints the lines of `caffe time`, and measures what training computes."""
 
+import json
 import re
 import shutil
 
@@ -128,3 +129,9 @@ def test_in_place_right_holds_for_every_net_of_a_verb(tmp_path, monkeypatch, cap
     assert main(["show", "net.prototxt", "--code", "--in-place", "right"]) == 0
     assert "in_place_keep" not in capsys.readouterr().out
     assert main(["time", "net.prototxt", "--iterations", "1", "--in-place", "right"]) == 0
+
+
+def test_json_has_the_medians_of_every_layer(problem, capsys):
+    assert main(["time", "net.prototxt", "--iterations", "2", "--json"]) == 0
+    rows = {row["layer"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["conv2"]["forward"] > 0 and rows["conv2"]["update"] > 0 and rows["data"]["backward"] is None
