@@ -22,6 +22,7 @@ from caffe_compat.export.check_report import APPROXIMATE, EXACT, UNSUPPORTED, VE
 from caffe_compat.export.check_weights import shared_parameters, weight_faults
 from caffe_compat.export.deeds import deeds, find_module
 from caffe_compat.export.pitfalls import overwritten
+from caffe_compat.export.unobeyed import unobeyed_fields
 from caffe_compat.graph.graph import Blob, Graph, Node, build_graph
 from caffe_compat.graph.rules import is_included, net_state
 from caffe_compat.layers.base import Context, Layer, Shape
@@ -150,6 +151,8 @@ class _Walk:
         ignored = ignored_fields(param, kind)
         if ignored:
             self.findings.problem(param.name, "fork-field", f"layer '{param.name}': {ignored}")
+        for path in unobeyed_fields(param):
+            self.findings.note(param.name, "unread-field", f"layer '{param.name}': {path} is not read here")
         reason = ignored or caveat(param, self.context.phase)
         return Verdict(param.name, param.type, APPROXIMATE if reason else EXACT, reason)
 

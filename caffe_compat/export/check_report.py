@@ -29,6 +29,7 @@ FINDINGS = {
         "sharing": "parameters that layers share",
         "in-place": "layers that compute, as in Caffe, with what a layer in place has overwritten",
         "weights": "weights that no layer uses",
+        "unread-field": "a field of a fork's own layer that no code here reads",
         "code": "a Python layer, whose file and class would run",
         "writes": "a layer that writes a file, and whether outside the working folder",
         "dialect": "the fields that show which fork the net is written for, and in which dialect the weights are",
