@@ -1,4 +1,4 @@
-"""Rewrite weights or a solver's state from Caffe's binary form into HDF5, or back.
+"""Rewrite weights or a solver's state from Caffe's binary form into HDF5, or back; weights into safetensors too.
 
   caffe-compat convert net.caffemodel net.caffemodel.h5
   caffe-compat convert net.caffemodel.h5 net.caffemodel --net train_val.prototxt
@@ -7,7 +7,9 @@
   caffe-compat convert lenet_iter_500.solverstate lenet_iter_500.solverstate.h5
   caffe-compat convert half.caffemodel float.caffemodel --plain    # what any Caffe reads, of NVIDIA's half precision
 
-What IN is shows by its content; OUT is HDF5 where it ends in .h5. HDF5 has a group for each layer: names with '/' do
+  caffe-compat convert net.caffemodel net.safetensors              # and back: the file keeps the net in its metadata
+
+What IN is shows by its content; OUT is HDF5 where it ends in .h5, safetensors where it ends so. HDF5 has a group for each layer: names with '/' do
 not fit, nor do two layers of one name. --rename-slash and --rename-duplicates change them, and --net-out writes the net
 that has the names of OUT.
 """
@@ -22,8 +24,8 @@ from caffe_compat.commands.terminal import glog_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="IN", help="a .caffemodel, .caffemodel.h5, .solverstate or .solverstate.h5")
-    parser.add_argument("target", metavar="OUT", help="the file to write; HDF5 where it ends in .h5")
+    parser.add_argument("source", metavar="IN", help="weights (.caffemodel, .h5, .safetensors) or a solver's state")
+    parser.add_argument("target", metavar="OUT", help="the file to write; its form by its ending")
     parser.add_argument("--net", metavar="NET", help="the net that the weights belong to: a prototxt or caffemodel")
     parser.add_argument("--net-out", metavar="NET", help="write the net with the layer names of OUT, as prototxt")
     parser.add_argument("--rename-slash", metavar="SIGN", help="what stands for '/' in layer names in HDF5, such as _")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.errors import ParseError, WeightsError
-from caffe_compat.proto import binary, hdf5
+from caffe_compat.proto import binary, hdf5, tensors
 from caffe_compat.proto.model import Model, check_binary, read_net
 from caffe_compat.proto.names import free_of_slash, make_names_unique, renamed
 
@@ -28,7 +28,8 @@ def convert_weights(
     rename_duplicates: bool = False,
     plain: bool = False,
 ) -> Model:
-    """Write the weights in `source` to `target`, HDF5 where that ends in .h5, else a .caffemodel; gives what it wrote.
+    """Write the weights in `source` to `target`: HDF5 where that ends in .h5, safetensors where in .safetensors, else a
+    .caffemodel; gives what it wrote.
 
     net: a prototxt or .caffemodel with the layers; by default the net in `source`. slash: what stands for '/' in the
     layer names of an HDF5 file; the net that is given back has the names of `target`. rename_duplicates: the second
@@ -36,7 +37,9 @@ def convert_weights(
     Raises ParseError, and WeightsError where HDF5 cannot hold a name.
     """
     to_hdf5 = os.fspath(target).endswith(".h5")
-    if hdf5.is_hdf5(source):
+    if os.fspath(source).endswith(tensors.SUFFIX):
+        model = _from_safetensors(source, net, rename_duplicates)
+    elif hdf5.is_hdf5(source):
         model = _from_hdf5(source, net, slash, rename_duplicates)
     else:
         model = _from_binary(source, net, rename_duplicates)
@@ -47,6 +50,8 @@ def convert_weights(
         model = Model(model.net, weights)
     if to_hdf5:
         hdf5.write_weights(target, model.weights, model.net, model.forms)
+    elif os.fspath(target).endswith(tensors.SUFFIX):
+        tensors.write_safetensors(target, model.net, model.weights)
     else:
         binary.write_net(target, model.net, model.weights, model.forms)
     return model
@@ -69,6 +74,18 @@ def _from_binary(source: PathLike, net: PathLike | None, rename_duplicates: bool
     weights = {name: blobs for name, blobs in own.weights.items() if name in names}
     _check_any(source, net, own.weights, weights)
     return Model(given, weights, {name: form for name, form in own.forms.items() if name in names})
+
+
+def _from_safetensors(source: PathLike, net: PathLike | None, rename_duplicates: bool) -> Model:
+    """The weights, with the net that the file has in its metadata, or with that of `net`."""
+    stored, found = tensors.read_safetensors(source)
+    if net is None and stored is None:
+        raise ParseError(f"{source}: has no net in its metadata; give --net, a prototxt or caffemodel")
+    given = stored if net is None else _net(net, rename_duplicates)
+    names = {layer.name for layer in given.layer}
+    weights = {name: blobs for name, blobs in found.items() if name in names}
+    _check_any(source, net or source, found, weights)
+    return Model(given, weights)
 
 
 def _from_hdf5(source: PathLike, net: PathLike | None, slash: str | None, rename_duplicates: bool) -> Model:

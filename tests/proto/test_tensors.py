@@ -1,0 +1,67 @@
+"""Weights as safetensors: every blob to the bit, the net beside them, and a line for what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import caffe_compat as cc
+from caffe_compat.commands import main
+from tests.conftest import golden
+
+safetensors = pytest.importorskip("safetensors.numpy")
+SAVED = golden("formats", "caffemodel") / "net.caffemodel"
+
+
+def test_weights_go_to_safetensors_and_back_to_the_bit(tmp_path: Path) -> None:
+    middle, back = tmp_path / "a.safetensors", tmp_path / "b.caffemodel"
+    assert main(["convert", str(SAVED), str(middle)]) == 0
+    found, wanted = safetensors.load_file(middle), cc.read_weights(SAVED)
+    assert found.keys() == {f"{layer}.{i}" for layer, blobs in wanted.items() for i in range(len(blobs))}
+    for layer, blobs in wanted.items():
+        for index, blob in enumerate(blobs):
+            np.testing.assert_array_equal(found[f"{layer}.{index}"], blob, strict=True)
+    assert main(["convert", str(middle), str(back)]) == 0
+    assert back.read_bytes() == SAVED.read_bytes()
+
+
+def test_names_with_dots_and_slashes_are_kept(tmp_path: Path) -> None:
+    net = cc.parse_text('name: "n" layer { name: "a.1/b" type: "Bias" bottom: "x" top: "y" }', cc.NetParameter)
+    cc.write_net(tmp_path / "a.caffemodel", net, {"a.1/b": (np.ones(3, np.float32), np.zeros((2, 2), np.float32))})
+    cc.convert_weights(tmp_path / "a.caffemodel", tmp_path / "a.safetensors")
+    model = cc.convert_weights(tmp_path / "a.safetensors", tmp_path / "b.caffemodel")
+    assert [blob.shape for blob in model.weights["a.1/b"]] == [(3,), (2, 2)]
+
+
+def test_tensors_of_others_need_the_net(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "w.safetensors"
+    safetensors.save_file({"a.0": np.ones(3, np.float16)}, path)
+    words = ["convert", str(path), str(tmp_path / "w.caffemodel")]
+    assert main(words) == 2 and "has no net in its metadata; give --net" in capsys.readouterr().err
+    (tmp_path / "n.prototxt").write_text('layer { name: "a" type: "Bias" bottom: "x" top: "y" }')
+    assert main([*words, "--net", str(tmp_path / "n.prototxt")]) == 0
+    np.testing.assert_array_equal(cc.read_weights(tmp_path / "w.caffemodel")["a"][0], np.ones(3, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "wanted"),
+    [
+        ({"a.weight": np.ones(2, np.float32)}, "tensor 'a.weight' is no blob of a layer"),
+        ({"a.1": np.ones(2, np.float32)}, "layer 'a' has blobs [1]; wanted 0 to 0"),
+        ({"a.0": np.ones(2, np.int64)}, "tensor 'a.0' is no blob"),
+        (None, "cannot be read as safetensors"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tensors: dict[str, np.ndarray] | None, wanted: str
+) -> None:
+    path = tmp_path / "w.safetensors"
+    if tensors is None:
+        path.write_bytes(b"junk" * 10)
+    else:
+        safetensors.save_file(tensors, path)
+    assert main(["convert", str(path), str(tmp_path / "w.caffemodel"), "--net", str(SAVED)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert wanted in line and not (tmp_path / "w.caffemodel").exists()
