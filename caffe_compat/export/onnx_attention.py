@@ -24,14 +24,14 @@ def hmhsa(call: Call) -> None:
     qkv = _convolve(call, "qkv", _normalize(call, "norm", call.inputs[0], shape))
     if layer.grid == 1:
         flat = call.reshape(qkv, (batch, 3 * channels, height * width))
-        attended = call.reshape(_attend(call, *_parts(call, flat, 3), batch), shape)
+        attended = call.reshape(_attend(call, _parts(call, flat, 3), batch), shape)
         _convolve(call, "proj", attended, call.outputs[0])
         return
     rows, columns, side = height // layer.grid, width // layer.grid, layer.grid
     cut = call.reshape(qkv, (batch, 3 * channels, rows, side, columns, side))
     cut = call.op("Transpose", [cut], perm=(0, 2, 4, 1, 3, 5))
     tokens = call.reshape(cut, (batch * rows * columns, 3 * channels, side * side))
-    local = _attend(call, *_parts(call, tokens, 3), batch * rows * columns)
+    local = _attend(call, _parts(call, tokens, 3), batch * rows * columns)
     local = call.reshape(local, (batch, rows, columns, channels, side, side))
     local = call.reshape(call.op("Transpose", [local], perm=(0, 3, 1, 4, 2, 5)), shape)
     first = _normalize(call, "grid_norm", call.op("Add", [call.inputs[0], local]), shape)
@@ -43,7 +43,7 @@ def hmhsa(call: Call) -> None:
     kv = _convolve(call, "kv", _normalize(call, "ds_norm", pooled, small))
     key, value = _parts(call, call.reshape(kv, (batch, 2 * channels, small[2] * small[3])), 2)
     query = call.reshape(_convolve(call, "q", first), (batch, channels, height * width))
-    attended = call.reshape(_attend(call, query, key, value, batch), shape)
+    attended = call.reshape(_attend(call, [query, key, value], batch), shape)
     _convolve(call, "proj", call.op("Add", [attended, first]), call.outputs[0])
 
 
@@ -53,10 +53,11 @@ def _parts(call: Call, value: str, count: int) -> list[str]:
     return names
 
 
-def _attend(call: Call, query: str, key: str, value: str, batch: int) -> str:
+def _attend(call: Call, parts: Sequence[str], batch: int) -> str:
+    """parts: query, key and value."""
     layer = call.layer
     heads = layer.channels // layer.head_dim
-    q, k, v = (call.reshape(each, (batch, heads, layer.head_dim, -1)) for each in (query, key, value))
+    q, k, v = (call.reshape(each, (batch, heads, layer.head_dim, -1)) for each in parts)
     products = call.op("MatMul", [call.op("Transpose", [q], perm=(0, 1, 3, 2)), k])
     weights = call.op("Softmax", [call.scaled(products, layer.head_dim**-0.5)], axis=-1)
     made = call.op("MatMul", [v, call.op("Transpose", [weights], perm=(0, 1, 3, 2))])

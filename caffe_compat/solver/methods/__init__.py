@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from caffe_compat.net.net import Net
-from caffe_compat.solver.methods import growing, increg, orthogonality, soft_pruning, sparse_group, sparsetrain
+from caffe_compat.solver.methods import (
+    group_fisher,
+    growing,
+    increg,
+    orthogonality,
+    soft_pruning,
+    sparse_group,
+    sparsetrain,
+)
 from caffe_compat.solver.methods.method import Entry, Shaping, check_together
 from caffe_compat.solver.methods.scnn import Scnn
 
@@ -20,6 +28,7 @@ TRAINING_METHODS: tuple[Entry, ...] = (
     *growing.ENTRIES,
     *soft_pruning.ENTRIES,
     *increg.ENTRIES,
+    *group_fisher.ENTRIES,
     *sparsetrain.ENTRIES,
 )
 

@@ -152,6 +152,15 @@ def hook_forward(layer: nn.Module, owner: str, hook: Callable[[Any, Any, Any], N
     layer.register_forward_hook(hook)
 
 
+def hook_bottoms(layer: nn.Module, owner: str, hook: Callable[[Any, Any], Any]) -> None:
+    """Have `hook` called before each forward pass of `layer`, for the bottoms that it gets; otherwise as above."""
+    for key, known in list(layer._forward_pre_hooks.items()):
+        if getattr(known, "owner", "") == owner:
+            del layer._forward_pre_hooks[key]
+    hook.owner = owner  # type: ignore[attr-defined]
+    layer.register_forward_pre_hook(hook)
+
+
 def spec_of(net: Net, param: LearnableParam) -> Any:
     """The ParamSpec of the owner of `param`."""
     layer, position = net.layers[param.layer], param.users[0][1]

@@ -112,6 +112,8 @@ class Given:
             made.state.history = [blob.double() for blob in made.state.history]
         self.params = dict(zip(self.names, [one.tensor for one in made.net.learnable_params], strict=True))
         for name, tensor in self.params.items():
+            if not tensor.requires_grad:  # lr_mult 0
+                continue
             tensor.register_hook(lambda _, name=name, tensor=tensor: self._task(name, tensor))
         self.solver = made
         return made

@@ -132,7 +132,7 @@ class HMHSA(Layer):
         batch, channels, height, width = bottom_shapes[0]
         places, square = height * width, channels * channels
         if self.grid == 1:
-            return batch * (4 * square * places + 2 * channels * places * places)
+            return int(batch * (4 * square * places + 2 * channels * places * places))
         fewer = (height // self.ratio) * (width // self.ratio)
         maps = 5 * square * places + 2 * square * fewer
-        return batch * (maps + 2 * channels * places * (self.grid * self.grid + fewer))
+        return int(batch * (maps + 2 * channels * places * (self.grid * self.grid + fewer)))
