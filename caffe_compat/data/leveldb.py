@@ -99,6 +99,8 @@ def _open_view(path: Path) -> tuple[Path, Any]:
     folder = Path(tempfile.mkdtemp(prefix=f"{_VIEW}{os.getpid()}-"))
     try:
         for file in path.iterdir():
+            if not file.is_file() and (file.suffix in _TABLES or file.suffix == ".log"):
+                raise OSError(f"{file.name} is no regular file")
             if file.suffix in _TABLES:
                 (folder / file.name).symlink_to(file.resolve())
             elif file.name == "CURRENT" or file.name.startswith("MANIFEST-") or file.suffix == ".log":

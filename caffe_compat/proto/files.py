@@ -28,6 +28,8 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     after their last write. Within `held_back` the new file stays beside. Raises WriteError where the folder is missing
     or the disk is full.
     """
+    if "\0" in os.fspath(path):
+        raise WriteError(f"{path}: cannot be written: no file has a NUL character in its name")
     path = Path(path)
     held = _held.get()
     try:
@@ -49,7 +51,7 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
             if held is None or (temporary, path) not in held:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
-        kept = "; the file that stood there is unchanged" if path.exists() else ""
+        kept = "; the file that stood there is unchanged" if os.path.exists(path) else ""
         raise WriteError(f"{path}: cannot be written: {error.strerror or error}{kept}") from error
 
 

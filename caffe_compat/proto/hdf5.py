@@ -109,7 +109,7 @@ def _group_names(path: str | os.PathLike[str], weights: Mapping[str, Any], net: 
     """The names of the groups to write, in the net's order."""
     layers = [layer.name for layer in net.layer] if net is not None else list(weights)
     for name in [*layers, *weights]:
-        if "/" in name or name in ("", "."):
+        if "/" in name or "\0" in name or name in ("", "."):
             raise WeightsError(
                 f"{path}: layer '{name}' cannot go into HDF5, where '/' parts groups; write a .caffemodel, which "
                 "takes any name, or rename the layers (caffe-compat convert --rename-slash _)"

@@ -173,7 +173,7 @@ def read_solver(path: str | os.PathLike[str]) -> Any:
     solver = upgrade_solver(read_text(path, SolverParameter), os.fspath(path))
     if not solver.HasField("snapshot_prefix"):
         solver.snapshot_prefix = str(Path(path).with_suffix(""))
-    elif Path(solver.snapshot_prefix).is_dir():
+    elif os.path.isdir(solver.snapshot_prefix):
         solver.snapshot_prefix = str(Path(solver.snapshot_prefix, Path(path).stem))
     return solver
 

@@ -42,6 +42,8 @@ def check_writable(config: SolverConfig) -> None:
     prefix = config.snapshot_prefix
     if not prefix:
         raise SolverError("snapshot_prefix is missing; give the path that snapshots start with")
+    if "\0" in prefix:
+        raise SolverError(f"snapshot_prefix is '{prefix}', which no file can be called; take the NUL character out")
     folder = Path(prefix).parent
     if leads_outside(prefix):
         logger.info("Snapshots go to %s, outside the working folder", prefix)

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from caffe_compat.data.leveldb import LevelDB
+from caffe_compat.errors import DataError
 from tests.conftest import golden
 
 DB = golden("formats", "db", "encoded_mixed_leveldb")
@@ -48,3 +50,10 @@ def test_a_database_collected_as_garbage_while_it_is_read_closes_its_iterators_f
         del database, records, circle
         gc.collect()
     assert not any(view.exists() for view in views)
+
+
+def test_a_table_that_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    shutil.copytree(DB, tmp_path / "db")
+    os.mkfifo(tmp_path / "db" / "000099.ldb")
+    with pytest.raises(DataError, match=r"000099.ldb is no regular file"):
+        LevelDB(tmp_path / "db")

@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +71,10 @@ def test_missing_folder_is_named(tmp_path):
     path, message = tmp_path / "missing" / "a.bin", r"a\.bin: cannot be written: No such file or directory"
     with pytest.raises(WriteError, match=message), write_atomically(path):
         pass
+
+
+def test_a_name_with_a_nul_character_is_refused_in_one_line(tmp_path: Path) -> None:
+    said = "no file has a NUL character in its name"
+    with pytest.raises(WriteError, match=said), write_atomically(f"{tmp_path}/a\0b"):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -161,3 +161,8 @@ def test_weights_and_state_taken_for_each_other_are_named():
         read_solver_state(SAVED / "net.caffemodel.h5")
     with pytest.raises(ParseError, match="this is a solver's state, not weights"):
         read_weights(STATES[0])
+
+
+def test_a_layer_name_with_a_nul_character_cannot_go_into_hdf5(tmp_path):
+    with pytest.raises(WeightsError, match="cannot go into HDF5"):
+        write_weights(tmp_path / "w.h5", {"a\0b": (np.zeros(1, np.float32),)})

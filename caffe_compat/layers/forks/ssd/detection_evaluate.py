@@ -15,6 +15,7 @@ from caffe_compat.layers.boxes import overlaps
 from caffe_compat.layers.fields import enum_name
 from caffe_compat.layers.registry import register
 from caffe_compat.proto.files import find_file
+from caffe_compat.proto.reading import read_lines
 
 Row = tuple[float, ...]
 
@@ -110,7 +111,7 @@ class DetectionEvaluate(Layer):
 
 
 def _read_sizes(path: Path, layer: str) -> list[tuple[int, int]]:
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.split() for line in read_lines(path)]
     try:
         sizes = [(int(height), int(width)) for _, height, width in (line for line in lines if line)]
     except ValueError:
