@@ -61,6 +61,7 @@ VERBS = {
     "convert": Verb("convert", "rewrite weights or a solver's state as HDF5 or binary, both ways", builds=False),
     "python": Verb("python", "run a Python script that imports caffe, written for pycaffe", is_verbatim=True),
     "upgrade": Verb("upgrade", "rewrite an old net, solver or caffemodel in the current format", builds=False),
+    "completion": Verb("completion", "print what makes a shell complete verbs and options: bash, zsh, fish"),
 }
 
 

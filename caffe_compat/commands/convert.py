@@ -9,9 +9,9 @@
 
   caffe-compat convert net.caffemodel net.safetensors              # and back: the file keeps the net in its metadata
 
-What IN is shows by its content; OUT is HDF5 where it ends in .h5, safetensors where it ends so. HDF5 has a group for each layer: names with '/' do
-not fit, nor do two layers of one name. --rename-slash and --rename-duplicates change them, and --net-out writes the net
-that has the names of OUT.
+What IN is shows by its content; OUT is HDF5 where it ends in .h5, safetensors where it ends so. HDF5 has a group for
+each layer: names with '/' do not fit, nor do two layers of one name. --rename-slash and --rename-duplicates change
+them, and --net-out writes the net that has the names of OUT.
 """
 
 from __future__ import annotations
