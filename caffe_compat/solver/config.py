@@ -8,6 +8,7 @@ from typing import Any
 
 from caffe_compat.errors import SolverError
 from caffe_compat.solver.methods import read_methods
+from caffe_compat.solver.methods.connections import read_growth
 from caffe_compat.solver.regularizers.force import DECAY_TYPES, DIRECTIONS, POWERS, SCALERS
 from caffe_compat.solver.regularizers.registry import decays, regularizer
 from caffe_compat.solver.schedules import POLICIES
@@ -38,7 +39,13 @@ def read_config(param: Any, path: str = "the solver") -> SolverConfig:
         param.force_scaler,
     )
     try:
-        config = SolverConfig(**plain, force=force, structure=read_structure(param), methods=read_methods(param))
+        config = SolverConfig(
+            **plain,
+            force=force,
+            structure=read_structure(param),
+            growth=read_growth(param),
+            methods=read_methods(param),
+        )
         _check_words(config)
         _check_numbers(config)
         _check_type(config)

@@ -73,7 +73,7 @@ class Iterations:
         self._force = partial(regularizer("force"), **settings, groups=groups, scaler=force.scaler)
         self._structure = Structure(config.structure, self.net)
         self._shaping: Shaping = build_methods(
-            config.methods, self.net, self._claims(force_multipliers), config.structure.prune_threshold
+            config.methods, self.net, self._claims(force_multipliers), config.structure.prune_threshold, config.growth
         )
         for method in self._shaping.stateful:
             self._methods.put(method.title, method)

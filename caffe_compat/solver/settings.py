@@ -55,4 +55,5 @@ class SolverConfig:
     snapshot_after_train: bool
     force: ForceConfig
     structure: StructureConfig
+    growth: tuple[tuple[int, float], ...] = ()  # (iteration, density) of each connection_growth
     methods: tuple[Any, ...] = ()  # of the methods around the paper that it asks for, see `methods`

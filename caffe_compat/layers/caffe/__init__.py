@@ -10,6 +10,7 @@ batch_reindex               BatchReindex
 blas                        what a matrix product leaves where its result lies on a factor
 clip                        Clip
 concat_slice                Concat Slice
+connections                 which of its inputs a filter of a Convolution reads
 contrastive_loss            ContrastiveLoss
 convolution                 Convolution Deconvolution
 crop                        Crop

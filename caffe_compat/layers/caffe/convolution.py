@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Count, Layer, Shape
+from caffe_compat.layers.caffe.connections import connections_of, cut_off
 from caffe_compat.layers.lanes import faster_form
 from caffe_compat.layers.layout import channels_last
 from caffe_compat.layers.registry import register
@@ -122,6 +123,14 @@ class Convolution(_FilterBank):
     """Correlates each bottom with num_output kernels; weight (num_output, channels / group, *kernel)."""
 
     fork_fields = frozenset({"convolution_param.dilation_h", "convolution_param.dilation_w"})
+    connections: Tensor | None
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        super().setup(bottom_shapes)
+        found = connections_of(self.param, self.outputs, self.channels // self.group, self.context)
+        self.register_buffer("connections", found, persistent=False)
+        if found is not None:
+            cut_off(self.blobs[0], found, self.param.convolution_param.weight_filler.type)
 
     def matrix_size(self) -> tuple[int, int]:
         return self.outputs, self.channels
@@ -132,6 +141,8 @@ class Convolution(_FilterBank):
     def filter(self, bottom: Tensor, weight: Tensor) -> Tensor:
         windows = self.windows
         bottom = reached(bottom, windows)
+        if self.connections is not None:
+            weight = weight * self.connections[(..., *[None] * (weight.dim() - 2))]
         form = faster_form(bottom, weight, windows, self.group)
         if form is not None:
             return form(bottom, weight, self.bias, windows, self.group)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from caffe_compat.errors import SolverError
 from caffe_compat.net.net import Net
 from caffe_compat.solver.methods import (
     group_fisher,
@@ -19,6 +20,7 @@ from caffe_compat.solver.methods import (
     sparse_group,
     sparsetrain,
 )
+from caffe_compat.solver.methods.connections import Connections
 from caffe_compat.solver.methods.method import Entry, Shaping, check_together
 from caffe_compat.solver.methods.scnn import Scnn
 
@@ -44,14 +46,19 @@ def build_methods(
     net: Net,
     claims: Sequence[tuple[str, str, frozenset[int]]] = (),
     threshold: float = 0.0,
+    growth: Sequence[tuple[int, float]] = (),
 ) -> Shaping:
     """The methods of a solver that trains `net`; SolverError where one has nothing to act on, or two contradict.
 
     claims: (title, kind, numbers of the parameters) of what else changes weights, the force for one. threshold:
-    prune_threshold, for a net with compat "scnn".
+    prune_threshold, for a net with compat "scnn". growth: (iteration, density) of each connection_growth.
     """
     builders = {entry.config: entry.build for entry in TRAINING_METHODS}
     methods = [builders[type(config)](config, net) for config in configs]
+    if any(getattr(layer, "connections", None) is not None for layer in net.layers.values()):
+        methods.append(Connections(net, growth))
+    elif growth:
+        raise SolverError("connection_growth is given, but no convolution of the net has a connection_density; set it")
     if net.compat == "scnn":
         methods.append(Scnn(net, threshold))
     own = [(method.title, method.kind, method.acts_on) for method in methods]
