@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from caffe_compat.errors import WeightsError
+from caffe_compat.errors import UnsupportedLayerError, WeightsError
 from caffe_compat.graph.rules import net_state, partition
+from caffe_compat.layers.base import Layer
+from caffe_compat.layers.registry import layer_class
 from caffe_compat.net.weights import LoadReport
 from caffe_compat.proto.model import Model
 
 logger = logging.getLogger(__name__)
-
-WITH_BLOBS = frozenset(
-    {
-        "BN", "BatchNorm", "Bias", "CenterLoss", "Convolution", "ConvolutionDepthwise", "Deconvolution",
-        "DeformableConvolution", "DenseBlock", "DepthwiseConvolution", "Embed", "InnerProduct", "LSTM",
-        "LargeMarginInnerProduct", "Local", "Lstm", "MarginInnerProduct", "Normalize", "PReLU", "Parameter", "RNN",
-        "Scale", "SymmetricRectify", "SyncBN",
-    }
-)  # fmt: skip
-"""The types that have blobs (Scale and Bias of one bottom, SSD's Normalize); a Python layer's only its module knows."""
-
 
 def missing_weights(
     model: Model, phase: str | None = None, level: int = 0, stages: Iterable[str] = ()
@@ -95,12 +87,20 @@ def only_there(model: Model) -> str:
 
 
 def has_blobs(layer: Any) -> bool:
-    """Whether the layer of a message has learnable blobs, as far as the message tells."""
-    if layer.type in ("Scale", "Bias"):
-        return len(layer.bottom) == 1
-    if layer.type == "Normalize":  # that of faces has none
-        return not layer.HasField("normalize_param") and len(layer.top) == 1
-    return layer.type in WITH_BLOBS
+    """Whether the layer of a message has learnable blobs, as far as its class tells; of a Python layer it does not."""
+    if layer.type in ("Scale", "Bias") and len(layer.bottom) > 1:
+        return layer.type == "Scale" and bool(layer.scale_param.bias_term)
+    try:
+        return layer.type != "Python" and _makes_blobs(layer_class(layer))
+    except UnsupportedLayerError:
+        return False
+
+
+def _makes_blobs(kind: type[Layer]) -> bool:
+    """Whether any method of a layer's class adds blobs."""
+    own = [each for each in kind.__mro__ if issubclass(each, Layer) and each is not Layer]
+    methods = [value for each in own for value in vars(each).values() if inspect.isfunction(value)]
+    return any("add_blob" in method.__code__.co_names for method in methods)
 
 
 def _is_shared(layer: Any, names: set[str]) -> bool:
