@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import caffe_compat as cc
 from caffe_compat.commands import main
@@ -24,6 +25,7 @@ SHAPES = {"c": [[12, 4, 3, 3], [12]], "bn": [[12], [12], [1]], "d": [[8, 12, 3, 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)  # of the images
     weights = {name: tuple(np.abs(blob) if name == "bn" else blob for blob in blobs)
                for name, blobs in draw_weights(SHAPES).items()}  # fmt: skip
     for name, source in (("data", DATA), ("deploy", INPUT)):
