@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +14,11 @@ from caffe_compat.data.assembly import CACHE_BYTES, Assembler, Item
 from caffe_compat.data.images import read_image
 from caffe_compat.data.order import generator, permutation
 from caffe_compat.data.transform import Transform
-from caffe_compat.errors import DataError
+from caffe_compat.errors import DataError, MissingDataError
 from caffe_compat.proto.reading import read_lines
 
 Shape = tuple[int, ...]
+_LOOKED_FOR = 1000
 _LABEL = re.compile(r"[+-]?0*[0-9]{1,9}")
 
 
@@ -97,6 +99,13 @@ class ImageBatches:
             batch = self._assembler.each([self._item(int(number)) for number in numbers], draws)
         images, labels = batch
         return images.transpose(0, 3, 1, 2), labels
+
+    def peek(self) -> tuple[np.ndarray, ...]:
+        """The first batch, after a look for the files of the first 1000 entries."""
+        for name, _ in self.entries[:_LOOKED_FOR]:
+            if not os.path.exists(self.load.root + name):
+                raise MissingDataError(f"{self.load.root}{name}: there is no such image")
+        return self.read(0)
 
     def close(self) -> None:
         """Stop the decoding threads."""

@@ -12,6 +12,8 @@ import torch
 from caffe_compat.errors import (
     CaffeCompatError,
     DataError,
+    MissingDataError,
+    ParseError,
     ShapeError,
     UnsupportedLayerError,
     UnsupportedParameterError,
@@ -41,6 +43,8 @@ _KINDS = {
     UnsupportedLayerError: "unsupported",
     UnsupportedParameterError: "unsupported",
     DataError: "data",
+    MissingDataError: "data",
+    ParseError: "data",  # of a file that a layer names
 }
 
 

@@ -201,6 +201,7 @@ MISSING: dict[str, tuple[Callable[[], object], str]] = {
     "hdf5 list": (lambda: None, HDF5),
     "hdf5 file of the list": (lambda: write("list.txt", "gone.h5"), HDF5),
     "image of the list": (lambda: image_list("0.png 0", "gone.png 1"), IMAGES),
+    "image behind the first batch": (lambda: image_list("0.png 0", "1.png 1", "gone.png 1"), IMAGES),
     "mean": (lambda: None, DATA + 'transform_param { mean_file: "gone.binaryproto" }'),
 }
 
