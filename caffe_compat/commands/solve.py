@@ -105,6 +105,13 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
 def _add_speed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="to train in; fp32 (default) is exact")
     parser.add_argument("--compile", action="store_true", help="let torch.compile make the net's program")
+    parser.add_argument(
+        "--link-timeout",
+        type=float,
+        default=300.0,
+        metavar="S",
+        help="with torchrun: seconds after which a cut link ends both sides, with a snapshot (default 300)",
+    )
     parser.add_argument("--no-graph", action="store_true", help="on a GPU, launch kernel by kernel, not a CUDA graph")
 
 
@@ -118,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     with heeding(arguments.sigint_effect, arguments.sighup_effect) as signals:  # before torch is imported
         set_threads(arguments.threads)
-        with glog_lines() if cc.is_root() else nullcontext(), cc.process_group():
+        with glog_lines() if cc.is_root() else nullcontext(), cc.process_group(arguments.link_timeout):
             snapshot = find_snapshot(path, arguments.snapshot)
             solver = make_solver(path, arguments, snapshot)
             with told(solver, arguments, snapshot) if cc.is_root() else nullcontext():

@@ -33,7 +33,7 @@ def apply(sidecar: Sidecar, nets: Mapping[str, Net], window: int) -> SmoothedLos
     """Put data layers and random generators where the side-car says; the smoothed loss to go on with."""
     for name, net in nets.items():
         places = sidecar.cursor.get(name, {})
-        for key, layer in _sources(net).items():
+        for key, layer in sources(net).items():
             if key in places:
                 cursor, seed = places[key]
                 layer.close()  # what it has open was made with its own seed
@@ -73,11 +73,11 @@ def set_generators(states: Mapping[str, bytes]) -> None:
 def _places(net: Net) -> dict[str, tuple[int, int]]:
     return {
         key: (layer.cursor * getattr(layer, "ranks", 1), getattr(layer, "seed", 0))
-        for key, layer in _sources(net).items()
+        for key, layer in sources(net).items()
     }
 
 
-def _sources(net: Net) -> dict[str, Any]:
+def sources(net: Net) -> dict[str, Any]:
     """The data layers by name; the second of a name, which Caffe allows, as NAME#2, and so on."""
     found: dict[str, Any] = {}
     seen: Counter[str] = Counter()

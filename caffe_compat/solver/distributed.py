@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,16 @@ import torch.distributed as dist
 
 from caffe_compat.errors import CaffeCompatError, SolverError
 from caffe_compat.layers.stored import StoredLayer
-from caffe_compat.solver.continuation import generators, set_generators
+from caffe_compat.solver.continuation import generators, set_generators, sources
+from caffe_compat.solver.links import LINK_TIMEOUT, connect
 from caffe_compat.solver.sidecar import Sidecar
 from caffe_compat.solver.snapshots import snapshot_paths
 from caffe_compat.solver.solver import Solver
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = timedelta(days=1)  # how long ranks wait for the root's tests; a rank that ends is noticed at once
 ACTIONS = ("stop", "snapshot")
+LARGEST_STATISTIC = 1 << 16  # values; of BatchNorm and the like, which forward passes change
 ROOT_ENDS = 2.0  # seconds in which the lock of a dead root is surely gone
 
 
@@ -47,20 +47,18 @@ def is_root() -> bool:
 
 
 @contextmanager
-def process_group() -> Iterator[None]:
+def process_group(link_timeout: float = LINK_TIMEOUT) -> Iterator[None]:
     """Within this block, the processes that torchrun started can average: gloo for the CPU, nccl for GPUs.
 
     Each takes the GPU of its local number. An error of another rank than the root says which rank it is from.
+    link_timeout: seconds after which a link that was cut ends both of its ends.
     """
     if process_count() == 1:
         yield
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    try:
-        dist.init_process_group(timeout=PATIENCE)
-    except (RuntimeError, ValueError) as error:
-        raise SolverError(f"the {process_count()} processes cannot reach one another: {error}") from None
+    connect(link_timeout)
     try:
         yield
     except CaffeCompatError as error:
@@ -87,11 +85,14 @@ class DistributedSolver(Solver):
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
         super().__init__(solver, *args, **{**options, "graph": False})  # gradients are averaged between the passes
         self._asked = set()  # until all ranks agree
-        self._random: list[dict[str, bytes]] = []  # of all ranks, while a snapshot is being written
+        self._starts: list[dict[str, bytes]] = []  # the random numbers of all ranks at the start of this iteration
 
     def _make_nets(self, weights: Any) -> None:
         super()._make_nets(weights)
         self._share_data()
+        blobs = [blob.detach() for _, layer in self.net.steps for blob in layer.blobs if not blob.requires_grad]
+        self._moved_by_passes = [blob for blob in blobs if blob.numel() <= LARGEST_STATISTIC]
+        self._before_pass = [torch.empty_like(blob) for blob in self._moved_by_passes]
         for _, layer in self.net.steps:
             for blob in layer.blobs:
                 values = blob.detach().contiguous()
@@ -101,7 +102,14 @@ class DistributedSolver(Solver):
 
     def test(self) -> list[dict[str, Any]]:
         """The root's tests; nothing on the other ranks, which wait for it at their next update."""
-        return [] if self.rank else super().test()
+        if not self.rank:
+            return super().test()
+        for net, batches in zip(self.test_nets, self.config.test_iter, strict=True):
+            for layer in sources(
+                net
+            ).values():  # where the root's are afterwards: its heir may have to write the snapshot
+                layer.seek(layer.cursor + batches)
+        return []
 
     def snapshot(self, name: str | None = None, beside: Mapping[Path, bytes] | None = None) -> Path:
         """Written by the root alone; the path on the other ranks too.
@@ -111,16 +119,13 @@ class DistributedSolver(Solver):
         states: list[Any] = [None] * self.ranks
         if name is None:
             with suppress(RuntimeError):  # a rank has ended: the next iteration will tell
-                dist.all_gather_object(states, generators())
+                dist.all_gather_object(states, self._generators())
                 self._random = states
         try:
             name = name or f"iter_{self.iteration}"
             return snapshot_paths(self.config, name)[1] if self.rank else super().snapshot(name, beside)
         finally:
             self._random = []
-
-    def _extras(self) -> dict[str, Any]:
-        return {**super()._extras(), **({"random": self._random} if self._random else {})}
 
     def _restore_extras(self, extras: Sidecar) -> None:
         super()._restore_extras(extras)
@@ -129,17 +134,45 @@ class DistributedSolver(Solver):
         else:
             self._part_random_numbers(self.iteration)
 
+    def _train(self) -> None:
+        """All from the same iteration: a rank that does not see the others' snapshots would train from another."""
+        try:
+            places: list[Any] = [None] * self.ranks
+            dist.all_gather_object(places, (self.iteration, generators()))
+        except RuntimeError as error:
+            logger.debug("%s", error)
+            raise SolverError("one of the processes has ended before the first iteration; so the others stop") from None
+        iterations = sorted({iteration for iteration, _ in places})
+        if len(iterations) > 1:
+            raise SolverError(
+                f"the ranks would begin at iterations {', '.join(map(str, iterations))}; put the snapshots where all "
+                "of them can read them, or name one that all have"
+            )
+        self._starts = [states for _, states in places]
+        super()._train()
+
+    def _iterate(self) -> None:
+        if self._before_pass:
+            torch._foreach_copy_(self._before_pass, self._moved_by_passes)
+        super()._iterate()
+
     def _combined(self, loss: float) -> float:
         """Average loss and gradients over the ranks, and agree on what was asked for."""
+        drawn = generators() != self._random_before
         try:
-            facts = torch.tensor([loss, *(float(action in self._asked) for action in ACTIONS)], dtype=torch.float64)
-            facts = facts.to(self.device)
-            dist.all_reduce(facts)
+            facts = [loss, *(float(action in self._asked) for action in ACTIONS), float(drawn)]
+            sums = torch.tensor(facts, dtype=torch.float64).to(self.device)
+            dist.all_reduce(sums)
             self._average_gradients()
-            total, *asked = facts.tolist()
+            total, *asked, draws = sums.tolist()
+            if draws:
+                states: list[Any] = [None] * self.ranks
+                dist.all_gather_object(states, generators())
         except RuntimeError as error:
             logger.debug("%s", error)
             raise SolverError(self._deserted()) from None
+        if draws:
+            self._starts = states
         for action, votes in zip(ACTIONS, asked, strict=True):
             if votes:
                 self._requests.add(action)
@@ -166,6 +199,11 @@ class DistributedSolver(Solver):
 
     def _snapshot_alone(self) -> Path:
         self._unread()
+        if self._before_pass:
+            torch._foreach_copy_(self._moved_by_passes, self._before_pass)
+        self._random = [*self._starts]
+        if self._random:
+            self._random[self.rank] = self._generators()  # tests may have drawn since
         return super().snapshot(f"iter_{self.iteration}")
 
     def _root_is_gone(self) -> bool:

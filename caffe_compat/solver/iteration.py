@@ -17,6 +17,7 @@ from caffe_compat.errors import SolverError
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam
+from caffe_compat.solver.continuation import generators, sources
 from caffe_compat.solver.decaying import Decay
 from caffe_compat.solver.gradients import clip, normalize
 from caffe_compat.solver.graphed import GraphedIteration, NotRecorded
@@ -43,6 +44,7 @@ class Iterations:
 
     config: SolverConfig
     net: Net
+    test_nets: list[Net]
     _passes: Passes
     _graphed: GraphedIteration | None = None
     _reads_each_loss = False  # though it may be on a GPU
@@ -58,6 +60,10 @@ class Iterations:
         self._methods = MethodStates()
         self._unknown: dict[str, Any] = {}  # sections of the side-car that a later version wrote
         self.is_writing = False  # a snapshot, at this moment
+        self._random: list[dict[str, bytes]] = []  # of all ranks, while a snapshot is being written
+        self._random_before: dict[str, bytes] = {}  # at the start of this iteration
+        self._test_places: list[tuple[Any, int]] = []  # of the data of test nets, likewise
+        self._goes_back = False  # to the start of this iteration
 
     def _prepare(self, force_multipliers: Sequence[float], groups: Sequence[int] | None) -> None:
         config, force = self.config, self.config.force
@@ -233,10 +239,24 @@ class Iterations:
         return f"{message}; the weights are no longer finite, go back to an earlier snapshot"
 
     def _unread(self) -> None:
-        """Let the batches of this iteration come again: they were not learnt from."""
+        """Let the batches and the random numbers of this iteration come again: they were not learnt from."""
+        self._goes_back = True
+        for layer, cursor in self._test_places:
+            layer.seek(cursor)
         for _, layer in self.net.steps:
             if isinstance(layer, SourceLayer) and not layer.fed:
                 layer.seek(max(0, layer.cursor - self.config.iter_size))
+
+    def _mark(self) -> None:
+        """Remember where this iteration starts, its test included: the place to go back to where it fails."""
+        self._goes_back = False
+        self._random_before = {} if self._graphed else generators()
+        tests = self.test_nets if self._is_due(self.config.test_interval) else []
+        self._test_places = [(layer, layer.cursor) for net in tests for layer in sources(net).values()]
+
+    def _generators(self) -> dict[str, bytes]:
+        """The random numbers that a snapshot of now goes on with."""
+        return self._random_before if self._goes_back and self._random_before else generators()
 
     def _combined(self, loss: float) -> float:
         """The mean loss of all processes that train together, their gradients averaged too; here there is one."""

@@ -167,6 +167,7 @@ class Solver(Iterations):
         self._carried = None
         last = self.iteration + iterations
         while self.iteration < last and "stop" not in self._requests:
+            self._mark()
             if self._is_due(self.config.test_interval) and (self.iteration > 0 or self.config.test_initialization):
                 self.test()
                 if "stop" in self._requests:
@@ -293,6 +294,7 @@ class Solver(Iterations):
     def _extras(self) -> dict[str, Any]:
         """What else the side-car of a snapshot keeps."""
         return {
+            "random": self._random or [self._generators()],
             "loss_scale": self._passes.scale.kept,
             "run": self._options,
             "methods": self._methods.kept(),

@@ -95,6 +95,24 @@ def faults_of(folder: Path, valid: set[tuple[int, int]]) -> list[str]:
     return found
 
 
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return str(free.getsockname()[1])
+
+
+def rank(number: int, port: str, before: Callable[[], None] | None = None) -> Callable[[], None]:
+    """What a child calls to be one of two ranks."""
+
+    def begin() -> None:
+        place = {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": "2"}
+        os.environ.update(place, MASTER_ADDR="localhost", MASTER_PORT=port)
+        if before is not None:
+            before()
+
+    return begin
+
+
 class Case:
     """One way to train, in a folder of its own."""
 
@@ -144,21 +162,9 @@ class Case:
         words = (*self.words, *words)
         if self.ranks == 1:
             return finish(start(words, folder, log, before))
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            port = str(free.getsockname()[1])
-
-        def rank(number: int) -> Callable[[], None]:
-            def begin() -> None:
-                os.environ.update(
-                    RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=port
-                )
-                if number == 0 and before is not None:
-                    before()
-
-            return begin
-
-        children = [start(words, folder, log, rank(number)) for number in (0, 1)]
+        port = free_port()
+        first = start(words, folder, log, rank(0, port, before))
+        children = [first, start(words, folder, log, rank(1, port))]
         statuses = [finish(child) for child in children]
         return statuses[0]
 
@@ -195,9 +201,9 @@ class Case:
         return faults + left_over(work)
 
 
-def end_of(folder: Path) -> object:
+def end_of(folder: Path, last: int = 12) -> object:
     """The last state and its weights, as far as a run decides over them: HDF5's bytes hold more."""
-    numbered = [file for file in states(folder) if file.name.startswith("t_iter_12.")]
+    numbered = [file for file in states(folder) if file.name.startswith(f"t_iter_{last}.")]
     if not numbered:
         return None
     weights = read_weights(folder / Path(read_state(numbered[0]).learned_net).name)
