@@ -11,7 +11,7 @@ import sysconfig
 import traceback
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,13 +25,17 @@ PATH_FILE = "caffe_compat_pycaffe.pth"
 
 
 class _Submodules(MetaPathFinder, Loader):
-    """`caffe.io` and its like are the modules of caffe_compat.pycaffe, while `caffe` is that."""
+    """`caffe.io` and its like are the modules of caffe_compat.pycaffe, while `caffe` is that.
+
+    Modules that only a fork has, such as SSD's caffe.model_libs, are taken from the folders `caffe` on sys.path.
+    """
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if not fullname.startswith("caffe.") or sys.modules.get("caffe") is not sys.modules[PACKAGE]:
             return None
-        real = _real_name(fullname)
-        return ModuleSpec(fullname, self) if importlib.util.find_spec(real) is not None else None
+        if importlib.util.find_spec(_real_name(fullname)) is not None:
+            return ModuleSpec(fullname, self)
+        return PathFinder.find_spec(fullname, [os.path.join(entry, "caffe") for entry in sys.path])
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None

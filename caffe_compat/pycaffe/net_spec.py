@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from caffe_compat.proto.schema import LayerParameter, NetParameter
@@ -149,6 +150,8 @@ class NetSpec:
         self.tops[name] = value
 
     def __getattr__(self, name: str) -> Any:
+        if name in _OF_FORKS and name not in self.tops:
+            return partial(_OF_FORKS[name], self)
         return self.tops[name]
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -165,6 +168,18 @@ class NetSpec:
     def to_proto(self) -> Any:
         """The NetParameter of all layers that the tops need."""
         return _net(self.tops.values(), {top: name for name, top in self.tops.items()})
+
+
+def _update(spec: NetSpec, name: str, params: dict[str, Any]) -> None:
+    spec.tops[name].fn.params.update(params)
+
+
+# What SSD's NetSpec has beside BVLC's, while no top has that name
+_OF_FORKS: dict[str, Callable[..., Any]] = {
+    "keys": lambda spec: list(spec.tops),
+    "vals": lambda spec: list(spec.tops.values()),
+    "update": _update,
+}
 
 
 class Layers:
