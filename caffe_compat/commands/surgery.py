@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--join-channels", nargs="?", const=3, type=whole_number(1), metavar="N", help="take one grey channel for N (3)"
     )
-    parser.add_argument("--fold-mean", type=_numbers(real_number()), metavar="M,M,M", help="take values less this mean no more")
+    parser.add_argument(
+        "--fold-mean", type=_numbers(real_number()), metavar="M,M,M", help="take values less this mean no more"
+    )
     parser.add_argument("--fold-scale", type=real_number(), metavar="F", help="take values times this scale no more")
     parser.add_argument(
         "--fully-convolutional", action="store_true", help="make fully connected layers convolutions, NAME-conv"
@@ -44,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fully-connected", action="store_true", help="make convolutions over their whole bottom fully connected"
     )
-    parser.add_argument("--input-size", type=_numbers(whole_number(0)), metavar="H,W", help="declare another height and width")
+    parser.add_argument(
+        "--input-size", type=_numbers(whole_number(0)), metavar="H,W", help="declare another height and width"
+    )
     parser.add_argument(
         "--classifier", metavar="LAYER=N", help="give a layer N outputs and no weights, under the name LAYER_N"
     )

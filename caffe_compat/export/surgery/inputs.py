@@ -6,13 +6,15 @@ Symbols: x the input that the net took, x' the one that it takes afterwards, w a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from caffe_compat.errors import GraphError, ShapeError
-from caffe_compat.export.surgery.operation import Arrays, Operation, copied, input_blob
+from caffe_compat.export.surgery.operation import Arrays, Operation, copied, input_blob, with_pixels
 from caffe_compat.proto.model import Model
+from caffe_compat.proto.pixels import Pixels
 
 _FIRST = ("Convolution", "InnerProduct")
 
@@ -34,7 +36,13 @@ def swap_channels(model: Model, order: Sequence[int] = (2, 1, 0), blob: str = ""
     def to_original(arrays: Arrays) -> Arrays:
         return {**arrays, name: np.ascontiguousarray(arrays[name][:, back])}
 
-    return Operation(made, f"channels of '{name}' in the order {list(order)}", to_original)
+    def told(pixels: Pixels) -> Pixels | None:
+        known = list(order) == [2, 1, 0] and pixels.order in ("bgr", "rgb") and not pixels.mean_file
+        mean = tuple(pixels.mean[each] for each in order) if len(pixels.mean) == channels else pixels.mean
+        return replace(pixels, mean=mean, order="rgb" if pixels.order == "bgr" else "bgr") if known else None
+
+    what = f"channels of '{name}' in the order {list(order)}"
+    return Operation(with_pixels(made, name, told), what, to_original)
 
 
 def join_channels(model: Model, channels: int = 3, blob: str = "") -> Operation:
@@ -50,7 +58,12 @@ def join_channels(model: Model, channels: int = 3, blob: str = "") -> Operation:
     def to_original(arrays: Arrays) -> Arrays:
         return {**arrays, name: np.repeat(arrays[name], channels, axis=1)}
 
-    return Operation(made, f"the {channels} channels of '{name}' joined into one", to_original)
+    def told(pixels: Pixels) -> Pixels | None:
+        same = len(set(pixels.mean)) <= 1 and not pixels.mean_file
+        return replace(pixels, mean=pixels.mean[:1], order="grey") if same else None
+
+    what = f"the {channels} channels of '{name}' joined into one"
+    return Operation(with_pixels(made, name, told), what, to_original)
 
 
 def fold_scaling(model: Model, mean: Sequence[float] = (0.0,), scale: float = 1.0, blob: str = "") -> Operation:
@@ -74,7 +87,13 @@ def fold_scaling(model: Model, mean: Sequence[float] = (0.0,), scale: float = 1.
         return {**arrays, name: ((x - values.reshape(-1, *[1] * (x.ndim - 2))) * scale).astype(np.float32)}
 
     what = f"mean {list(map(float, values))} and scale {scale:g} of '{name}' in the weights"
-    return Operation(made, what, to_original)
+
+    def told(pixels: Pixels) -> Pixels | None:
+        means = np.resize(pixels.mean or (0.0,), max(len(pixels.mean), values.size))
+        folded = np.allclose(means, np.resize(values, means.size)) and np.isclose(pixels.scale, scale)
+        return replace(pixels, mean=(), scale=1.0) if folded and not pixels.mean_file else None
+
+    return Operation(with_pixels(made, name, told), what, to_original)
 
 
 def resize_input(model: Model, size: Sequence[int], blob: str = "") -> Operation:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from caffe_compat.errors import GraphError
 from caffe_compat.proto.model import Model
+from caffe_compat.proto.pixels import Pixels
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -45,4 +46,11 @@ def copied(model: Model) -> Model:
     """A model that may be changed: its message is a copy, its weights are in a dictionary of their own."""
     net = type(model.net)()
     net.CopyFrom(model.net)
-    return Model(net, dict(model.weights), model.forms, model.files)
+    return replace(model, net=net, weights=dict(model.weights), pixels=dict(model.pixels))
+
+
+def with_pixels(model: Model, blob: str, change: Callable[[Pixels], Pixels | None]) -> Model:
+    """`model` with what it tells of the pixels of `blob` changed, or left out where nothing true can be told."""
+    changed = change(model.pixels[blob]) if blob in model.pixels else None
+    others = {name: each for name, each in model.pixels.items() if name != blob}
+    return replace(model, pixels={**others, blob: changed} if changed else others)

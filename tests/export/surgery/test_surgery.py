@@ -1,5 +1,7 @@
 """Each rewrite computes what the original does, by loops over weights or by the original fed what corresponds."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +103,17 @@ def test_first_layers_that_are_fully_connected_are_rewritten_too():
     mean = np.float32([1, 2, 3])
     folded = cc.fold_scaling(model, mean, 2.0).model
     np.testing.assert_allclose(run(folded, x), run(model, 2 * (x - mean[:, None, None])), rtol=1e-4, atol=1e-4)
+
+
+def test_what_the_net_tells_of_pixels_stays_true():
+    told = {"data": cc.Pixels(mean=(104.0, 117.0, 123.0), scale=0.5)}
+    model = dataclasses.replace(drawn(), pixels=told)
+    swapped = cc.swap_channels(model).model
+    assert swapped.pixels["data"] == cc.Pixels(mean=(123.0, 117.0, 104.0), scale=0.5, order="rgb")
+    assert cc.fold_scaling(swapped, (123, 117, 104), 0.5).model.pixels["data"] == cc.Pixels(order="rgb")
+    assert cc.fold_scaling(model, (1, 2, 3), 0.5).model.pixels == {}  # another mean than was told: who knows then
+    assert cc.join_channels(model).model.pixels == {}  # one channel has no three means
+    assert cc.fully_convolutional(model).model.pixels == told
 
 
 def test_a_classifier_of_another_size_is_to_be_learned_under_another_name():
