@@ -8,6 +8,7 @@ OpenCV is installed, for every blob of the decomposed net how far OpenCV's value
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
         certificate.write(arguments.out)
     else:
         print(certificate)
+    for blob, off in certificate.blobs.items():
+        if math.isnan(off):
+            raise cc.WeightsError(
+                f"{arguments.net}: blob '{blob}' has values that are not numbers, so nothing is shown of it; "
+                f"caffe-compat check tells which weights are not finite"
+            )
     if isinstance(certificate.opencv, dict):
         for blob, error in certificate.opencv.items():
             if not error <= OPENCV_TOLERANCE:

@@ -13,7 +13,7 @@ import torch
 
 from caffe_compat.errors import WeightsError
 from caffe_compat.layers.base import Shape
-from caffe_compat.net.comparison import common_shapes
+from caffe_compat.net.comparison import common_shapes, split_copies
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.missing import only_there, without_weights
 from caffe_compat.net.net import Net
@@ -56,7 +56,8 @@ def compare_outcomes(
     inputs = valid_inputs(nets[0])
     with torch.no_grad():
         before, after = (net.eval().blobs(**inputs) for net in nets)
-    shared = [name for name in before if name in after and name not in inputs]
+    left_out = {*inputs, *split_copies(nets[0])}
+    shared = [name for name in before if name in after and name not in left_out]
     return {name: _difference(before[name], after[name]) for name in shared}
 
 

@@ -122,8 +122,13 @@ def run_blobs(net: Net, inputs: Arrays, seed: int = 0) -> dict[str, np.ndarray]:
     torch.manual_seed(seed)
     with torch.no_grad():
         blobs = net.blobs(**inputs)
-    copies = {top.name for node in net.graph.nodes if node.param.type == "Split" for top in node.tops}
+    copies = split_copies(net)
     return {name: blob.cpu().numpy() for name, blob in blobs.items() if name not in copies}
+
+
+def split_copies(net: Net) -> set[str]:
+    """The names of the blobs that Splits make, which a reader of the prototxt does not know."""
+    return {top.name for node in net.graph.nodes if node.param.type == "Split" for top in node.tops}
 
 
 def common_shapes(

@@ -8,6 +8,7 @@ import numpy as np
 
 from caffe_compat.proto.model import Model
 from caffe_compat.prune.narrow import Coupled, Removed
+from caffe_compat.prune.owners import owns_weights
 
 
 def cut_off(model: Model, coupled: Coupled, removed: Removed) -> Model:
@@ -31,7 +32,7 @@ def silence(model: Model, filters: Mapping[str, Collection[int]]) -> Model:
     readers = {bottom: layer for layer in reversed(model.net.layer) for bottom in layer.bottom}
     for layer in model.net.layer:
         places = list(filters.get(layer.name, ()))
-        if not places:
+        if not places or not owns_weights(layer):
             continue
         for blob in weights[layer.name]:
             blob[places] = 0

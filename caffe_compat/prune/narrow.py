@@ -26,6 +26,7 @@ from caffe_compat.net.net import Net
 from caffe_compat.net.shapes import set_up_layers
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
+from caffe_compat.prune.owners import owners, owns_weights
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,8 @@ def _rewrite(
         name = layer.name
         along = makes.get(name, 0)
         gone = lost.get((name, 0, along), set())
-        if not gone or not (name in makes or (name in follows and "onvolution" in layer.type)):
+        narrows = name in makes or (name in follows and "onvolution" in layer.type)
+        if not gone or not narrows or not owns_weights(layer):
             continue
         old = before[name][0][along]
         kept[name] = [index for index in range(old) if index not in gone]
@@ -191,10 +193,10 @@ def _slices(net: Any, coupled: Coupled, removed: Removed) -> None:
         runs = coupled.channels.runs(blob, graph)
         return None if runs is None else sum(sizes[run.number] * run.repeat for run in runs)
 
-    layers = {layer.name: layer for layer in net.layer}
+    layers = {(layer.name, layer.type, *layer.top): layer for layer in net.layer}
     for number, graph in enumerate(coupled.graphs):
         for node in graph.nodes:
-            layer = layers.get(node.name)
+            layer = layers.get((node.param.name, node.param.type, *node.param.top))
             if layer is None or layer.type not in ("Slice", "Reshape") or not removed:
                 continue
             widths = [left(top, number) for top in node.tops]
@@ -226,7 +228,7 @@ def _fold(
     if not dead:
         return (), ()
     values = _run(model, input_shapes, folder)
-    layers = {layer.name: layer for layer in net.layer}
+    layers = owners(net.layer)
     constants, inexact = dict[str, None](), dict[str, None]()
     for number, channels in dead.items():
         for axis in classes[number].consumers:

@@ -16,6 +16,7 @@ from caffe_compat.proto.model import Model
 from caffe_compat.prune.exemplars import PREFERENCE_BETA, find_exemplars
 from caffe_compat.prune.importance import Scores, check_share, filter_norms
 from caffe_compat.prune.narrow import Coupled, Removed
+from caffe_compat.prune.owners import owners
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Selection:
 def select(model: Model, coupled: Coupled, selection: Selection) -> Removed:
     """The channels that go, class by class. RankError names criterion, share or layer where something is wrong."""
     _check(model, selection)
-    layers = {layer.name: layer for layer in model.net.layer}
+    layers = owners(model.net.layer)
     generator = np.random.default_rng(selection.seed)
     removed = {}
     for number, each in enumerate(coupled.channels.classes):
@@ -109,8 +110,8 @@ def _norms(model: Model, each: ChannelClass, power: float) -> Scores:
 
 def _gammas(model: Model, each: ChannelClass) -> Scores:
     """sum |gamma| of the Scales that follow."""
-    kinds = {layer.name: layer.type for layer in model.net.layer}
-    scales = [axis for axis in each.followers if kinds[axis.layer] == "Scale" and axis.blob == 0]
+    layers = owners(model.net.layer)
+    scales = [axis for axis in each.followers if layers[axis.layer].type == "Scale" and axis.blob == 0]
     if not scales:
         layer = each.producers[0].layer
         raise RankError(f"criterion 'bn': no Scale follows layer '{layer}'; take l1 or l2, or leave it out")

@@ -35,4 +35,15 @@ def test_a_net_with_labels_is_decomposed_with_a_certificate_and_verified(trained
     assert main([*VERIFY, "net.caffemodel", "--no-opencv"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {"loss", "accuracy", "conv1"} <= set(found["blobs"]) and max(found["blobs"].values()) < 1e-5
+    assert not [blob for blob in found["blobs"] if "_split_" in blob]
     assert found["layers"]["conv1"]["relative_error"] < 1e-5
+
+
+def test_values_that_are_not_numbers_do_not_verify(trained, capsys):
+    model = cc.read_model("net.prototxt", "net.caffemodel")
+    weights = {name: tuple(blob.copy() for blob in blobs) for name, blobs in model.weights.items()}
+    weights["ip1"][1][0] = float("nan")
+    for name in ("net", "small"):
+        cc.write_model(cc.Model(model.net, weights), f"{name}.prototxt", f"{name}.caffemodel")
+    assert main([*VERIFY, "net.caffemodel", "--no-opencv"]) == 2
+    assert "small.prototxt: blob 'ip1' has values that are not numbers" in capsys.readouterr().err

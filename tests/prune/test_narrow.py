@@ -119,6 +119,12 @@ NETS = {
     "deconvolution": conv("a", "data", 6)
     + layer("d", "Deconvolution", "a", "convolution_param { num_output: 4 kernel_size: 2 stride: 2 }")
     + conv("last", "d", 5),
+    "layers of one name": layer("a", "Power", "data", "power_param { scale: 2 }").replace('top: "a"', 'top: "twice"')
+    + conv("a", "twice", 6, 3)
+    + layer("a", "ReLU", "a")
+    + layer("last", "TanH", "a").replace('top: "last"', 'top: "t"')
+    + conv("last", "t", 5)
+    + layer("end", "ReLU", "last").replace('top: "end"', 'top: "last"'),
     "normalization across": conv("a", "data", 6) + layer("lrn", "LRN", "a") + conv("last", "lrn", 5),
 }
 
@@ -134,6 +140,7 @@ def test_the_narrower_net_computes_what_the_masked_one_does(kind, remove):
         return
     assert removed
     small = narrow_classes(model, coupled, removed).model
+    assert not any(each.HasField("convolution_param") and "onvolution" not in each.type for each in small.net.layer)
     x = np.random.default_rng(1).normal(size=(2, 3, 6, 5))
     close(output(small, x), output(cut_off(model, coupled, removed), x), 1e-12)
     assert sum(blob.size for blobs in small.weights.values() for blob in blobs) < sum(
