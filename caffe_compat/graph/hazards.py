@@ -118,7 +118,7 @@ def _found_backward(nodes: Sequence[Node], sharing: Sharing, number: int) -> _Fo
             by = "it" if writers[0] is node else f"layer '{writers[0].name}'"
             text = f"its gradient is computed from its bottom '{_own_name(nodes, blob)}', which {by} has overwritten"
             yield "bottoms", index, sharing.left(blob), text
-    for index in reads.tops:
+    for index in (each for each in reads.tops if each < len(node.tops)):  # a layer may name none
         blob = node.tops[index]
         writers = [nodes[each] for each in sharing.overwritten(blob, number)]
         if writers:

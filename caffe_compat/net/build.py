@@ -173,6 +173,8 @@ def partial_outputs(graph: Graph, computed: Collection[Blob]) -> list[str]:
 
 
 def _identifier(name: str) -> str:
-    """A variable of the program; torch.fx sees to keywords and to names given twice, but not to `self`."""
+    """A variable of the program, or an argument of it; torch.fx sees to names given twice."""
     found = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
-    return "self_" if found == "self" else found
+    if found[0].isdigit():
+        return f"_{found}"
+    return f"{found}_" if found == "self" or iskeyword(found) else found

@@ -218,3 +218,10 @@ def test_relu_writes_on_its_bottom_only_where_nobody_can_tell():
     assert quiet["d"].min() < 0 <= quiet["c"].min()
     for name in ("c", "d", "s", "z"):
         assert torch.equal(quiet[name], trained[name])
+
+
+@pytest.mark.parametrize("name", ["99", "9a", "class", "None", "lambda", "a/b", "\u00e4", "-", "def", "_"])
+def test_a_blob_may_have_any_name(name: str) -> None:
+    text = 'layer { name: "%s" type: "Input" top: "%s" input_param { shape { dim: 1 } } }' % (name, name)  # noqa: UP031
+    net = Net(parse_text(text + f'layer {{ name: "r" type: "ReLU" bottom: "{name}" top: "r" }}', NetParameter))
+    assert net(**{name: [-1.0]})["r"].tolist() == [0.0]
