@@ -133,6 +133,7 @@ if TYPE_CHECKING:
     from caffe_compat.prune.pruning import PrunedFilters, certify_pruned, prune_filters, read_kept
     from caffe_compat.prune.reset import reset_normalization
     from caffe_compat.prune.selection import CRITERIA, Selection
+    from caffe_compat.prune.sparsity import measure_sparsity, prune_and_fuse
     from caffe_compat.pycaffe.door import install_caffe, run_as_caffe, uninstall_caffe
     from caffe_compat.recipes.rank_pruning import Pruned, prune_ranks
     from caffe_compat.recipes.shrink import Shrunk, shrink
@@ -269,6 +270,7 @@ _MODULES = {  # home -> its public names
     "prune.pruning": "PrunedFilters certify_pruned prune_filters read_kept",
     "prune.reset": "reset_normalization",
     "prune.selection": "CRITERIA Selection",
+    "prune.sparsity": "measure_sparsity prune_and_fuse",
     "recipes.rank_pruning": "Pruned prune_ranks",
     "recipes.shrink": "Shrunk shrink",
     "recipes.stages": "Stage",
