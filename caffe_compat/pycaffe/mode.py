@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Any
 
+from caffe_compat.layers.draws import TORCH, Source
 from caffe_compat.pycaffe.bindings import CheckError, refuse_types, text, whole
 from caffe_compat.pycaffe.boost_random import BoostSource
 from caffe_compat.pycaffe.vectors import StringVec
@@ -18,8 +19,7 @@ logger = logging.getLogger("caffe")
 class _State(threading.local):
     def __init__(self) -> None:
         self.is_gpu = False
-        self.source = BoostSource()
-        self.is_seeded = False
+        self.source: Source = TORCH
         self.solver_count, self.solver_rank, self.is_multiprocess = 1, 0, False
 
 
@@ -78,17 +78,17 @@ def set_random_seed(seed: int) -> None:
         raise OverflowError("can't convert negative value to unsigned int")
     if number >= 2**32:
         raise OverflowError("Python int too large to convert to unsigned int")
-    _state.source, _state.is_seeded = BoostSource(number), True
+    _state.source = BoostSource(number)
 
 
-def random_source() -> BoostSource:
-    """The random numbers of this thread."""
+def random_source() -> Source:
+    """The random numbers of this thread: Caffe's own once a script has chosen a seed, else torch's, much faster."""
     return _state.source
 
 
 def is_seeded() -> bool:
     """Whether a script chose the random numbers of this thread."""
-    return _state.is_seeded
+    return _state.source is not TORCH
 
 
 def solver_count() -> int:

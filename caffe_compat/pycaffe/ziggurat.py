@@ -59,9 +59,8 @@ def normal_after(first: int, draw: Draw) -> np.float32:
     """The normal number that begins with the 32-bit number `first`, with as many more as it needs."""
     ends, density = normal_table()
     while True:
-        bits, unit = places(np.array([first], np.uint32))
-        layer, sign = int(bits[0]) >> 1, np.float32((int(bits[0]) & 1) * 2 - 1)
-        value = unit[0] * np.float32(ends[layer])
+        layer, sign = (first & 0xFF) >> 1, np.float32((first & 1) * 2 - 1)
+        value = np.float32(first >> 8) * _UNIT * np.float32(ends[layer])
         if value < ends[layer + 1]:
             return np.float32(value * sign)
         if layer == 0:
@@ -86,9 +85,9 @@ def _exponential(draw: Draw) -> np.float32:
     ends, density = exponential_table()
     shift = np.float32(0)
     while True:
-        bits, unit = places(np.array([draw()], np.uint32))
-        layer = int(bits[0])
-        value = np.float32(unit[0] * np.float32(ends[layer]))
+        raw = draw()
+        layer = raw & 0xFF
+        value = np.float32(np.float32(raw >> 8) * _UNIT * np.float32(ends[layer]))
         if value < np.float32(ends[layer + 1]):
             return np.float32(shift + value)
         if layer == 0:
