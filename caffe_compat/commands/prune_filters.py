@@ -7,7 +7,7 @@ from pathlib import Path
 
 import caffe_compat as cc
 from caffe_compat.commands.numbers import real_number, whole_number
-from caffe_compat.commands.options import CRITERIA, comma_list, input_shape
+from caffe_compat.commands.options import CRITERIA, comma_list, input_shape, with_fillers
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 
@@ -42,6 +42,8 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
     written = [f"{prefix}.{kind}" for kind in ("prototxt", "caffemodel", "certificate.json")]
     check_targets(written, [net, weights], arguments.force_overwrite)
     model = cc.read_model(net, weights)
+    cc.refuse_missing(model, arguments.allow_missing, "TEST")
+    model = with_fillers(model, arguments.allow_missing, input_shapes=dict(arguments.input), folder=Path(net).parent)
     made = cc.prune_filters(
         model,
         cc.Selection(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import caffe_compat as cc
 from caffe_compat.commands.numbers import real_number, whole_number
-from caffe_compat.commands.options import add_input
+from caffe_compat.commands.options import add_allow_missing, add_input, with_fillers
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 
@@ -55,12 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="PATH", help="the prototxt to write; weights beside it, as .caffemodel")
     parser.add_argument("--certificate", metavar="PATH", help="write what was done and compared as JSON")
     add_input(parser)
+    add_allow_missing(parser)
     add_force_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     original = cc.read_model(arguments.net, arguments.weights)
-    cc.refuse_missing(original, (), "TEST")
+    cc.refuse_missing(original, arguments.allow_missing, "TEST")
+    original = with_fillers(original, arguments.allow_missing, input_shapes=dict(arguments.input))
     net = Path(arguments.out or Path(arguments.net).with_suffix(".surgery.prototxt"))
     weights = net.with_suffix(".caffemodel")
     targets = [net, weights, arguments.certificate]

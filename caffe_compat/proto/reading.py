@@ -13,7 +13,7 @@ import stat
 from typing import Any, BinaryIO
 
 from caffe_compat.errors import CaffeCompatError, DataError, ParseError
-from caffe_compat.proto.recognition import HEAD
+from caffe_compat.proto.recognition import HEAD, recognised
 
 _KINDS = {
     stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder",
@@ -23,6 +23,8 @@ _BLOCKING_NOT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | get
 
 
 UTF16 = (b"\xff\xfe", b"\xfe\xff")  # how such a text begins
+HDF5_MARK = b"\x89HDF\r\n\x1a\n"
+HDF5_FOR_LIST = "this is HDF5 itself; name it in a list, and the list in the net"
 
 
 def open_file(path: str | os.PathLike[str], buffering: int = -1) -> BinaryIO:
@@ -72,9 +74,14 @@ def read_lines(path: str | os.PathLike[str], error: type[CaffeCompatError] = Dat
     """The lines of a list or a log, without their ends.
 
     Bytes that are no UTF-8 come as the system's file names have them (os.fsdecode), for that is what lists hold. A
-    byte order mark is left out; UTF-16, as some shells write it, is read as such. Raises `error`.
+    byte order mark is left out; UTF-16, as some shells write it, is read as such. Raises `error`, also for a file that
+    is known to be something else, such as one of the files that its list should name.
     """
-    return decoded(read_bytes(path, error)).replace("\r\n", "\n").split("\n")
+    content = read_bytes(path, error)
+    told = HDF5_FOR_LIST if content.startswith(HDF5_MARK) else recognised(content[:HEAD]) if content else ""
+    if told:
+        raise error(f"{path}: {told}; a text file is wanted, one line for each entry")
+    return decoded(content).replace("\r\n", "\n").split("\n")
 
 
 def decoded(content: bytes) -> str:

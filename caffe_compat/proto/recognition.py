@@ -29,7 +29,7 @@ _FORMS: tuple[tuple[str, str], ...] = (  # the first that matches holds
     (r"\x80[\x02-\x05](?:\x8a\x0al\xfc|\x95|[\]})\x28]|c)", f"this is a pickle of Python's; {_CONVERT}"),
     (r"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|BM.{4}\x00{4}", "this is an image"),
     (r"%PDF-", "this is a PDF document"),
-    (r"\x7fELF|MZ.{58}", "this is a program"),
+    (r"\x7fELF|MZ.{0,57}\x00", "this is a program"),
     (r".{4}TFL3", f"this is a model of TensorFlow Lite; {_CONVERT}"),
 )  # fmt: skip
 _COMPILED = tuple((re.compile(form.encode("latin-1"), re.DOTALL), told) for form, told in _FORMS)

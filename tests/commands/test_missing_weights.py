@@ -45,6 +45,8 @@ def names(folder):
         ["export", "renamed.prototxt", "net.caffemodel", "--out", "r.pt2"],
         ["decompose", "renamed.prototxt", "net.caffemodel", "--keep", "0.9"],
         ["groups", "split", "renamed.prototxt", "net.caffemodel"],
+        ["prune", "renamed.prototxt", "net.caffemodel", "--remove", "0.5"],
+        ["surgery", "renamed.prototxt", "net.caffemodel", "--swap-channels"],
         ["deploy", "renamed.prototxt", "--weights=net.caffemodel", "--out=d.prototxt", "--out-weights=d.caffemodel"],
         ["deploy", "renamed.prototxt", "--weights=net.caffemodel", "--out=d.prototxt"],
     ],
@@ -68,6 +70,18 @@ def test_a_layer_that_is_allowed_starts_from_its_filler(folder, capsys):
     assert "my_classifier" not in cc.read_model("s.prototxt", "s.caffemodel").weights
     assert main(["export", "renamed.prototxt", "net.caffemodel", "--allow-missing", "mine"]) == 2
     assert "--allow-missing mine: net 'r' has no such layer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "made"),
+    [
+        (["prune", "renamed.prototxt", "net.caffemodel", "--remove=0.5"], "renamed.pruned"),
+        (["surgery", "renamed.prototxt", "net.caffemodel", "--fully-convolutional"], "renamed.surgery"),
+    ],
+)
+def test_a_net_is_rewritten_with_a_layer_that_is_allowed(folder, words, made):
+    assert main([*words, "--allow-missing=my_classifier"]) == 0
+    assert cc.Net(cc.read_model(f"{made}.prototxt", f"{made}.caffemodel")).load_report.missing == ()
 
 
 def test_weights_of_another_net_are_refused_and_none_at_all_are_not(folder, capsys):

@@ -105,6 +105,28 @@ def test_lines_keep_names_as_the_system_has_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\x89HDF\r\n\x1a\n\0\0", "this is HDF5 itself; name it in a list, and the list in the net"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "this is an image"),
+        (b"<!DOCTYPE html>\n", "this is a web page"),
+    ],
+)
+def test_a_file_that_is_no_list_is_called_what_it_is(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(cc.DataError, match=told):
+        read_lines(tmp_path / "a.h5")
+    with pytest.raises(cc.DataError, match=told):
+        read_file_list(tmp_path / "a.h5")
+
+
+def test_a_list_may_begin_with_the_letters_of_a_program(tmp_path: Path) -> None:
+    names = [f"MZ{number}/image.png 1" for number in range(9)]
+    (tmp_path / "list").write_text("\n".join(names))
+    assert read_lines(tmp_path / "list") == names
+
+
+@pytest.mark.parametrize(
     "content",
     [b"", b"{", b"\xff\xfe\xfd", b"[" * 100_000, b'{"a":' * 5000, b"9" * 5000, b'"\xff"'],
     ids=["empty", "cut", "no text", "brackets", "braces", "digits", "string"],
