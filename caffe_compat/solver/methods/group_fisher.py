@@ -89,6 +89,7 @@ class GroupFisher(Method):
         for name in {place.layer for unit in self.units for place in unit.reads}:
             hook_bottoms(self._banks[name], self.title, self._listen(name))
         self._paths = paths(net)
+        self._owners = self._find_owners()
         self.scores = torch.zeros(len(self.units), dtype=torch.float64)
         self.gone: list[int] = []
         self._masks: dict[int, Tensor] = {}
@@ -111,13 +112,17 @@ class GroupFisher(Method):
         """What the passes of this iteration add to the score of each unit: (units,), float64."""
         added = torch.zeros(len(self.units), dtype=torch.float64)
         passes = max((len(parts) for parts in self._parts.values()), default=0)
-        for number, unit in enumerate(self.units):
-            for k in range(passes):
-                total: Any = 0
-                for place in unit.reads:
-                    if k < len(self._parts.get(place.layer, ())) and self._parts[place.layer][k].dim():
-                        total = total + self._parts[place.layer][k][:, list(place.indices)].sum(1)
-                added[number] += float((total.double() ** 2).sum()) if isinstance(total, Tensor) else 0.0
+        for k in range(passes):
+            total: Tensor | None = None
+            for name, parts in self._parts.items():
+                if k >= len(parts) or not parts[k].dim():
+                    continue
+                part = parts[k].double().cpu()
+                total = part.new_zeros(len(part), len(self.units)) if total is None else total
+                channels, units = self._owners[name]
+                total.index_add_(1, units, part[:, channels])
+            if total is not None:
+                added += total.square().sum(0)
         return added
 
     def after_update(self, step: Step) -> None:
@@ -167,6 +172,16 @@ class GroupFisher(Method):
         self.scores = torch.as_tensor(state["scores"], dtype=torch.float64)
         self.gone, self.ended = [int(number) for number in state["gone"]], bool(state["ended"])
         self._make_masks([param.tensor.detach() for param in self._net.learnable_params])
+
+    def _find_owners(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Layer -> its input channels, and the number of the unit that each of them belongs to."""
+        found: dict[str, tuple[list[int], list[int]]] = {}
+        for number, unit in enumerate(self.units):
+            for place in unit.reads:
+                channels, units = found.setdefault(place.layer, ([], []))
+                channels.extend(place.indices)
+                units.extend([number] * len(place.indices))
+        return {name: (torch.tensor(channels), torch.tensor(units)) for name, (channels, units) in found.items()}
 
     def _rank(self, unit: Unit, order: Mapping[str, int]) -> tuple[bool, int, tuple[int, ...]]:
         """The order in which equal scores go: single layers as in the net, then coupled ones from the net's end."""

@@ -93,6 +93,7 @@ class IncReg(Method):
         self._links = links(net, followed) if config.update_row_col else []
         self.states: dict[str, LayerState] = {}
         self.speedup = 1.0
+        self._followed: list[int] = []  # how much of each mask was left when neighbours last followed
 
     @property
     def acts_on(self) -> frozenset[int]:
@@ -188,6 +189,9 @@ class IncReg(Method):
 
     def _follow(self) -> None:
         """What went takes along what made it, or what read it."""
+        left = [int(state.mask.sum()) for state in self.states.values()]
+        if left == self._followed:  # nothing went since, so that nothing follows
+            return
         first, then = ("reads", "makes") if self._config.by_columns else ("makes", "reads")
         for link in self._links:
             if any(self._is_left(name, places, first) for name, places in getattr(link, first)):
@@ -195,6 +199,7 @@ class IncReg(Method):
             for name, places in getattr(link, then):
                 mask = self.states[name].mask
                 (mask if then == "makes" else mask.T)[places] = False
+        self._followed = left
 
     def _is_left(self, name: str, places: Sequence[int], role: str) -> bool:
         mask = self.states[name].mask
