@@ -12,7 +12,8 @@ makes one of a net for training.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_folder(path, arguments.force_overwrite)
     else:
         check_targets([path], [arguments.net, arguments.weights], arguments.force_overwrite)
-    with glog_lines():
+    with glog_lines(), deploy_advised(arguments):
         model = cc.read_model(arguments.net, arguments.weights)
         cc.refuse_missing(model, arguments.allow_missing, "TEST")
         if arguments.with_preprocessing:
@@ -79,6 +80,21 @@ def run(arguments: argparse.Namespace) -> int:
             getattr(cc, write)(model, temporary, dict(arguments.input), arguments.dynamic_batch, arguments.compat)
             errors = {} if arguments.no_check else checked(getattr(cc, check), path, temporary, model, arguments.compat)
     return told(errors, path, arguments.no_check)
+
+
+@contextmanager
+def deploy_advised(arguments: argparse.Namespace) -> Iterator[None]:
+    """A net for training whose data is not here: the error says which command makes the net to export."""
+    try:
+        yield
+    except cc.DataError as error:
+        layers = cc.read_model(arguments.net).net.layer
+        if not any(layer.type.endswith("Loss") or layer.type == "Accuracy" for layer in layers):
+            raise
+        raise cc.DataError(
+            f"{error}; or, as this is a net for training, export what caffe-compat deploy {arguments.net} --weights "
+            f"{arguments.weights} --shape BLOB=SHAPE --out deploy.prototxt --out-weights deploy.caffemodel makes of it"
+        ) from error
 
 
 def told(errors: Mapping[str, float], path: Path, unchecked: bool) -> int:

@@ -300,11 +300,11 @@ def _unknown_field(descriptor: Any, name: str, found: str) -> str:
     near = difflib.get_close_matches(found, descriptor.fields_by_name, n=1, cutoff=0.7)
     if near:
         return f"{message}; did you mean '{near[0]}'?"
-    inside = [f.name for f in descriptor.fields if f.message_type and found in f.message_type.fields_by_name]
-    if inside:
-        return f"{message}; it belongs inside {' or '.join(inside[:3])}"
     messages = descriptor.file.message_types_by_name
     for other in _TOP_LEVEL:
         if descriptor.name in _TOP_LEVEL and found in messages[other].fields_by_name:
             return f"{message}; it is a field of a {_FILE_NAMES[other]}: is this the right file?"
+    inside = [f.name for f in descriptor.fields if f.message_type and found in f.message_type.fields_by_name]
+    if inside:
+        return f"{message}; it belongs inside {' or '.join(inside[:3])}"
     return message

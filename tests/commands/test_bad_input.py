@@ -364,6 +364,23 @@ def test_a_training_net_given_to_export_is_called_that_with_the_command_that_hel
     assert "this is a net for training: caffe-compat deploy NET --weights WEIGHTS --out deploy.prototxt" in found
 
 
+@pytest.mark.parametrize("out", ["x.onnx", "x.pt2"])
+def test_so_is_one_whose_data_is_not_here(problem, capsys, out):
+    if out.endswith("onnx"):
+        pytest.importorskip("onnx")
+    net = cc.Net(cc.read_net("net.prototxt"))
+    cc.write_net("w.caffemodel", net.param, net.weights())
+    source = net.param.layer[0].hdf5_data_param.source
+    problem.edit("net.prototxt", source, "gone")
+    found = complaint(capsys, "export", "net.prototxt", "w.caffemodel", "--out", out)
+    assert "'gone'" in found or "gone: " in found
+    assert "a net for training, export what caffe-compat deploy net.prototxt --weights w.caffemodel" in found
+
+
+def test_a_net_given_to_solve_is_called_that(problem, capsys):
+    assert "it is a field of a net: is this the right file?" in complaint(capsys, "solve", "net.prototxt")
+
+
 def test_a_strength_without_a_force_says_to_add_the_force(problem, capsys):
     found = complaint(capsys, "solve", "solver.prototxt", "--force-decay", "0.1")
     assert "say which force with `--force l1`" in found

@@ -62,6 +62,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "jpeg": (golden("formats", "images", "img_03.jpg").read_bytes(), "image"),
     "pdf": (b"%PDF-1.5\n", "PDF"),
     "onnx": (b"\x08\x08\x12\x07pytorch\x1a\x051.0.0:", "ONNX model"),
+    "onnx without a version": (b"\x08\x08\x12\x0ccaffe_compat:\xd2\xa7i", "ONNX model"),
 }
 
 
