@@ -27,9 +27,10 @@ def decode_image(content: bytes | memoryview, where: str, color: bool | None = N
         image: np.ndarray | None = opencv.imdecode(np.frombuffer(content, np.uint8), flag) if len(content) else None
     except opencv.error as error:
         raise DataError(f"{where}: the image cannot be decoded ({error.err})") from error
+    if is_truncated(content):  # which OpenCV 4.8 decodes, grey where pixels are missing, and 4.14 does not
+        raise DataError(f"{where}: the image cannot be decoded; its file ends early")
     if image is None:
-        why = "its file ends early" if is_truncated(content) else "it is damaged, or of a kind OpenCV does not know"
-        raise DataError(f"{where}: the image cannot be decoded; {why}")
+        raise DataError(f"{where}: the image cannot be decoded; it is damaged, or of a kind OpenCV does not know")
     if image.dtype != np.uint8:
         raise DataError(f"{where}: pixels are {image.dtype}, wanted 8 bits; convert the image")
     return image if image.ndim == 3 else image[:, :, None]

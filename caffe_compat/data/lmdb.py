@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import struct
@@ -78,12 +79,30 @@ def _acquire(key: str, path: Path) -> Any:
     with _lock:
         environment, users = _open_environments.get(key, (None, 0))
         if environment is None:
+            if _is_locked_here(path):
+                raise DataError(f"{path}: LMDB cannot be opened (it is already open in this process)")
             try:
                 environment = _open(lmdb, path)
             except lmdb.Error as error:
                 raise DataError(f"{path}: LMDB cannot be opened ({error})") from error
         _open_environments[key] = environment, users + 1
     return environment
+
+
+def _is_locked_here(path: Path) -> bool:
+    """Whether somebody else in this process has the database open with its lock file, which a second opening would
+    give up when it closes; the package lmdb refuses that only from version 2 on. Linux; False elsewhere.
+    """
+    try:
+        lock = os.stat(path / "lock.mdb" if path.is_dir() else f"{path}-lock")
+        files = os.listdir("/proc/self/fd")
+    except OSError:
+        return False
+    for number in files:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.path.samestat(os.stat(f"/proc/self/fd/{number}"), lock):
+                return True
+    return False
 
 
 def _open(lmdb: ModuleType, path: Path) -> Any:

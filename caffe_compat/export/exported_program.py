@@ -62,7 +62,7 @@ def to_exported_program(
     open_sizes = {"inputs": tuple(sizes)} if batch else None
     try:
         with torch.no_grad(), _quiet():
-            return torch.export.export(_Outputs(net), inputs, dynamic_shapes=open_sizes)
+            return torch.export.export(_Outputs(net), inputs, dynamic_shapes=open_sizes, strict=False)
     except Exception as error:  # torch.export has no exception of its own for what it cannot follow
         why = " ".join(str(error).split("\n", 1)[0].split())
         raise UnsupportedLayerError(f"net '{net.graph.name}': torch.export cannot follow it: {why}") from error
