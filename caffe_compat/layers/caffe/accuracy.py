@@ -26,7 +26,6 @@ def _better_where_ties_go_up(scores: Tensor, true: Tensor, index: Tensor) -> Ten
 
 
 BETTER = {"bvlc": _better_where_ties_lose, "wen2017": _better_where_ties_go_up}
-WITHOUT_LABELS = {"bvlc": 0.0, "wen2017": float("nan")}  # the accuracy when every label is ignored
 
 
 @register("Accuracy")
@@ -73,7 +72,9 @@ class Accuracy(Layer):
         weight = torch.ones_like(correct) if counts is None else counts.flatten().to(scores.dtype)
         correct = correct * weight
         total = weight.sum()
-        accuracy = torch.where(total == 0, WITHOUT_LABELS[self.context.compat], correct.sum() / total)
+        accuracy = correct.sum() / total  # 0 / 0, NaN, when every label is ignored, where Caffe 1.0 gives 0
+        if self.context.compat == "bvlc":
+            accuracy = torch.where(total == 0, 0.0, accuracy)
         if len(self.param.top) == 1:
             return accuracy
         zeros = scores.new_zeros(shape[axis])
