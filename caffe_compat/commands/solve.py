@@ -107,7 +107,7 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compile", action="store_true", help="let torch.compile make the net's program")
     parser.add_argument(
         "--link-timeout",
-        type=float,
+        type=real_number(1),
         default=300.0,
         metavar="S",
         help="with torchrun: seconds after which a cut link ends both sides, with a snapshot (default 300)",
