@@ -13,6 +13,7 @@ from caffe_compat.errors import GraphError, UnsupportedLayerError
 from caffe_compat.export.plain_torch import elements, functions, windows
 from caffe_compat.export.plain_torch.source import WRITERS, Call, Inexpressible, Names, Source, quoted
 from caffe_compat.graph.graph import Blob
+from caffe_compat.layers.caffe.overwriting import destroying_forward_of
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.net import Net
 from caffe_compat.net.shapes import infer_shapes
@@ -58,7 +59,7 @@ def write_program(net: Net) -> tuple[str, dict[str, np.ndarray]]:
     shapes = infer_shapes(net.graph, [layer for _, layer in net.steps], names)
     values: dict[Blob, str] = {}
     problems = []
-    for node, layer in net.steps:
+    for number, (node, layer) in enumerate(net.steps):
         splits = node.param.type == "Split"  # which Caffe puts in: another name for the same value
         values.update((top, values[node.bottoms[0]] if splits else variables[top.name]) for top in node.tops)
         if splits or isinstance(layer, SourceLayer):
@@ -72,7 +73,7 @@ def write_program(net: Net) -> tuple[str, dict[str, np.ndarray]]:
             tuple(shapes[blob] for blob in node.bottoms),
             tuple(shapes[blob] for blob in node.tops),
         )
-        problems += _write_layer(call)
+        problems += _overwriting(net, number) or _write_layer(call)
     if problems:
         raise UnsupportedLayerError(f"net '{net.graph.name}': plain PyTorch has no form for {'; '.join(problems)}")
     return _text(net, source, _interface(net, variables)), source.state
@@ -88,6 +89,14 @@ def _interface(net: Net, variables: Names) -> Interface:
     if not outputs:
         raise GraphError(f"net '{net.graph.name}' has no output that a layer computes; there is nothing to export")
     return Interface(inputs, blobs, outputs)
+
+
+def _overwriting(net: Net, number: int) -> list[str]:
+    """What to say of a layer that in Caffe computes with what a layer in place has overwritten."""
+    hazard, layer = net.hazards.by_number.get(number), net.steps[number][1]
+    lost = hazard is not None and (hazard.read or (hazard.in_place and destroying_forward_of(layer) is not None))
+    why = "what it reads is overwritten in place; --in-place right takes the prototxt's values"
+    return [f"layer '{layer.name}' ({layer.param.type}): {why}"] if lost else []
 
 
 def _write_layer(call: Call) -> list[str]:

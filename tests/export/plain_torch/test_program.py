@@ -129,6 +129,14 @@ def test_what_plain_pytorch_has_no_form_for_is_refused_by_name(layer, reason, tm
     assert not (tmp_path / "net").exists()
 
 
+def test_a_layer_that_overwrites_what_it_reads_is_refused_and_written_with_the_prototxts_values(tmp_path):
+    net = cc.parse_text(f'{INPUT} layer {{ name: "l" type: "LRN" bottom: "x" top: "x" }}', cc.NetParameter)
+    with pytest.raises(
+        cc.UnsupportedLayerError, match=r"layer 'l' \(LRN\): what it reads is overwritten in place; --in"
+    ):
+        cc.write_torch_source(cc.Model(net, {}), tmp_path / "net")
+
+
 def test_dropout_drops_where_the_model_trains(tmp_path):
     compared(f'{INPUT} layer {{ name: "d" type: "Dropout" bottom: "x" top: "d" }}', tmp_path)
     program = runpy.run_path(str(tmp_path / "net" / "model.py"))
