@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.decompose.bank import find_layer, read_bank
-from caffe_compat.decompose.window import read_window, spell_out
+from caffe_compat.decompose.window import read_window, spell_out, spell_out_layers
 from caffe_compat.errors import RankError, WeightsError
 from caffe_compat.proto.model import Model, ModelLike, Weights, as_model
 from caffe_compat.proto.schema import LayerParameter, NetParameter
@@ -64,6 +64,7 @@ def split_groups(model: ModelLike, parts: Mapping[str, int] | None = None) -> Mo
     for layer in model.net.layer:
         splits = layer.name in parts and layer.type == "Convolution"
         net.layer.extend(_split_layer(model, layer, parts[layer.name]) if splits else [layer])
+    spell_out_layers(net)
     return Model(net, regroup_weights(model.weights, net), pixels=model.pixels, folder=model.folder)
 
 
@@ -85,6 +86,7 @@ def merge_groups(model: ModelLike) -> Model:
             net.layer.append(at[id(layer)])
         elif id(layer) not in gone:
             net.layer.append(layer)
+    spell_out_layers(net)
     return Model(net, regroup_weights(model.weights, net), pixels=model.pixels, folder=model.folder)
 
 

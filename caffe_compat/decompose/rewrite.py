@@ -39,7 +39,7 @@ from caffe_compat.decompose.bank import find_layer, has_filters, layer_fields, r
 from caffe_compat.decompose.directions import Rank
 from caffe_compat.decompose.factorize import METHODS, Factorization, factorize
 from caffe_compat.decompose.ranks import as_rank
-from caffe_compat.decompose.window import clear_window, keep_axis, read_window, spell_out
+from caffe_compat.decompose.window import clear_window, keep_axis, read_window, spell_out, spell_out_layers
 from caffe_compat.errors import GraphError, RankError
 from caffe_compat.net.missing import log_missing
 from caffe_compat.proto.model import Model, ModelLike, Weights, as_model
@@ -110,6 +110,7 @@ def replace_layers(
             bias = own if own is None or biases is None else biases.get(layer.name, own)
             weights.update(_chain_blobs(parts, bias, chains[layer.name]))
         net.layer.extend(parts)
+    spell_out_layers(net)
     return Model(net, weights, files=model.files, ignored=model.ignored, pixels=model.pixels, folder=model.folder)
 
 

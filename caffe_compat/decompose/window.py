@@ -8,6 +8,7 @@ from typing import Any
 
 from caffe_compat.errors import ShapeError
 
+_SIDED = ("kernel", "stride", "pad")
 ABSENT = {"kernel": 1, "stride": 1, "pad": 0, "dilation": 1}
 
 
@@ -91,6 +92,16 @@ def spell_out(fields: Any, window: Window) -> None:
     )
     if len(fields.dilation) > 1 and len(acting) == 1:
         fields.dilation[:] = acting
+
+
+def spell_out_layers(net: Any) -> None:
+    """The same for every layer of a NetParameter whose window is written in a way that readers take differently."""
+    for layer in net.layer:
+        fields = layer.convolution_param
+        counts = [len(getattr(fields, name)) for name in ("kernel_size", "stride", "pad", "dilation")]
+        one_sided = any(fields.HasField(f"{stem}_h") != fields.HasField(f"{stem}_w") for stem in _SIDED)
+        if layer.type in ("Convolution", "Deconvolution") and (one_sided or max(counts) == 2) and max(counts) <= 2:
+            spell_out(fields, read_window(fields, 2, layer.name))
 
 
 def _drop(fields: Any) -> None:

@@ -226,8 +226,9 @@ def _assemble(
     outputs = [declare(last[name], shown[name]) for name in net.output_names if shown[name] in made]
     if not outputs:
         raise GraphError(f"net '{net.graph.name}' has no output that a layer computes; there is nothing to export")
+    constants = [constant for constant in program.constants if constant.name in read]
     graph = onnx.helper.make_graph(
-        program.nodes, net.graph.name or "net", [declare(top) for top in first], outputs, program.constants
+        program.nodes, net.graph.name or "net", [declare(top) for top in first], outputs, constants
     )
     opset = [onnx.helper.make_opsetid("", OPSET)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="caffe_compat")

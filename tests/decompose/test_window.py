@@ -2,9 +2,9 @@
 
 import pytest
 
-from caffe_compat.decompose.window import Window, clear_window, keep_axis, read_window, spell_out
+from caffe_compat.decompose.window import Window, clear_window, keep_axis, read_window, spell_out, spell_out_layers
 from caffe_compat.errors import ShapeError
-from caffe_compat.proto.schema import message_class
+from caffe_compat.proto.schema import NetParameter, message_class
 from caffe_compat.proto.text import format_text, parse_text
 
 ConvolutionParameter = message_class("ConvolutionParameter")
@@ -101,3 +101,19 @@ def test_a_window_is_spelt_in_the_way_that_every_reader_takes_alike(given, resul
     again = read_window(message, 2, "c")
     assert (again.kernel, again.stride, again.pad) == (window.kernel, window.stride, window.pad)
     assert again.output((20, 30)) == window.output((20, 30))
+
+
+def test_layers_of_a_net_are_spelled_out_and_those_that_all_read_alike_stay():
+    text = """
+    layer { name: "a" type: "Convolution" convolution_param { kernel_size: 3 pad_h: 1 dilation: 2 dilation: 2 } }
+    layer { name: "b" type: "Deconvolution" convolution_param { kernel_size: 3 kernel_size: 5 stride: 2 } }
+    layer { name: "c" type: "Convolution" convolution_param { kernel_size: 3 kernel_size: 3 kernel_size: 5 } }
+    layer { name: "d" type: "Convolution" convolution_param { kernel_size: 3 dilation: 2 } }
+    """
+    net = parse_text(text, NetParameter)
+    first, second, *rest = (layer.convolution_param for layer in net.layer)
+    untouched = [str(fields) for fields in rest]
+    spell_out_layers(net)
+    assert (first.pad_h, first.pad_w, list(first.dilation)) == (1, 0, [2]) and first.HasField("pad_w")
+    assert (second.kernel_h, second.kernel_w, list(second.kernel_size), list(second.stride)) == (3, 5, [], [2])
+    assert [str(fields) for fields in rest] == untouched

@@ -158,6 +158,8 @@ layer { name: "turned" type: "Reshape" bottom: "m" top: "turned" reshape_param {
 def test_the_batch_stays_open_behind_operands_interpolation_and_reshapes(tmp_path):
     net = cc.parse_text(OPEN, cc.NetParameter)
     cc.write_onnx(cc.Model(net), tmp_path / "net.onnx", dynamic_batch=True)
+    graph = onnx.load(tmp_path / "net.onnx").graph
+    assert {each.name for each in graph.initializer} <= {name for node in graph.node for name in node.input}
     for batch in (1, 2, 5):
         random = np.random.RandomState(batch)
         inputs = {"x": (batch, 3, 4, 5), "m": (batch, 3)}
