@@ -57,6 +57,10 @@ def _uniform(blob: Tensor, filler: Any, compat: str) -> Tensor:
     _check_dense(filler)
     if filler.min > filler.max:
         raise _FillerError(f"has min {filler.min:g} above max {filler.max:g}")
+    if (
+        not filler.max - filler.min <= torch.finfo(torch.float32).max
+    ):  # found without values too, as `check` builds blobs
+        raise _FillerError(f"has min {filler.min:g} and max {filler.max:g}; give numbers less far apart")
     return source().uniform(blob, filler.min, filler.max)
 
 

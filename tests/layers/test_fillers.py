@@ -111,9 +111,13 @@ def test_the_net_s_version_reaches_the_filler() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "bounds"),
-    [("uniform", "min: -inf max: 1"), ("uniform", "min: nan"), ("uniform", "max: 1e39"), ("gaussian", "std: nan")],
-)
-def test_bounds_that_are_no_numbers_are_refused_in_one_line(kind: str, bounds: str) -> None:
+    [
+        ("uniform", "min: -inf max: 1"), ("uniform", "min: nan"), ("uniform", "max: 1e39"), ("gaussian", "std: nan"),
+        ("uniform", "min: -3e38 max: 3e38"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("device", ["cpu", "meta"])  # meta: as `check` builds a net
+def test_bounds_that_are_no_numbers_are_refused_in_one_line(kind: str, bounds: str, device: str) -> None:
     with pytest.raises(UnsupportedParameterError, match=r"filler") as caught:
-        fill(torch.empty(3, 4), parse_text(f'type: "{kind}" {bounds}', FillerParameter))
+        fill(torch.empty(3, 4, device=device), parse_text(f'type: "{kind}" {bounds}', FillerParameter))
     assert "\n" not in str(caught.value)
