@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -18,7 +18,7 @@ from caffe_compat.commands.in_place import add_in_place, run_in_place
 from caffe_compat.commands.interrupts import INTERRUPTED, interruptible
 from caffe_compat.commands.options import add_plugin
 from caffe_compat.commands.registry import find_command, plugin_commands
-from caffe_compat.commands.streams import safe_streams
+from caffe_compat.commands.streams import occupy_closed, safe_streams
 
 BAD_INPUT, BROKEN_PIPE = 2, 141  # exit statuses; the second as a shell reports the signal
 NO_PYTHON = "CAFFE_COMPAT_NO_PYTHON"  # an environment variable: set, Python layers are refused
@@ -75,6 +75,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb that `argv` (default: the command line) names; the exit status."""
+    occupy_closed()
     with safe_streams():
         return _run(list(sys.argv[1:] if argv is None else argv))
 
@@ -84,20 +85,22 @@ def _run(words: list[str]) -> int:
         with interruptible():
             return _dispatch(words)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit stays quiet too
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
     except (CaffeCompatError, OSError) as error:
-        sys.stdout.flush()
-        print(f"caffe-compat: {one_line(error)}", file=sys.stderr)
-        return BAD_INPUT
+        return _refuse(one_line(error))
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
+        return _refuse(_unforeseen(error))
+
+
+def _refuse(line: str) -> int:
+    with suppress(OSError):
         sys.stdout.flush()
-        print(f"caffe-compat: {_unforeseen(error)}", file=sys.stderr)
-        return BAD_INPUT
+    print(f"caffe-compat: {line}", file=sys.stderr)
+    return BAD_INPUT
 
 
 def _unforeseen(error: Exception) -> str:

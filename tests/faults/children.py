@@ -64,7 +64,7 @@ def start(words: Sequence[str], folder: Path, log: str = "log", before: Callable
         traceback.print_exc()
         status = 71
     finally:
-        for stream in (sys.stdout, sys.stderr):
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None is one that was closed from the start
             with suppress(OSError):
                 stream.flush()
         os._exit(status)
