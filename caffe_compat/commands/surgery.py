@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classifier", metavar="LAYER=N", help="give a layer N outputs and no weights, under the name LAYER_N"
     )
-    parser.add_argument("--out", metavar="PATH", help="the prototxt to write; weights beside it, as .caffemodel")
+    parser.add_argument("--out", metavar="PREFIX", help="write PREFIX.prototxt and PREFIX.caffemodel")
     parser.add_argument("--certificate", metavar="PATH", help="write what was done and compared as JSON")
     add_input(parser)
     add_allow_missing(parser)
@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     original = cc.read_model(arguments.net, arguments.weights)
     cc.refuse_missing(original, arguments.allow_missing, "TEST")
     original = with_fillers(original, arguments.allow_missing, input_shapes=dict(arguments.input))
-    net = Path(arguments.out or Path(arguments.net).with_suffix(".surgery.prototxt"))
-    weights = net.with_suffix(".caffemodel")
+    prefix = (arguments.out or f"{arguments.net.removesuffix('.prototxt')}.surgery").removesuffix(".prototxt")
+    net, weights = Path(f"{prefix}.prototxt"), Path(f"{prefix}.caffemodel")
     targets = [net, weights, arguments.certificate]
     check_targets(targets, [arguments.net, arguments.weights], arguments.force_overwrite)
     operations: list[cc.Operation] = []
