@@ -1,0 +1,133 @@
+"""Two hosts, as two network namespaces: a cut link ends each side within --link-timeout, and the run goes on after it.
+
+Needs root and iproute2. The commands are those of README's page on several machines.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.faults.children import has_traceback, make_folder
+from tests.faults.crash_points import faults_of, fingerprint, free_port, states
+from tests.faults.ranks import iteration
+
+LONG = {"max_iter": 4000, "snapshot": 2000, "test_interval": 2000, "display": 10}
+LINK_TIMEOUT, SLACK = 6, 30  # seconds; the second for an iteration, a snapshot and torchrun's own end
+
+
+def obstacle() -> str | None:
+    """Why there can be no two hosts here; None where there can."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return "network namespaces need root"
+    if shutil.which("ip") is None:
+        return "network namespaces need iproute2"
+    probe = f"cc{os.getpid()}p"
+    if subprocess.run(["ip", "netns", "add", probe], capture_output=True).returncode:
+        return "this system lets nobody make network namespaces"
+    subprocess.run(["ip", "netns", "del", probe], check=True)
+    return None
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
+
+
+class Hosts:
+    """Two namespaces with a link between them."""
+
+    def __init__(self) -> None:
+        self.names = [f"cc{os.getpid()}{side}" for side in "ab"]
+        self.links = [f"{name}0" for name in self.names]
+
+    def start(self, rank: int, folder: Path, port: str, *words: str) -> subprocess.Popen[bytes]:
+        place = {"GLOO_SOCKET_IFNAME": self.links[rank], "TP_SOCKET_IFNAME": self.links[rank], "OMP_NUM_THREADS": "1"}
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1",
+                    "--node-rank", str(rank), "--master-addr", "10.99.7.1", "--master-port", port]  # fmt: skip
+        program = ["-m", "caffe_compat.solve", "s.prototxt", "--link-timeout", str(LINK_TIMEOUT), *words]
+        environment = {**os.environ, **place, "PYTHONPATH": str(Path(__file__).parents[2])}
+        with (folder / "log").open("a") as log:
+            return subprocess.Popen(
+                ["ip", "netns", "exec", self.names[rank], *torchrun, *program],
+                cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def cut(self, state: str = "down") -> None:
+        ip("-n", self.names[1], "link", "set", self.links[1], state)
+
+
+@contextmanager
+def two_hosts():
+    hosts = Hosts()
+    try:
+        for name in hosts.names:
+            ip("netns", "add", name)
+            ip("-n", name, "link", "set", "lo", "up")
+        (a, b), (near, far) = hosts.names, hosts.links
+        ip("link", "add", near, "netns", a, "type", "veth", "peer", "name", far, "netns", b)
+        for number, (name, link) in enumerate(zip(hosts.names, hosts.links, strict=True), 1):
+            ip("-n", name, "addr", "add", f"10.99.7.{number}/24", "dev", link)
+            ip("-n", name, "link", "set", link, "up")
+        yield hosts
+    finally:
+        for name in hosts.names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+def end(process: subprocess.Popen[bytes], until: float) -> int | None:
+    try:
+        return process.wait(max(0.1, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
+
+
+def cut_once(hosts: Hosts, home: Path, moment: int) -> list[str]:
+    """The faults that a link brings about which is cut after iteration `moment`."""
+    folders = [make_folder(home / f"host{rank}", **LONG) for rank in (0, 1)]
+    port = free_port()
+    sides = [hosts.start(rank, folder, port) for rank, folder in enumerate(folders)]
+    limit = time.monotonic() + 120
+    while iteration(folders[0] / "log") < moment and time.monotonic() < limit and sides[0].poll() is None:
+        time.sleep(0.05)
+    faults = [] if iteration(folders[0] / "log") >= moment else ["the two hosts did not train"]
+    hosts.cut()
+    until = time.monotonic() + LINK_TIMEOUT + SLACK
+    faults += [f"host {rank} still runs" for rank, side in enumerate(sides) if end(side, until) is None]
+    hosts.cut("up")
+    faults += [f"host {rank}: a traceback of ours" for rank, folder in enumerate(folders) if torn(folder / "log")]
+    if not (found := states(folders[0])):
+        return [*faults, f"no snapshot on the first host: {(folders[0] / 'log').read_text()[-600:]}"]
+    return faults + faults_of(folders[0], {fingerprint(state) for state in found})
+
+
+def torn(log: Path) -> bool:
+    """Whether a process of ours ended in a traceback: torchrun's own, about a child that failed, are its way."""
+    return has_traceback(log) and "caffe_compat/solver" in log.read_text(errors="replace").partition("Traceback")[2]
+
+
+def campaign(seed: int, count: int, home: Path) -> Counter[str]:
+    """Cut the link `count` times. Prints one line, and says so where there can be no two hosts."""
+    if reason := obstacle():
+        print(f"two_hosts: skipped: {reason}", flush=True)
+        return Counter()
+    faults: Counter[str] = Counter()
+    randoms = random.Random(seed)
+    with two_hosts() as hosts:
+        for _ in range(count):
+            faults.update(cut_once(hosts, home, randoms.randint(20, 200)))
+    print(f"two_hosts: {count} cuts, {sum(faults.values())} faults {dict(faults)}", flush=True)
+    return faults
+
+
+if __name__ == "__main__":
+    sys.exit(bool(campaign(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]).resolve())))
