@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import torch
+
 from caffe_compat.commands import main
 from tests.commands.conftest import Problem
 
@@ -55,6 +57,7 @@ def start(words: Sequence[str], folder: Path, log: str = "log", before: Callable
         sys.stderr = os.fdopen(2, "w", closefd=False)
         sys.argv = ["caffe-compat", *words]
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        torch.set_num_threads(1)  # a fork has not the threads of its parent's pool, and would wait for them
         if before:
             before()
         status = main(words)
