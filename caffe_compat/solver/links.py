@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from caffe_compat.errors import SolverError
 
@@ -30,7 +31,10 @@ def connect(link_timeout: float = LINK_TIMEOUT) -> None:
     if not 1 <= link_timeout <= 86400:
         raise SolverError(f"link_timeout is {link_timeout:g} seconds; wanted 1 to 86400")
     try:
-        dist.init_process_group(timeout=CONNECT)
+        store, rank, size = next(rendezvous("env://", timeout=CONNECT))
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.distributed_c10d.PrefixStore(f"attempt_{attempt}", store)  # torchrun keeps its store, and so stale addresses
+        dist.init_process_group(store=store, rank=rank, world_size=size, timeout=CONNECT)
         dist.distributed_c10d._set_pg_timeout(PATIENCE)
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
         dist.all_reduce(torch.zeros(1, device=device))  # so that every connection is there
