@@ -33,7 +33,7 @@ def connect(link_timeout: float = LINK_TIMEOUT) -> None:
     try:
         store, rank, size = next(rendezvous("env://", timeout=CONNECT))
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        store = dist.distributed_c10d.PrefixStore(f"attempt_{attempt}", store)  # torchrun keeps its store, and so stale addresses
+        store = dist.distributed_c10d.PrefixStore(f"attempt_{attempt}", store)  # it keeps stale addresses
         dist.init_process_group(store=store, rank=rank, world_size=size, timeout=CONNECT)
         dist.distributed_c10d._set_pg_timeout(PATIENCE)
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
