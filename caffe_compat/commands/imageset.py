@@ -80,9 +80,7 @@ def _with_numbers(arguments: argparse.Namespace, conversion: cc.Conversion) -> t
     """What goes beyond convert_imageset: labels that are numbers, or HDF5."""
     hdf5 = arguments.backend == "hdf5"
     if arguments.resume or (hdf5 and (arguments.encoded or arguments.encode_type)):
-        raise cc.DataError(
-            "--float-labels and hdf5 take no --resume; HDF5 holds pixels: no --encoded, --encode-type"
-        )
+        raise cc.DataError("--float-labels and hdf5 take no --resume; HDF5 holds pixels: no --encoded, --encode-type")
     entries = cc.read_float_list(arguments.list)
     order = arguments.shuffle, arguments.seed, arguments.workers
     targets = [arguments.database] if hdf5 else [arguments.database, cc.labels_path(arguments.database)]

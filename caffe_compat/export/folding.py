@@ -36,9 +36,7 @@ from caffe_compat.proto.schema import LayerParameter, NetParameter
 log = logging.getLogger(__name__)
 
 
-def fold_batch_norm(
-    model: Model, input_shapes: Mapping[str, Shape] | None = None, folder: Path | None = None
-) -> Model:
+def fold_batch_norm(model: Model, input_shapes: Mapping[str, Shape] | None = None, folder: Path | None = None) -> Model:
     """The TEST net of `model` with its BatchNorm, Scale, Bias, Power and Dropout folded away where they can be.
 
     Outputs are equal to rounding; names of outputs stay. A layer that cannot be folded stays, and a warning says why:

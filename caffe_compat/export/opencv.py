@@ -65,8 +65,10 @@ def _is_for_training(net: Any) -> bool:
     """Whether a NetParameter reads data, measures losses or has rules for phases, which OpenCV does not."""
     sources = [layer.type for layer in net.layer if not layer.bottom]
     rules = any(layer.include or layer.exclude for layer in net.layer)
-    return rules or any(kind != "Input" for kind in sources) or any(
-        layer.type in ("Accuracy", *loss_types()) for layer in net.layer
+    return (
+        rules
+        or any(kind != "Input" for kind in sources)
+        or any(layer.type in ("Accuracy", *loss_types()) for layer in net.layer)
     )
 
 

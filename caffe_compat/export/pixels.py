@@ -43,7 +43,7 @@ def with_preprocessing(model: ModelLike, folder: Path | None = None) -> Model:
     if not known:
         raise GraphError(
             f"net '{model.net.name}': nothing is known of its pixels; its data layer, or a comment such as "
-            f"\"{Pixels((104.0,), scale=0.5).comment('data')}\" in its prototxt, would tell"
+            f'"{Pixels((104.0,), scale=0.5).comment("data")}" in its prototxt, would tell'
         )
     for blob, pixels in known.items():
         model = _prepared(model, blob, pixels, sizes[blob], folder)

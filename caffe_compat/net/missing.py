@@ -16,6 +16,7 @@ from caffe_compat.proto.model import Model
 
 logger = logging.getLogger(__name__)
 
+
 def missing_weights(
     model: Model, phase: str | None = None, level: int = 0, stages: Iterable[str] = ()
 ) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What a net's data layer does to pixels before the net sees them, kept as a comment where the layer itself is gone.
 
-    # pixels of 'data': {"order": "bgr", "mean": [104.0, 117.0, 123.0], "scale": 0.017}
+# pixels of 'data': {"order": "bgr", "mean": [104.0, 117.0, 123.0], "scale": 0.017}
 """
 
 from __future__ import annotations
