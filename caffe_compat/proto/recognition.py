@@ -33,8 +33,10 @@ _FORMS: tuple[tuple[str, str], ...] = (  # the first that matches holds
     (r".{4}TFL3", f"this is a model of TensorFlow Lite; {_CONVERT}"),
 )  # fmt: skip
 _COMPILED = tuple((re.compile(form.encode("latin-1"), re.DOTALL), told) for form, told in _FORMS)
-# ir_version, a producer, then its version or what a solver's state, which begins so too, does not have: it has blobs
-_ONNX = re.compile(rb"\x08[\x03-\x20]\x12[\x02-\x40][\w. -]{2,64}(?:\x1a[\x01-\x20]v?\d|[\x22\x2a\x32\x3a\x42])")
+# ir_version, a producer, then its version or another field; a solver's state begins so too, but names a caffemodel
+_ONNX = re.compile(
+    rb"\x08[\x03-\x20]\x12[\x02-\x40](?![\w. -]*\.caffemodel)[\w. -]{2,64}(?:\x1a[\x01-\x20]v?\d|[\x22\x2a\x32\x3a\x42])"
+)
 UTF16_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import caffe_compat as cc
+from caffe_compat.proto.binary import SolverStateFile, read_solver_state, write_solver_state
 from caffe_compat.proto.recognition import recognised, utf16
 from tests.conftest import golden
 
@@ -118,3 +119,15 @@ def test_a_mean_image_as_weights_and_weights_as_a_mean_image_are_told(tmp_path: 
 @pytest.mark.parametrize("content", [b"", b"\n", b"a", b"\xff\xfe", b"\xff\xfe\x00\xd8", b"n\x00", b"\x00\x01\x00\x02"])
 def test_short_and_odd_content_is_no_utf16_text_unless_it_is(content: bytes) -> None:
     assert utf16(content) == ("utf-16-le" if content == b"\xff\xfe" else "")
+
+
+@pytest.mark.parametrize(
+    "name", ["small_iter_21.caffemodel", "a-b 2.caffemodel", "x/y.caffemodel", "n_iter_8.caffemodel.h5"]
+)
+def test_a_solvers_state_of_few_iterations_is_no_onnx_model(name, tmp_path):
+    history = tuple(np.zeros(shape, np.float32) for shape in ((4, 3, 2, 2), (4,), (1,), (0,)))
+    for iteration in range(1, 40):
+        path = tmp_path / "s.solverstate"
+        write_solver_state(path, SolverStateFile(iteration, name, history, iteration % 3))
+        assert not recognised(path.read_bytes()[:4096])
+        assert read_solver_state(path).iteration == iteration
