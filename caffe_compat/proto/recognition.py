@@ -35,7 +35,8 @@ _FORMS: tuple[tuple[str, str], ...] = (  # the first that matches holds
 _COMPILED = tuple((re.compile(form.encode("latin-1"), re.DOTALL), told) for form, told in _FORMS)
 # ir_version, a producer, then its version or another field; a solver's state begins so too, but names a caffemodel
 _ONNX = re.compile(
-    rb"\x08[\x03-\x20]\x12[\x02-\x40](?![\w. -]*\.caffemodel)[\w. -]{2,64}(?:\x1a[\x01-\x20]v?\d|[\x22\x2a\x32\x3a\x42])"
+    rb"\x08[\x03-\x20]\x12[\x02-\x40](?![\w. -]*\.caffemodel)[\w. -]{2,64}"
+    rb"(?:\x1a[\x01-\x20]v?\d|[\x22\x2a\x32\x3a\x42])"
 )
 UTF16_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
