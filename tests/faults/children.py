@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -11,12 +12,16 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
+import caffe_compat as cc
 from caffe_compat.commands import main
-from tests.commands.conftest import Problem
+from caffe_compat.layers.registry import find_class
+from tests.commands.conftest import NET, Problem
 
 DROPOUT = 'layer { name: "drop" type: "Dropout" bottom: "conv1" top: "conv1" }\nlayer { name: "conv2"'
 SOLVER = {
@@ -40,8 +45,20 @@ def make_folder(path: Path, **changes: object) -> Path:
     return path
 
 
+@cache
+def load_everything() -> None:
+    """Import what a run asks for when it first needs it, so that no child has to: that is most of a short run."""
+    for name in cc.__all__:
+        getattr(cc, name)
+    for module in ("caffe_compat.commands.solve", "torch.distributed", "h5py"):
+        import_module(module)
+    for kind in re.findall(r'type: "(\w+)"', f"{NET}{DROPOUT}Split"):
+        find_class(kind)
+
+
 def start(words: Sequence[str], folder: Path, log: str = "log", before: Callable[[], None] | None = None) -> int:
     """Fork a child that runs the command line in `folder`, its output appended to `log`; its process id."""
+    load_everything()
     sys.stdout.flush()
     child = os.fork()
     if child:

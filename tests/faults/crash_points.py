@@ -10,6 +10,7 @@ Cases: fresh (an empty folder), again (over the snapshots of a run with another 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -27,16 +28,21 @@ from caffe_compat.solver.state import read_state
 from tests.faults.children import chosen, finish, make_folder, solver_text, start
 
 WATCHED = {"open", "os.rename", "os.remove", "os.chmod", "os.mkdir", "tempfile.mkstemp", "os.rmdir", "os.truncate"}
+STATE_COMES = re.compile(r"os\.rename \.[^.].*\.solverstate(\.h5)?\.X\.part")
 CASES = [f"{kind}_{form}_{ranks}" for ranks in (1, 2) for kind in ("fresh", "again", "best", "bestagain", "last")
          for form in ("bin", "h5")]  # fmt: skip
 WORDS = {"best": ["--keep-best", "loss"], "bestagain": ["--keep-best", "loss"], "last": ["--keep-last", "1"]}
 
 
 def killer(folder: Path, limit: int, record: Path | None = None) -> Callable[[], None]:
-    """What a child calls to be killed before step `limit` in `folder`; the steps go to `record`, if one is given."""
+    """What a child calls to be killed before step `limit` in `folder`.
+
+    record: where the steps go, as JSON, with the fingerprints of the states that show one step after a state came.
+    """
 
     def begin() -> None:
         steps: list[str] = []
+        shown: list[tuple[int, int]] = []
         busy = False
 
         def hook(event: str, facts: tuple[object, ...]) -> None:
@@ -50,12 +56,15 @@ def killer(folder: Path, limit: int, record: Path | None = None) -> Callable[[],
             where = os.path.join(os.getcwd(), os.fspath(facts[0]))
             if not where.startswith(f"{folder}{os.sep}"):
                 return
+            came = bool(steps) and STATE_COMES.fullmatch(steps[-1]) is not None
             steps.append(f"{event} {_form(os.path.basename(where))}")
             if len(steps) == limit:
                 os.kill(os.getpid(), signal.SIGKILL)
             if record is not None:
                 busy = True
-                record.write_text("\n".join(steps))
+                if came:
+                    shown.extend(map(fingerprint, states(folder)))
+                record.write_text(json.dumps([steps, shown]))
                 busy = False
 
         sys.addaudithook(hook)
@@ -129,22 +138,11 @@ class Case:
         shutil.rmtree(self.full, ignore_errors=True)
         self.prepare(self.full)
         record = self.home / "steps"
-        self.valid = {fingerprint(state) for state in states(self.first)}
         assert self.train(self.full, before=killer(self.full, 0, record)) == 0
-        self.steps = record.read_text().splitlines()
-        self.valid |= {fingerprint(state) for state in states(self.full)} | self.passing()
+        self.steps, shown = json.loads(record.read_text())
+        self.valid = {(state, weights) for state, weights in shown}
+        self.valid |= {fingerprint(state) for folder in (self.first, self.full) for state in states(folder)}
         self.end = end_of(self.full)
-
-    def passing(self) -> set[tuple[int, int]]:
-        """Checksums of the sets that the run had for a while: the best of each test, the last of each snapshot."""
-        seen: set[tuple[int, int]] = set()
-        folder = self.home / "passing"
-        every = [k for k, step in enumerate(self.steps, 1) if "solverstate" in step and "rename" in step]
-        for k in every:
-            self.prepare(folder)
-            self.train(folder, before=killer(folder, k + 1))
-            seen |= {fingerprint(state) for state in states(folder)}
-        return seen
 
     def prepare(self, folder: Path) -> None:
         """The folder as it is before the run that is killed."""
