@@ -1,10 +1,12 @@
 """What every test may ask for: the golden folder, and the real models and data, which are never committed."""
 
+import contextlib
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,8 @@ os.environ["CAFFE_COMPAT_TRACEBACK"] = "1"  # a fault of a command shows where i
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(min(2, os.cpu_count() or 1))
+MARK = "CAFFE_COMPAT_TESTS"  # what tests start has it in its environment, with the id of this process
+os.environ[MARK] = str(os.getpid())
 
 
 def shared(*parts: str) -> Path:
@@ -41,6 +45,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "leveldb" in item.nodeid.lower() or item.get_closest_marker("leveldb"):
                 item.add_marker(pytest.mark.skip(reason="LevelDB needs the package plyvel"))
+
+
+def left_running() -> dict[int, str]:
+    """The processes, number -> command, that were started by these tests, at whatever remove, and still run."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:  # ended meanwhile, or somebody else's
+            continue
+        number = int(folder.name)
+        if f"{MARK}={os.getpid()}".encode() in words and number != os.getpid() and command:
+            found[number] = command
+    return found
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """No test leaves a process behind: it would hold the output open, and whoever waits for its end waits for ever."""
+    if os.environ[MARK] != str(os.getpid()):  # a session inside a test of this one
+        return
+    deadline = time.monotonic() + 5
+    while (left := left_running()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for number, command in left.items():
+        print(f"\nleft running by a test, and killed now: {number} {command[:300]}")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

@@ -123,7 +123,7 @@ def assert_goes_on(said):
 def test_a_rank_that_dies_stops_the_run_with_a_word_and_a_snapshot_that_resumes(tmp_path, monkeypatch):
     root, other = past_ten_of_an_endless_run(tmp_path)
     other.kill()
-    other.communicate()
+    other.communicate(timeout=60)
     last = root.communicate(timeout=100)[1].splitlines()[-1]
     assert root.returncode == 2
     said = re.search(r"iteration (\d+): one of the 2 processes has ended.* resume from (\S+),", last)
@@ -135,7 +135,7 @@ def test_a_rank_that_dies_stops_the_run_with_a_word_and_a_snapshot_that_resumes(
 def test_where_the_root_dies_another_rank_leaves_the_snapshot(tmp_path, monkeypatch):
     root, other = past_ten_of_an_endless_run(tmp_path)
     root.kill()
-    root.communicate()
+    root.communicate(timeout=60)
     last = other.communicate(timeout=100)[1].splitlines()[-1]
     assert other.returncode == 2
     said = re.search(r"rank 1: iteration (\d+): one of the 2 processes has ended.* resume from (\S+),", last)

@@ -285,7 +285,7 @@ def test_a_second_run_into_the_same_prefix_is_refused(tmp_path, monkeypatch):
         other.stdout.readline()
         with pytest.raises(SolverError, match="another run is writing snapshots to 'snap'"):
             Solver("solver.prototxt", compat="wen2017", max_iter=1).solve()
-        other.communicate()
+        other.communicate(timeout=60)
     Solver("solver.prototxt", compat="wen2017", max_iter=1).solve()
 
 
