@@ -144,8 +144,8 @@ def eltwise(call: Call) -> None:
     layer = call.layer
     if layer.operation == "MAX":
         value = call.inputs[0]
-        for other in call.inputs[1:]:
-            value = f"torch.maximum({value}, {other})"
+        for index, other in enumerate(call.inputs[1:]):  # Caffe's rule for equal ones
+            value = call.function("larger", *((other, value) if index else (value, other)))
         call.says(value)
         return
     factors = layer.coefficients or [1.0] * len(call.inputs)

@@ -13,6 +13,11 @@ def padded_max_pool(x: Tensor, kernel: list[int], stride: list[int], before: lis
     return functional.max_pool2d(padded, kernel, stride)
 
 
+def larger(a: Tensor, b: Tensor) -> Tensor:
+    """The larger of each pair; where both are the same it is b's, and all of the gradient goes there."""
+    return torch.where(a > b, a, b)
+
+
 def lrn_within_channel(x: Tensor, size: int, alpha: float, beta: float) -> Tensor:
     """x / (1 + alpha * mean of x^2 over size x size neighbours)^beta, zeros beyond the edges; Caffe takes 1 for k."""
     return x * (1 + alpha * functional.avg_pool2d(x * x, size, 1, size // 2)) ** -beta

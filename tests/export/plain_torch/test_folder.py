@@ -51,25 +51,31 @@ def test_a_golden_net_gives_caffes_blobs(name, tmp_path):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_gradients_are_those_of_the_net(name, tmp_path):
+    """In float64: in float32 a value within rounding of a kink of ReLU or MAX takes the one side here, the other there.
+
+    Single values of GoogLeNet's and VGG's lie there, and one moves gradients by 1 %, of ours too against float64.
+    """
     _, model, drawn = deployed(name)
     cc.write_torch_source(model, tmp_path / "net", check=False)
     made, inputs = loaded(tmp_path / "net")
-    net = cc.Net(model, "TEST", input_shapes={blob: each.shape for blob, each in drawn.items()}).eval()
-    values = net(**drawn)
+    shapes = {blob: each.shape for blob, each in drawn.items()}
+    net, made = cc.Net(model, "TEST", input_shapes=shapes).eval().double(), made.double()
+    given = {blob: torch.from_numpy(drawn[blob]).double() for blob in inputs}
+    values = net(**given)
     generator = torch.Generator().manual_seed(1)
-    directions = {blob: torch.randn(value.shape, generator=generator) for blob, value in values.items()}
+    directions = {blob: torch.randn(value.shape, generator=generator).double() for blob, value in values.items()}
     sum((values[blob] * directions[blob]).sum() for blob in values).backward()
-    found = made.blobs(*(torch.from_numpy(drawn[blob]) for blob in inputs))
+    found = made.blobs(*given.values())
     sum((found[blob] * directions[blob]).sum() for blob in values).backward()
-    convolutions = {name: module for name, module in made.named_modules() if isinstance(module, torch.nn.Conv2d)}
+    modules = {name: each for name, each in made.named_modules() if isinstance(each, torch.nn.Conv2d | torch.nn.Linear)}
     compared = 0
     for layer, blobs in net.params.items():
-        module = convolutions.get(layer.replace("/", "_"))
+        module = modules.get(layer.replace("/", "_"))
         if module is not None and blobs[0].grad is not None:
             largest = float(blobs[0].grad.abs().max())
-            torch.testing.assert_close(module.weight.grad, blobs[0].grad, rtol=1e-5, atol=2e-5 * largest)
+            torch.testing.assert_close(module.weight.grad, blobs[0].grad, rtol=1e-5, atol=1e-6 * largest)
             compared += 1
-    assert compared == len(convolutions)
+    assert compared == len(modules)
 
 
 @pytest.mark.slow

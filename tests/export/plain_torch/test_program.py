@@ -60,14 +60,14 @@ PAIRS = {
     "sum": 'type: "Eltwise" eltwise_param { coeff: 1 coeff: -0.5 }',
     "product": 'type: "Eltwise" eltwise_param { operation: PROD }',
     "maximum": 'type: "Eltwise" eltwise_param { operation: MAX }',
+    "maximum of three": 'type: "Eltwise" bottom: "x" eltwise_param { operation: MAX }',
     "concat": 'type: "Concat" concat_param { axis: -1 }',
     "scale by another": 'type: "Scale" scale_param { axis: 0 }',
     "crop": 'type: "Crop" crop_param { axis: 2 offset: 0 }',
 }
 
 
-def compared(text, tmp_path):
-    """Errors of every blob of a net of drawn weights, made PyTorch source and run; GraphError above 1e-5."""
+def with_drawn_weights(text):
     torch.manual_seed(0)
     net = cc.Net(cc.Model(cc.parse_text(text, cc.NetParameter), {}), "TEST")
     weights = net.weights()
@@ -75,7 +75,12 @@ def compared(text, tmp_path):
         for blob in blobs:
             if not blob.any() and blob.flags.writeable:
                 blob[...] = 0.5
-    return cc.write_torch_source(cc.Model(net.param, weights), tmp_path / "net")
+    return cc.Model(net.param, weights)
+
+
+def compared(text, tmp_path):
+    """Errors of every blob of a net of drawn weights, made PyTorch source and run; GraphError above 1e-5."""
+    return cc.write_torch_source(with_drawn_weights(text), tmp_path / "net")
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -88,6 +93,31 @@ def test_a_layer_gives_what_the_net_gives(kind, tmp_path):
 def test_a_layer_of_two_bottoms_gives_what_the_net_gives(kind, tmp_path):
     layer = f'layer {{ name: "two" bottom: "x" bottom: "y" top: "top" {PAIRS[kind]} }}'
     assert set(compared(f"{INPUT} {OTHER} {layer}", tmp_path)) == {"x", "y", "top"}
+
+
+@pytest.mark.parametrize("kind", [*LAYERS, *PAIRS])
+def test_gradients_are_the_nets_at_kinks_and_ties_too(kind, tmp_path):
+    """Quarters from -2 to 2 hold 0, the ends of the clip, and equal values within windows and between bottoms."""
+    bottoms = 'bottom: "x" bottom: "y"' if kind in PAIRS else 'bottom: "x"'
+    layer = f'layer {{ name: "l" {bottoms} top: "top" {PAIRS.get(kind) or LAYERS[kind]} }}'
+    model = with_drawn_weights(f"{INPUT} {OTHER if kind in PAIRS else ''} {layer}")
+    cc.write_torch_source(model, tmp_path / "net", check=False)
+    program = runpy.run_path(str(tmp_path / "net" / "model.py"))
+    made = program["load"](tmp_path / "net" / "weights.safetensors").eval().double()
+    generator = torch.Generator().manual_seed(0)
+    given = {
+        name: (torch.randint(-8, 9, (2, 6, 9, 7), generator=generator).double() / 4).requires_grad_()
+        for name in program["INPUTS"]
+    }
+    tops = [cc.Net(model, "TEST").eval().double()(**given)["top"], made(*given.values())]
+    if not tops[0].requires_grad:
+        assert not tops[1].requires_grad
+        return
+    slopes = torch.randn(tops[0].shape, generator=generator).double()
+    expected, found = (
+        torch.autograd.grad((top * slopes).sum(), list(given.values()), materialize_grads=True) for top in tops
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
 
 
 def test_slices_give_each_top(tmp_path):
