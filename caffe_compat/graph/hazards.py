@@ -190,7 +190,8 @@ _READS: Mapping[str, Reads | Callable[[Node], Reads]] = {
     "Deconvolution": lambda node: Reads(bottoms=tuple(range(len(node.bottoms)))),
     "MVN": lambda node: _TOP if node.param.mvn_param.normalize_variance else Reads(),
     "Eltwise": _eltwise, "LRN": _lrn, "Power": _power, "Scale": _scale, "Reduction": _reduction,
-    "BatchReindex": _LABEL, "HingeLoss": _LABEL, "InfogainLoss": _LABEL, "SoftmaxWithLoss": _LABEL,
+    "BatchReindex": _LABEL, "HingeLoss": _LABEL, "SoftmaxWithLoss": _LABEL,
+    "InfogainLoss": lambda node: Reads(bottoms=tuple(range(1, len(node.bottoms)))),
     "SigmoidCrossEntropyLoss": _LABEL, "MultinomialLogisticLoss": Reads(bottoms=(0, 1)),
     "ContrastiveLoss": Reads(bottoms=(2,)),
 }  # fmt: skip

@@ -79,7 +79,7 @@ def share_arrays(nodes: Sequence[Node]) -> Sharing:
                 data[top] = len(writes)
                 writes.append([])
                 reads.append([])
-            if bottom is not top and bottom in diff and node.param.type != "Split":
+            if bottom is not top and bottom in diff and (shares_diff(node) or not shares_data(node)):
                 diff[top] = diff[bottom]
             else:
                 diff[top], diffs = diffs, diffs + 1
@@ -94,14 +94,24 @@ def share_arrays(nodes: Sequence[Node]) -> Sharing:
 
 def shared_tops(node: Node) -> Iterator[tuple[int, int]]:
     """(top, bottom): the numbers of the tops of `node` that have the data of one of its bottoms."""
-    kind = node.param.type
     if not node.bottoms:
         return
-    alone = (kind == "Concat" and len(node.bottoms) == 1) or (kind == "Slice" and len(node.tops) == 1)
-    if kind == "Split" or kind in _SHARING or alone:
+    if shares_data(node):
         yield from ((index, 0) for index in range(len(node.tops)))
         return
     yield from ((k, k) for k in in_place_tops(node))
+
+
+def shares_data(node: Node) -> bool:
+    """Whether every top of `node` has the data of bottom 0, whatever their names."""
+    return node.param.type == "Split" or shares_diff(node)
+
+
+def shares_diff(node: Node) -> bool:
+    """Whether every top of `node` has the data and the diff of bottom 0, whatever their names."""
+    kind = node.param.type
+    alone = (kind == "Concat" and len(node.bottoms) == 1) or (kind == "Slice" and len(node.tops) == 1)
+    return bool(node.bottoms) and (kind in _SHARING or alone)
 
 
 def in_place_tops(node: Node) -> list[int]:

@@ -19,6 +19,7 @@ from caffe_compat.net.build import Program, let_relus_overwrite, partial_outputs
 from caffe_compat.net.in_place import IN_PLACE, chosen_in_place, defined_hazards
 from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.missing import warn_of_missing
+from caffe_compat.net.naming import layers_by_name
 from caffe_compat.net.params import LearnableParam, learnable_params, rebound
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
 from caffe_compat.net.table import LayerFacts, batch_size, layer_facts, net_html, table
@@ -85,7 +86,7 @@ class Net(nn.Module):
         self._sequence, self._shapes = set_up_layers(self.graph, context, given_shapes, weights)
         self.hazards = defined_hazards(self.graph, in_place)
         let_relus_overwrite(self.graph, self._sequence, self.hazards.touched)
-        self.layers: dict[str, Layer] = _by_name(self._sequence)
+        self.layers: dict[str, Layer] = layers_by_name(self._sequence)
         self.learnable_params: list[LearnableParam] = learnable_params(self._sequence, self.param.force_backward)
         self.input_names = tuple(top.name for node, _ in self._sources() for top in node.tops)
         self.output_names = self.graph.outputs
@@ -244,18 +245,6 @@ class Net(nn.Module):
                 outputs = self.output_names
             self._programs[fed, every_blob] = program.module(outputs)
         return self._programs[fed, every_blob]
-
-
-def _by_name(layers: Iterable[Layer]) -> dict[str, Layer]:
-    """The layer of every name, of several the one with blobs, else the first; GraphError where two have blobs."""
-    named: dict[str, Layer] = {}
-    for layer in layers:
-        if named.setdefault(layer.name, layer) is layer or not len(layer.blobs):
-            continue
-        if len(named[layer.name].blobs):
-            raise GraphError(f"two layers are named '{layer.name}'; blobs are kept by layer name, so rename one")
-        named[layer.name] = layer
-    return named
 
 
 def _restored(

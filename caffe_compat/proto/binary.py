@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -122,17 +122,21 @@ def stored_net(walker: Walker, rename_duplicates: bool = False) -> tuple[Any, li
 def write_net(
     path: str | os.PathLike[str],
     net: Any,
-    weights: Mapping[str, tuple[np.ndarray, ...]],
+    weights: Mapping[str, tuple[np.ndarray, ...]] | Sequence[tuple[np.ndarray, ...]],
     forms: Mapping[str, tuple[BlobForm | None, ...]] | None = None,
 ) -> None:
     """Write a .caffemodel: `net` with `weights` as the blobs of its layers, whole or not at all.
 
-    A blob with a form in `forms` is written in it where it fits: half precision as such, with its diff and so on.
+    weights: by name, or those of every layer in order, for nets in which names repeat. A blob with a form in `forms` is
+    written in it where it fits: half precision as such, with its diff and so on.
     Raises WeightsError where weights have no layer, or the file would be larger than Caffe can read.
     """
-    unknown = sorted(set(weights) - {layer.name for layer in net.layer})
-    if unknown:
-        raise WeightsError(f"{path}: weights for layer '{unknown[0]}', which the net lacks; add the layer or drop them")
+    if isinstance(weights, Mapping):
+        unknown = sorted(set(weights) - {layer.name for layer in net.layer})
+        if unknown:
+            way_out = "which the net lacks; add the layer or drop them"
+            raise WeightsError(f"{path}: weights for layer '{unknown[0]}', {way_out}")
+        weights = [weights.get(layer.name, ()) for layer in net.layer]
     pieces = _net_bytes(net, weights, forms or {})
     size = sum(len(piece) for piece in pieces)
     if size > _MOST_BYTES:
@@ -272,23 +276,22 @@ def _read(
 
 
 def _net_bytes(
-    net: Any, weights: Mapping[str, tuple[np.ndarray, ...]], forms: Mapping[str, tuple[BlobForm | None, ...]]
+    net: Any, weights: Sequence[tuple[np.ndarray, ...]], forms: Mapping[str, tuple[BlobForm | None, ...]]
 ) -> list[bytes | memoryview]:
     """The bytes of `net`, the blobs of each layer put in their place between its fields."""
     data = net.SerializePartialToString()
     walker = Walker(data)
     pieces: list[bytes | memoryview] = []
-    layers, forks = iter(net.layer), dialects.explaining_forks(net)
+    layers, forks = zip(net.layer, weights, strict=True), dialects.explaining_forks(net)
     for part in walker.fields(0, len(data)):
         if part.number != _LAYER or part.wire != BYTES:
             pieces.append(dialects.written_net_field(data[part.tag : part.end], forks))
             continue
-        name, number = next(layers).name, _FORMS[_LAYER].blobs
-        fields = [f for f in walker.fields(part.start, part.end) if f.number != number or name not in weights]
+        (layer, arrays), number = next(layers), _FORMS[_LAYER].blobs
+        fields = [f for f in walker.fields(part.start, part.end) if f.number != number or not arrays]
         before = b"".join(_field_bytes(walker, f, forks) for f in fields if f.number <= number)
         behind = b"".join(_field_bytes(walker, f, forks) for f in fields if f.number > number)
-        arrays = weights.get(name, ())
-        known = (*forms.get(name, ()), *(None for _ in arrays))
+        known = (*forms.get(layer.name, ()), *(None for _ in arrays))
         pairs = zip(arrays, known, strict=False)
         blobs = [piece for array, form in pairs for piece in _blob_field(number, array, form)]
         length = len(before) + sum(map(len, blobs)) + len(behind)

@@ -16,12 +16,12 @@ from caffe_compat.pycaffe.classifier import Classifier as Classifier
 from caffe_compat.pycaffe.detector import Detector as Detector
 from caffe_compat.pycaffe.door import find_submodules
 from caffe_compat.pycaffe.layer import Layer as Layer
+from caffe_compat.pycaffe.logs import init_log as init_log
+from caffe_compat.pycaffe.logs import log as log
 from caffe_compat.pycaffe.mode import NCCL as NCCL
 from caffe_compat.pycaffe.mode import Timer as Timer
 from caffe_compat.pycaffe.mode import has_nccl as has_nccl
-from caffe_compat.pycaffe.mode import init_log as init_log
 from caffe_compat.pycaffe.mode import layer_type_list as layer_type_list
-from caffe_compat.pycaffe.mode import log as log
 from caffe_compat.pycaffe.mode import set_device as set_device
 from caffe_compat.pycaffe.mode import set_mode_cpu as set_mode_cpu
 from caffe_compat.pycaffe.mode import set_mode_gpu as set_mode_gpu

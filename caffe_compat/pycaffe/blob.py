@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from caffe_compat.layers.numpy_blob import LegacySizes
 from caffe_compat.pycaffe.bindings import Bound, CheckError, check, whole
 from caffe_compat.pycaffe.memory import Memory, Shape
 from caffe_compat.pycaffe.vectors import IntVec
@@ -17,7 +18,7 @@ MOST_VALUES, MOST_AXES = 2**31 - 1, 32
 _viewing = threading.Lock()
 
 
-class Blob(Bound):
+class Blob(LegacySizes, Bound):
     """`data` and `diff`, float32, of one shape; both may be shared with other blobs.
 
     Every access gives a new array on the same memory and keeps that alive. Only a net or `add_blob` makes blobs.
@@ -53,22 +54,6 @@ class Blob(Bound):
         """How many values there are."""
         return math.prod(self._shape)
 
-    @property
-    def num(self) -> int:
-        return self._legacy(0)
-
-    @property
-    def channels(self) -> int:
-        return self._legacy(1)
-
-    @property
-    def height(self) -> int:
-        return self._legacy(2)
-
-    @property
-    def width(self) -> int:
-        return self._legacy(3)
-
     def reshape(self, *shape: int, **kwargs: Any) -> None:
         """Take another shape, of ints. Memory that is large enough stays; else both arrays are new, of zeros."""
         if kwargs:
@@ -89,7 +74,6 @@ class Blob(Bound):
         self._shape = shape
 
     def _legacy(self, axis: int) -> int:
-        """One of the four sizes that every blob once had; 1 behind the last."""
         if len(self._shape) > 4:
             raise CheckError(
                 f"Check failed: num_axes() <= 4 ({len(self._shape)} vs. 4) "

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.graph.graph import Node
@@ -22,6 +22,7 @@ from caffe_compat.pycaffe import layer as layers
 from caffe_compat.pycaffe.bindings import check
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.checks import in_caffes_words
+from caffe_compat.pycaffe.logs import lines
 from caffe_compat.pycaffe.memory import CLOCK, Memory, ParameterMemory
 from caffe_compat.pycaffe.mode import check_mode, random_source
 from caffe_compat.pycaffe.needs import Need, backward_needs, check_layers
@@ -29,6 +30,7 @@ from caffe_compat.pycaffe.overwriting import OverwritingStep
 from caffe_compat.pycaffe.python_layer import LivePythonLayer, UserStep
 from caffe_compat.pycaffe.sources import KINDS, SourceStep
 from caffe_compat.pycaffe.steps import Step
+from caffe_compat.solver.debug import tell_backward, tell_forward
 
 HOOKS = ("before_forward", "after_forward", "before_backward", "after_backward")
 
@@ -37,7 +39,7 @@ class Execution:
     """The blobs, in the order in which Caffe numbers them, and the steps of a net.
 
     learnable: (nn.Parameter, its diff) of every learnable blob, once, in the order of a solver. hooks: the callbacks of
-    a net, by name, called with the number of the layer.
+    a net, by name, called with the number of the layer. explains: whether each pass logs the sizes of blobs and diffs.
     """
 
     def __init__(self, net: Net) -> None:
@@ -45,6 +47,7 @@ class Execution:
         self.blob_names: list[str] = []
         self.blobs: list[Blob] = []
         self.hooks: dict[str, list[Callable[[int], Any]]] = {name: [] for name in HOOKS}
+        self.explains: bool = net.param.debug_info
         self._places: dict[Any, int] = {}
         check_layers(net.graph.nodes, net._sequence)
         needs = backward_needs(net.graph.nodes, net._sequence, net.param.force_backward)
@@ -89,6 +92,8 @@ class Execution:
                 except CaffeCompatError as error:
                     raise in_caffes_words(error, step.node.param) from error
                 loss += step.loss()
+                if self.explains:
+                    self._explain_forward(number)
                 self._call("after_forward", number)
         CLOCK.tick()
         return loss
@@ -103,6 +108,8 @@ class Execution:
             for number in range(start, end - 1, -1):
                 self._call("before_backward", number)
                 self.steps[number].backward()
+                if self.explains and self.steps[number].need.layer:
+                    self._explain_backward(number)
                 self._call("after_backward", number)
         CLOCK.tick()
 
@@ -110,9 +117,9 @@ class Execution:
     def joined(self) -> Iterator[None]:
         """Within this block BatchNorms compute the Scales in place behind them too: nobody sees what lies between.
 
-        Nothing is joined where a callback could see it.
+        Nothing is joined where a callback or the log could see it.
         """
-        pairs = [] if any(self.hooks.values()) else self._pairs
+        pairs = [] if self.explains or any(self.hooks.values()) else self._pairs
         for first, second in pairs:
             vars(first.layer)["scales"], vars(second.layer)["is_done"] = (second.layer,), True
             first.follower, second.is_done = second, True
@@ -138,6 +145,11 @@ class Execution:
         for _, diff in self.learnable:
             diff.clear()
 
+    def learnable_values(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The data and the diffs of the learnable blobs, on their very memory, in the order of a solver."""
+        data = [parameter.detach() for parameter, _ in self.learnable]
+        return data, [diff.current(tuple(parameter.shape)) for parameter, diff in self.learnable]
+
     def share_with(self, other: Execution) -> None:
         """Have the learnable blobs on the memory of those of `other`, by layer name (ShareTrainedLayersWith)."""
         mine: dict[str, Step] = {}
@@ -157,6 +169,22 @@ class Execution:
                     for parameter in ours._data.parameters:
                         theirs._data.lend(parameter)
                     ours._data = theirs._data
+
+    def _explain_forward(self, number: int) -> None:
+        pairs = [(self.blob_names[place], self.blobs[place]) for place in self.top_ids[number]]
+        with lines():
+            tell_forward(self.steps[number].layer, [(name, top._data.peek(top._shape)) for name, top in pairs])
+
+    def _explain_backward(self, number: int) -> None:
+        step = self.steps[number]
+        bottoms = [
+            (self.blob_names[place], bottom._diff.current(bottom._shape))
+            for place, bottom, wanted in zip(self.bottom_ids[number], step.bottoms, step.need.bottoms, strict=True)
+            if wanted
+        ]
+        with lines():
+            diffs = [blob._diff.current(blob._shape) for blob in step.blobs]
+            tell_backward(step.layer, bottoms, diffs, self.net.param.force_backward)
 
     def _call(self, hook: str, number: int) -> None:
         called = self.hooks[hook]

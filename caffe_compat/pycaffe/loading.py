@@ -11,7 +11,7 @@ import numpy as np
 
 from caffe_compat.errors import CaffeCompatError, WeightsError
 from caffe_compat.net.net import Net
-from caffe_compat.net.weights import misfits
+from caffe_compat.net.weights import arrays_of, misfits, written_net
 from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.model import Model, Weights, read_net, read_weights
 from caffe_compat.pycaffe.bindings import CheckError, check
@@ -38,6 +38,8 @@ def build(path: str, phase: int, level: int, stages: Sequence[str], weights: str
         param = read_net(path)
         param.state.level = level
         found = read_weights(weights, param) if weights is not None and not is_seeded() else {}
+        if len(found) < sum(layer.name in found for layer in param.layer):
+            found = {}  # of layers of one name only the first takes them; the others are to be filled
         with building():
             net = _net(param, found, PHASES[min(phase, 1)], stages, Path(path).parent)
     except CaffeCompatError as error:
@@ -111,9 +113,10 @@ def _string(shape: tuple[int, ...]) -> str:
 
 def save(execution: Execution, path: str) -> None:
     """Write the net and its weights as a .caffemodel."""
-    model = execution.net.model()
     try:
-        binary.write_net(path, model.net, model.weights)
+        layers = [step.layer for step in execution.steps]
+        net = written_net(execution.net.graph.name, layers)
+        binary.write_net(path, net, [arrays_of(layer) for layer in layers])
     except CaffeCompatError as error:
         raise CheckError(f"Check failed: proto.SerializeToOstream(&output) {error}") from error
 

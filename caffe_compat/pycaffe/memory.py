@@ -60,7 +60,7 @@ class Memory:
         return self._array
 
     def read(self, shape: Shape) -> Tensor:
-        """The values as a tensor that no script writes into; edits of scripts are taken over into it."""
+        """The values as a tensor that no script writes into: another one where a script has changed them."""
         if self._array is None:
             if self._tensor is None:
                 self._tensor = torch.zeros(shape)
@@ -70,11 +70,8 @@ class Memory:
         if self._agreed == CLOCK.now and self._tensor is not None and self._tensor.shape == shape:
             return self._tensor
         seen = _as_tensor(self._array, shape)
-        if self._tensor is None or self._tensor.shape != shape:
+        if self._tensor is None or self._tensor.shape != shape or not torch.equal(self._tensor, seen):
             self._tensor = seen.clone()
-            self.edits += 1
-        elif not torch.equal(self._tensor, seen):
-            self._tensor.data.copy_(seen)  # by .data: what autograd has saved of it is to change too
             self.edits += 1
         self._agreed = CLOCK.now
         return self._tensor

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 import threading
 import time
 from typing import Any
 
 from caffe_compat.layers.draws import TORCH, Source
-from caffe_compat.pycaffe.bindings import CheckError, refuse_types, text, whole
+from caffe_compat.pycaffe.bindings import CheckError, refuse_types, whole
 from caffe_compat.pycaffe.boost_random import BoostSource
 from caffe_compat.pycaffe.vectors import StringVec
-
-logger = logging.getLogger("caffe")
 
 
 class _State(threading.local):
@@ -114,20 +110,6 @@ def set_multiprocess(value: bool) -> None:
 def has_nccl() -> bool:
     """False: one process, one device."""
     return False
-
-
-def init_log(level: int = 0, stderr: bool = True) -> None:
-    """Log to stderr from glog's `level` up: 0 INFO, 1 WARNING, 2 ERROR."""
-    handler = logging.StreamHandler(sys.stderr if stderr else sys.stdout)
-    names = ("caffe", "caffe_compat")
-    for each in (logging.getLogger(name) for name in names):
-        each.setLevel(logging.INFO + 10 * whole("init_log", level))
-        each.addHandler(handler)
-
-
-def log(message: str) -> None:
-    """A line in the log."""
-    logger.info("%s", text("log", message))
 
 
 class Timer:

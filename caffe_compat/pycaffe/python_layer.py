@@ -16,6 +16,7 @@ from caffe_compat.layers import base
 from caffe_compat.layers.base import Context, Count, Shape
 from caffe_compat.layers.draws import drawing_from
 from caffe_compat.layers.python_modules import NO_PYTHON, python_is_off, python_layers_are
+from caffe_compat.net.naming import names_may_repeat
 from caffe_compat.pycaffe.bindings import CheckError
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.layer import Layer
@@ -30,8 +31,8 @@ _PHASES = {"TRAIN": 0, "TEST": 1}
 
 @contextmanager
 def building() -> Iterator[None]:
-    """Within this block, nets get LivePythonLayers, and fillers draw Caffe's random numbers."""
-    with python_layers_are(LivePythonLayer), drawing_from(random_source()):
+    """Within this block, nets get LivePythonLayers and may repeat names; fillers draw Caffe's random numbers."""
+    with python_layers_are(LivePythonLayer), names_may_repeat(), drawing_from(random_source()):
         yield
 
 

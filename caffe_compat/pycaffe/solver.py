@@ -9,6 +9,7 @@ from caffe_compat.errors import CaffeCompatError
 from caffe_compat.proto.model import read_solver
 from caffe_compat.pycaffe.bindings import Bound, CheckError, check, refuse_types, text, whole
 from caffe_compat.pycaffe.checks import in_caffes_words
+from caffe_compat.pycaffe.logs import lines
 from caffe_compat.pycaffe.mode import NCCL
 from caffe_compat.pycaffe.net import Net, view
 from caffe_compat.pycaffe.training import LiveSolver
@@ -76,7 +77,7 @@ class Solver(Bound):
 
     def restore(self, state_file: str) -> None:
         """Go on from a .solverstate or .solverstate.h5, and the weights it names."""
-        self._live.restore(text("restore", state_file))
+        _refusing(self._live.restore, text("restore", state_file))
 
     def snapshot(self) -> None:
         """Write weights and state of now."""
@@ -184,7 +185,8 @@ def _live(param: Any, path: str) -> LiveSolver:
 def _refusing(do: Any, *args: Any) -> Any:
     """do(*args), its errors in Caffe's words; those of callbacks and Python layers come out as they are."""
     try:
-        return do(*args)
+        with lines():
+            return do(*args)
     except CheckError:
         raise
     except CaffeCompatError as error:

@@ -2,8 +2,8 @@
 
 Forward runs the registered Layer on what its bottoms hold, with an autograd graph of its own where the net needs a
 backward pass; backward asks that graph for the gradients of bottoms and learnable blobs, at the diffs that the tops
-have then. What autograd saved lies in the blobs' own memory, so that what a script writes there in between is read, as
-in Caffe; layers of the types in REREADS compute anew from bottoms that were changed.
+have then. Where what Caffe's backward pass reads (graph/hazards.py) has been overwritten since, by a script or by
+another pass over some layers, it is computed from what lies in memory instead (layers/caffe/backward.py).
 """
 
 from __future__ import annotations
@@ -16,31 +16,25 @@ from torch import Tensor
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.graph.graph import Node
+from caffe_compat.graph.hazards import Hazard, backward_reads
+from caffe_compat.graph.sharing import shares_data, shares_diff
 from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.layers.caffe.backward import Pass
 from caffe_compat.net.build import loss_weights
+from caffe_compat.net.in_place import derivative, passes_of
 from caffe_compat.net.shapes import top_shapes
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.checks import in_caffes_words
+from caffe_compat.pycaffe.mode import CAFFE_TYPES
 from caffe_compat.pycaffe.needs import Need
 from caffe_compat.pycaffe.vectors import BlobVec
 
-# Types whose backward pass in Caffe reads the bottoms as they are then, not what forward kept of them
-REREADS = frozenset(
-    {"AbsVal", "BNLL", "Clip", "Convolution", "Deconvolution", "ELU", "Eltwise", "Embed", "InnerProduct", "LRN", "Log"}
-    | {"Power", "ReLU"}
-)
-# Those of them for which the values of a layer in place do as well as those it overwrote: the signs are the same
-_SAME_SIGNS = frozenset({"ELU", "ReLU"})
-# Types whose backward pass in Caffe reads the top as it is then; autograd has saved the top that they made
-_READS_TOP = frozenset({"Exp", "Sigmoid", "Softmax", "TanH"})
-# Types whose tops are the memory of the bottom: its data, and of some its diff (ShareData, ShareDiff)
-SHARES_DATA = frozenset({"Split", "Reshape", "Flatten"})
-SHARES_DIFF = frozenset({"Reshape", "Flatten"})
-_SHARES_ALONE = frozenset({"Concat", "Slice"})  # with one bottom, or one top
 # Types whose tops are never the memory of a bottom or a learnable blob
 _FRESH = frozenset(
     {"BatchNorm", "Convolution", "Deconvolution", "Eltwise", "InnerProduct", "LRN", "Pooling", "ReLU", "Softmax"}
 )
+# Types of which `backward_reads` says everything; of others, what autograd has saved of bottoms follows the blobs
+_KNOWN = frozenset(CAFFE_TYPES) - {"LSTM", "Python", "RNN"}
 
 
 class Step:
@@ -54,8 +48,11 @@ class Step:
         self.parameters = list(layer.blobs)
         self.follower: Step | None = None  # the layer in place behind, which this one's Layer computes too
         self.is_done = False  # by the layer before, in the last forward pass
-        alone = self.type in _SHARES_ALONE and len(bottoms) == len(tops) == 1
-        self.shares_data, self.shares_diff = self.type in SHARES_DATA or alone, self.type in SHARES_DIFF or alone
+        self.shares_data, self.shares_diff = shares_data(node), shares_diff(node)
+        self.passes = passes_of(layer, Hazard(0))
+        reads = backward_reads(node)
+        self.rereads = tuple({*reads.bottoms, *reads.signs})
+        self.rereads_tops = tuple(index for index in reads.tops if index < len(tops))
         self._losses = [top for top, weight in zip(tops, self.loss_weights, strict=True) if weight]
         self._bottom_shapes: list[Shape] = [bottom._shape for bottom in bottoms]
         self._top_shapes: list[Shape] = [top._shape for top in tops]
@@ -85,8 +82,8 @@ class Step:
             return
         self.reshape()
         if self.need.layer:
-            self._record = _Record(self)
-            self._store(self._record.bottoms, self._record.tops)
+            self._record = record = _Record(self)
+            record.stored = self._store(record.bottoms, record.tops)
         else:
             bottoms = [bottom._data.peek(bottom._shape) for bottom in self.bottoms]
             self._store(bottoms, _as_tuple(self.layer(*bottoms)))
@@ -102,24 +99,49 @@ class Step:
         """Compute the diffs of the bottoms that need one, and add to those of the learnable blobs."""
         if not self.need.layer or self.is_done:
             return
-        if self._record is None or self._record.is_outdated():
+        if self._record is None or self._record.has_other_shapes():
             self._record = _Record(self)
-        record = self._record
+        if self._record.is_overwritten():
+            self._backward_from_memory(self._record.bottoms, self._record.tops)
+        else:
+            self._backward_by_autograd(self._record)
+
+    def _backward_by_autograd(self, record: _Record) -> None:
         pairs = [(top, blob._diff.current(blob._shape)) for top, blob in zip(record.tops, self.tops, strict=True)
                  if top.requires_grad]  # fmt: skip
         if not pairs or not record.learning:
             return
         given = [diff for _, diff in pairs]
-        gradients = iter(_own(_gradients([top for top, _ in pairs], record.learning, given), given))
-        for bottom, wanted in zip(self.bottoms, self.need.bottoms, strict=True):
-            if wanted and (gradient := next(gradients)) is not None:
-                if not self.shares_diff or bottom._diff is not self.tops[0]._diff:
-                    bottom._diff.write(gradient)
-            elif wanted:
+        found = iter(_own(_gradients([top for top, _ in pairs], record.learning, given), given))
+        self._put([next(found) if wanted else None for wanted in self.need.bottoms], record.learned, list(found))
+
+    def _backward_from_memory(self, read: Sequence[Tensor], made: Sequence[Tensor], in_place: bool = False) -> None:
+        """As Caffe's loops go over what lies in the blobs now; `read`, `made`: what forward read and made."""
+        bottoms, tops = _now(self.bottoms, read, self.rereads), _now(self.tops, made, self.rereads_tops)
+        diffs = tuple(top._diff.current(top._shape).clone() for top in self.tops)
+        learns = [parameter.requires_grad for parameter in self.parameters]
+        wanted, rule = tuple(self.need.bottoms), self.passes[1]
+        if rule is None:
+            found = derivative(self.layer, bottoms, diffs, wanted, learns)
+        else:
+            before = tuple(each.detach() for each in read), tuple(each.detach() for each in made)
+            found = list(rule(self.layer, Pass(bottoms, tops, *before, diffs[0], wanted, in_place)))
+        learned = [(blob, each) for blob, each, learn in zip(self.blobs, found[len(bottoms) :], learns, strict=False)
+                   if learn]  # fmt: skip
+        own = [None if each is None or not wants else each.detach().contiguous()
+               for each, wants in zip(found, wanted, strict=False)]  # fmt: skip
+        self._put(own, [blob for blob, _ in learned], [each for _, each in learned])
+
+    def _put(self, of_bottoms: list[Tensor | None], learned: list[Blob], of_blobs: list[Tensor | None]) -> None:
+        """Write the gradients of bottoms, zeros where one is wanted and there is none; add those of learnable blobs."""
+        for bottom, wanted, gradient in zip(self.bottoms, self.need.bottoms, of_bottoms, strict=False):
+            if wanted and gradient is None:
                 bottom._diff.clear()
-        for blob, gradient in zip(record.learned, gradients, strict=True):
+            elif gradient is not None and not (self.shares_diff and bottom._diff is self.tops[0]._diff):
+                bottom._diff.write(gradient)
+        for blob, gradient in zip(learned, of_blobs, strict=True):
             if gradient is not None:
-                blob._diff.add(gradient)
+                blob._diff.add(gradient.contiguous())
 
     def _share(self) -> None:
         if self.shares_data:
@@ -129,10 +151,12 @@ class Step:
             for top in self.tops:
                 top._diff = self.bottoms[0]._diff
 
-    def _store(self, bottoms: Sequence[Tensor], tops: Sequence[Tensor]) -> None:
+    def _store(self, bottoms: Sequence[Tensor], tops: Sequence[Tensor]) -> list[int]:
+        """Make `tops` the data of the top blobs; where they lie."""
         if self.shares_data:
-            return
+            return []
         taken = set() if self.type in _FRESH else {_address(value) for value in (*bottoms, *self.parameters)}
+        stored = []
         for blob, top in zip(self.tops, tops, strict=True):
             values = top.detach() if top.requires_grad else top
             if values.dtype != torch.float32:
@@ -144,53 +168,80 @@ class Step:
                     values = values.clone()
                 taken.add(_address(values))
             blob._data.write(values)
+            stored.append(values.data_ptr())
+        return stored
 
 
 class _Record:
     """A forward pass with its autograd graph, on what the blobs of a step hold now.
 
-    bottoms, tops: the tensors. learning: those of the bottoms and learnable blobs that get a gradient; learned: the
-    learnable blobs among these.
+    bottoms, tops: the tensors. stored: where the tops lie in the blobs. learning: the tensors of the bottoms and
+    learnable blobs that get a gradient; learned: the learnable blobs among these.
     """
 
     def __init__(self, step: Step) -> None:
         self.step = step
         values = [bottom._read() for bottom in step.bottoms]
-        self.bottoms = [
+        self.bottoms = tuple(
             value.detach().requires_grad_() if wanted else value.detach()
             for value, wanted in zip(values, step.need.bottoms, strict=True)
-        ]
+        )
         with torch.enable_grad():
             self.tops = _as_tuple(step.layer(*self.bottoms))
+        self.stored = [top.data_ptr() for top in self.tops]
         pairs = list(zip(step.parameters, step.blobs, strict=False))
         if step.follower is not None:
             pairs += zip(step.follower.parameters, step.follower.blobs, strict=False)
         self.learned = [blob for parameter, blob in pairs if parameter.requires_grad]
         self.learning = [bottom for bottom in self.bottoms if bottom.requires_grad]
         self.learning += [parameter for parameter, _ in pairs if parameter.requires_grad]
+        self._read = [bottom.data_ptr() for bottom in self.bottoms]
         self._parameters = [parameter.data_ptr() for parameter in step.parameters]
         self._blobs = (*step.bottoms, *step.tops)
-        self._read = [bottom.data_ptr() for bottom in self.bottoms]
         self._edits = [blob._data.edits for blob in self._blobs]
         self._shapes = [blob._shape for blob in self._blobs]
 
-    def is_outdated(self) -> bool:
-        """Whether backward would compute from other values than the blobs hold, of those that Caffe reads there."""
-        if [blob._shape for blob in self._blobs] != self._shapes:
-            return True
-        for blob in self._blobs:
-            if blob._data.is_watched:
-                blob._read()
-        kind = self.step.type
-        if kind in _READS_TOP and (now := self.step.tops[0]._read()).data_ptr() != self.tops[0].data_ptr():
-            self.tops[0].data.copy_(now)  # a layer in place has overwritten it
-        if kind not in REREADS:
+    def has_other_shapes(self) -> bool:
+        """Whether a blob was reshaped since."""
+        return [blob._shape for blob in self._blobs] != self._shapes
+
+    def is_overwritten(self) -> bool:
+        """Whether the blobs hold other values than autograd has saved, of those that Caffe reads for gradients.
+
+        The layer's own values in place count as those that they overwrote: only signs are read then (`find_hazards`).
+        """
+        step = self.step
+        if step.type not in _KNOWN:
+            self._follow()
             return False
-        if [blob._data.edits for blob in self._blobs] != self._edits:
+        for index in step.rereads:
+            now = step.bottoms[index]._read().data_ptr()
+            if now != self._read[index] and now not in self.stored:
+                return True
+        if any(step.tops[index]._read().data_ptr() != self.stored[index] for index in step.rereads_tops):
             return True
-        if kind not in _SAME_SIGNS and [blob._read().data_ptr() for blob in self.step.bottoms] != self._read:
-            return True  # a layer in place has overwritten a bottom
-        return [parameter.data_ptr() for parameter in self.step.parameters] != self._parameters
+        moved = [parameter.data_ptr() for parameter in step.parameters] != self._parameters
+        return moved and bool(step.rereads)
+
+    def _follow(self) -> None:
+        """Take what a script has written into the blobs over into the very tensors that autograd has saved."""
+        for index, (blob, saved) in enumerate(zip(self._blobs, (*self.bottoms, *self.tops), strict=True)):
+            if blob._data.is_watched:
+                now = blob._read()
+                if blob._data.edits != self._edits[index]:
+                    saved.data.copy_(now)
+                    self._edits[index] = blob._data.edits
+
+
+def _now(blobs: Sequence[Blob], before: Sequence[Tensor], reread: Sequence[int]) -> tuple[Tensor, ...]:
+    """Copies of what lies in the blobs that are read again, and of what lay in the others."""
+    found = []
+    for index, (blob, value) in enumerate(zip(blobs, before, strict=True)):
+        there = (blob._read() if index in reread else value).detach()
+        if there.numel() != value.numel():  # a layer in place made the blob smaller: the rest lies where it was
+            there = torch.cat([there.flatten(), value.detach().flatten()[there.numel() :]])
+        found.append(there.reshape(value.shape).clone())
+    return tuple(found)
 
 
 def _as_tuple(tops: Any) -> tuple[Tensor, ...]:

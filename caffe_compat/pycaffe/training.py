@@ -21,6 +21,8 @@ from caffe_compat.pycaffe.mode import set_random_seed, solver_rank
 from caffe_compat.pycaffe.python_layer import building
 from caffe_compat.solver import snapshots
 from caffe_compat.solver.config import read_config
+from caffe_compat.solver.debug import tell_norms
+from caffe_compat.solver.forcing import force_multipliers
 from caffe_compat.solver.iteration import Iterations
 from caffe_compat.solver.log import number
 from caffe_compat.solver.nets import test_nets, training_net
@@ -42,8 +44,8 @@ class LivePasses(Passes):
         self._live = live
 
     def take_gradients(self, chosen: Sequence[int]) -> list[Tensor]:
-        pairs = [self._live.learnable[index] for index in chosen]
-        return [diff.current(tuple(parameter.shape)) for parameter, diff in pairs]
+        diffs = self._live.learnable_values()[1]
+        return [diffs[index] for index in chosen]
 
 
 class LiveSolver(Iterations):
@@ -65,10 +67,12 @@ class LiveSolver(Iterations):
             self.net = training_net(param, path, "bvlc")
             self.test_nets = test_nets(param, path, "bvlc")
         self.live, self.live_tests = Execution(self.net), [Execution(net) for net in self.test_nets]
+        for live in self.live_tests:
+            live.explains = param.debug_info
         for live in (self.live, *self.live_tests):
             for file in (name.strip() for names in param.weights for name in names.split(",")):
                 loading.copy_from(live, file)
-        self._prepare([0.0] * len(self.net.learnable_params), None)
+        self._prepare(force_multipliers(self.net, False, None, self.config.force.decay, "wen2017"), None)
         self._passes = LivePasses(self.live, self.config.iter_size)
         self.starts: list[Callable[[], Any]] = []
         self.readies: list[Callable[[], Any]] = []
@@ -78,6 +82,7 @@ class LiveSolver(Iterations):
         self._losses.smoothed = SmoothedLoss(self.config.average_loss)
         for _ in range(iterations):
             self.live.clear_param_diffs()
+            self.live.explains = self.param.debug_info and self._is_due(self.config.display)
             if self._is_due(self.config.test_interval) and (self.iteration > 0 or self.config.test_initialization):
                 self.test()
             for call in self.starts:
@@ -157,6 +162,8 @@ class LiveSolver(Iterations):
         with self.live.joined():
             loss = self.live.forward(0, last)
             self.live.backward(last, 0)
+        if self.live.explains:
+            tell_norms(*self.live.learnable_values())
         return loss
 
     def _move(self, weights: list[Tensor], gradients: list[Tensor], history: list[Tensor], rates: Rates) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,10 +29,7 @@ def forward_explained(net: Net, bottoms: dict[Layer, list[Tensor]] | None = None
     def note(layer: Any, inputs: tuple[Tensor, ...], outputs: Any) -> Any:
         if layer.param.type == "Split":  # its tops are one tensor, whose gradient would be the sum of theirs
             outputs = tuple(top.view_as(top) for top in outputs)
-        for top, value in zip(layer.param.top, outputs if isinstance(outputs, tuple) else (outputs,), strict=False):
-            logger.info("    [Forward] Layer %s, top blob %s data: %s", layer.name, top, size(value))
-        for name, blob in zip(_blob_names(layer), layer.blobs, strict=True):
-            logger.info("    [Forward] Layer %s, param blob %s data: %s", layer.name, name, size(blob))
+        tell_forward(layer, zip(layer.param.top, outputs if isinstance(outputs, tuple) else (outputs,), strict=False))
         if bottoms is not None:
             bottoms[layer] = list(inputs)
             for value in inputs:
@@ -58,34 +55,49 @@ def passes_explained(net: Net) -> Iterator[None]:
     with forward_explained(net, bottoms):
         yield
     for layer in reversed(bottoms):
-        _log_gradients(layer, bottoms[layer])
-    _log_norms(net)
+        found = list(zip(layer.param.bottom, bottoms[layer], strict=False))
+        has_any = any(value.grad is not None for value in (*bottoms[layer], *layer.blobs))
+        reached = [(name, value.grad) for name, value in found if value.requires_grad and value.grad is not None]
+        tell_backward(layer, reached, [blob.grad for blob in layer.blobs] if has_any else [])
+    tensors = [param.tensor for param in net.learnable_params]
+    tell_norms([each.detach() for each in tensors], [each.grad for each in tensors])
+
+
+def tell_forward(layer: Layer, tops: Iterable[tuple[str, Tensor]]) -> None:
+    """Log what a layer has made, (name, data) of each top, and the blobs it has (Net::ForwardDebugInfo)."""
+    for top, value in tops:
+        logger.info("    [Forward] Layer %s, top blob %s data: %s", layer.name, top, size(value))
+    for name, blob in zip(_blob_names(layer), layer.blobs, strict=True):
+        logger.info("    [Forward] Layer %s, param blob %s data: %s", layer.name, name, size(blob))
+
+
+def tell_backward(
+    layer: Layer, bottoms: Iterable[tuple[str, Tensor]], diffs: Sequence[Tensor | None], forced: bool = False
+) -> None:
+    """Log (name, diff) of the bottoms that got one, and the diffs of the blobs (Net::BackwardDebugInfo).
+
+    BatchNorm's statistics too, unless the net itself says lr_mult: 0. forced: the net says force_backward.
+    """
+    for bottom, value in bottoms:
+        logger.info("    [Backward] Layer %s, bottom blob %s diff: %s", layer.name, bottom, size(value))
+    specs = layer.param.param
+    for index, diff in enumerate(diffs):
+        if forced or index >= len(specs) or specs[index].lr_mult != 0:
+            logger.info("    [Backward] Layer %s, param blob %d diff: %s", layer.name, index, size(diff))
+
+
+def tell_norms(data: Sequence[Tensor], diffs: Sequence[Tensor | None]) -> None:
+    """Log the norms of all learnable blobs, as an error, as Caffe does (Net::Backward)."""
+    diff = [torch.zeros_like(value) if each is None else each for value, each in zip(data, diffs, strict=True)]
+    norms = [
+        number(float(sum(torch.linalg.vector_norm(value, order).item() ** order for value in values) ** (1 / order)))
+        for order in (1, 2)
+        for values in (data, diff)
+    ]
+    logger.error("    [Backward] All net params (data, diff): L1 norm = (%s, %s); L2 norm = (%s, %s)", *norms)
 
 
 def _blob_names(layer: Layer) -> list[str]:
     """What Caffe calls the blobs of a layer: the name in `param`, else the number."""
     specs = layer.param.param
     return [specs[i].name if i < len(specs) and specs[i].name else str(i) for i in range(len(layer.blobs))]
-
-
-def _log_gradients(layer: Layer, bottoms: list[Tensor]) -> None:
-    for bottom, value in zip(layer.param.bottom, bottoms, strict=False):
-        if value.requires_grad and value.grad is not None:
-            logger.info("    [Backward] Layer %s, bottom blob %s diff: %s", layer.name, bottom, size(value.grad))
-    grown = [value.grad is not None for value in (*bottoms, *layer.blobs)]
-    specs = layer.param.param
-    for index, blob in enumerate(layer.blobs):  # BatchNorm's too, unless the net itself says lr_mult: 0
-        if any(grown) and (index >= len(specs) or specs[index].lr_mult != 0):
-            logger.info("    [Backward] Layer %s, param blob %d diff: %s", layer.name, index, size(blob.grad))
-
-
-def _log_norms(net: Net) -> None:
-    data = [param.tensor.detach() for param in net.learnable_params]
-    tensors = [param.tensor for param in net.learnable_params]
-    diff = [torch.zeros_like(value) if value.grad is None else value.grad for value in tensors]
-    norms = [
-        number(float(sum(torch.linalg.vector_norm(value, order).item() ** order for value in values) ** (1 / order)))
-        for order in (1, 2)
-        for values in (data, diff)
-    ]
-    logger.info("    [Backward] All net params (data, diff): L1 norm = (%s, %s); L2 norm = (%s, %s)", *norms)

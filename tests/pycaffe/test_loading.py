@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import caffe_compat.pycaffe as caffe
+from caffe_compat.pycaffe.bindings import CheckError
+from caffe_compat.pycaffe.proto import caffe_pb2
 from tests.pycaffe.nets import DATA, inner, layer, net
 
 LABELLED = DATA + 'layer { name: "l" type: "Input" top: "label" input_param { shape { dim: 2 } } }\n'
@@ -71,3 +73,37 @@ def test_a_level_given_overrides_that_of_the_file() -> None:
     )
     assert list(caffe.Net("net.prototxt", caffe.TEST)._layer_names) == ["data"]
     assert list(caffe.Net("net.prototxt", caffe.TEST, level=1)._layer_names) == ["data", "r"]
+
+
+SAME = DATA + inner("ip", "data", "a", 4) + inner("ip", "a", "b", 2)
+
+
+def test_layers_of_one_name_are_taken_and_the_first_gets_the_weights() -> None:
+    """net.cpp: CopyTrainedLayersFrom stops at the first layer of a name; pycaffe.py: of params the last one stays."""
+    built = net(SAME)
+    assert list(built._layer_names) == ["data", "ip", "ip"]
+    assert [tuple(blob.shape) for blob in built.params["ip"]] == [(2, 4), (2,)]
+    assert [tuple(layer.blobs[0].shape) for layer in built.layers if len(layer.blobs)] == [(4, 3), (2, 4)]
+    built.save("both.caffemodel")
+    message = caffe_pb2.NetParameter.FromString(Path("both.caffemodel").read_bytes())
+    assert [list(each.blobs[0].shape.dim) for each in message.layer[1:]] == [[4, 3], [2, 4]]
+    with pytest.raises(CheckError, match="Cannot copy param 0 weights from layer 'ip'; shape mismatch"):
+        built.copy_from("both.caffemodel")  # the second one's do not fit the first
+    with pytest.raises(CheckError, match="two layers are named 'ip'"):
+        built.save_hdf5("both.h5")
+
+
+def test_of_two_layers_of_one_name_in_a_file_the_second_ones_weights_count() -> None:
+    text = DATA + inner("ip", "data", "a", 3) + inner("ip", "a", "b", 3)
+    source = net(text)
+    first, second = (layer for layer in source.layers if len(layer.blobs))
+    second.blobs[0].data[...] = 7
+    source.save("both.caffemodel")
+    second.blobs[0].data[...] = 1
+    first.blobs[0].data[...] = 0
+    source.copy_from("both.caffemodel")
+    assert (first.blobs[0].data == 7).all()
+    assert (second.blobs[0].data == 1).all()
+    built = caffe.Net("net.prototxt", "both.caffemodel", caffe.TEST)
+    assert (next(layer for layer in built.layers if len(layer.blobs)).blobs[0].data == 7).all()
+    assert np.isfinite(built.params["ip"][0].data).all()

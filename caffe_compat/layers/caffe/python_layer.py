@@ -26,74 +26,13 @@ from torch import Tensor, nn
 
 from caffe_compat.errors import CaffeCompatError, UnsupportedLayerError, UserCodeError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
+from caffe_compat.layers.numpy_blob import BlobVector, NumPyBlob
 from caffe_compat.layers.python_modules import NO_PYTHON, module_place, python_is_off, stand_in
 from caffe_compat.layers.registry import register
 from caffe_compat.showing import visible
 
 _log = logging.getLogger(__name__)
 PHASES = {"TRAIN": 0, "TEST": 1}  # pycaffe's numbers
-
-
-class NumPyBlob:
-    """A blob as pycaffe shows it: `data` and `diff`, arrays of one shape; `reshape` gives them another."""
-
-    def __init__(self, shape: Shape, dtype: Any = np.float32) -> None:
-        self.data: np.ndarray = np.zeros(shape, dtype)
-        self.diff: np.ndarray = np.zeros(shape, dtype)
-
-    @property
-    def shape(self) -> Shape:
-        return self.data.shape
-
-    @property
-    def count(self) -> int:
-        return self.data.size
-
-    @property
-    def num(self) -> int:
-        return self._legacy(0)
-
-    @property
-    def channels(self) -> int:
-        return self._legacy(1)
-
-    @property
-    def height(self) -> int:
-        return self._legacy(2)
-
-    @property
-    def width(self) -> int:
-        return self._legacy(3)
-
-    def _legacy(self, axis: int) -> int:
-        """The size of one of the four axes that every blob once had; 1 behind the last."""
-        return self.shape[axis] if axis < len(self.shape) else 1
-
-    def reshape(self, *shape: int) -> None:
-        """Take another shape; where the count stays, so do the values."""
-        if shape == self.shape:
-            return
-        if np.prod(shape, dtype=np.int64) == self.count:
-            self.data, self.diff = self.data.reshape(shape), self.diff.reshape(shape)
-        else:
-            self.data, self.diff = np.zeros(shape, self.data.dtype), np.zeros(shape, self.diff.dtype)
-
-    def cast(self, dtype: Any) -> None:
-        """Make both arrays of `dtype`."""
-        self.data, self.diff = self.data.astype(dtype, copy=False), self.diff.astype(dtype, copy=False)
-
-    def hold(self, values: Tensor) -> None:
-        """Take a copy of the values of a tensor, and its shape; diff becomes zeros."""
-        self.data = values.detach().cpu().numpy().copy(order="C")
-        self.diff = np.zeros_like(self.data)
-
-
-class BlobVector(list[NumPyBlob]):
-    """The learnable blobs of a Python layer, `self.blobs`."""
-
-    def add_blob(self, *shape: int) -> None:
-        """Append a blob of zeros."""
-        self.append(NumPyBlob(shape))
 
 
 class UserLayer:
