@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from caffe_compat.layers.base import Shape
 from caffe_compat.net.certificate import Certificate, compare_outcomes
 from caffe_compat.net.cost import cost
 from caffe_compat.proto.model import Model
+from caffe_compat.proto.reading import read_json
 from caffe_compat.prune.masks import cut_off
 from caffe_compat.prune.narrow import (
     Coupled,
@@ -177,16 +177,15 @@ def read_kept(path: str | os.PathLike[str]) -> tuple[dict[str, tuple[int, ...]],
 
     Raises DataError for a file that is no certificate of a pruned net.
     """
+    found = read_json(path, "a certificate of a pruned net, as `prune` writes it,")
     try:
-        layers = json.loads(Path(path).read_text(encoding="utf-8"))["layers"]
+        layers = found["layers"]
         kept = {
             name: tuple(int(number) for number in layer["kept"])
             for name, layer in layers.items()
             if layer["filters"] < layer["largest"]
         }
         constants = any(layer["constants"] for layer in layers.values())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: no certificate of a pruned net ({error}); give what `prune` wrote") from None
     return kept, constants

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from caffe_compat.errors import SolverError
 logger = logging.getLogger(__name__)
 
 ARRAY = "__array__"
+_DTYPE = re.compile(r"[<|][biufc][0-9]{1,2}")
 
 
 class Stateful(Protocol):
@@ -110,9 +112,11 @@ def from_json(value: Any, arrays: memoryview) -> Any:
         return {name: from_json(item, arrays) for name, item in value.items()}
     try:
         dtype, shape, start = value[ARRAY]
+        if not _DTYPE.fullmatch(dtype):  # numpy reads more, as Python source even
+            raise ValueError
         kind = np.dtype(dtype)
         size = kind.itemsize * math.prod(shape)
-        if kind.kind not in "biufc" or min([start, *shape]) < 0 or start + size > len(arrays):
+        if min([start, *shape]) < 0 or start + size > len(arrays):
             raise ValueError
         return np.frombuffer(arrays[start : start + size], kind).reshape(shape).copy()
     except (TypeError, ValueError):

@@ -112,6 +112,8 @@ def _is_of(prefix: Path, task: Any) -> bool:
     """Whether a note says nothing of files that are not this prefix's."""
     if not isinstance(task, dict) or task.keys() != {"gone", "renames"}:
         return False
+    if not all(isinstance(part, list) for part in task.values()):
+        return False
     pairs = [pair for pair in task["renames"] if isinstance(pair, list) and len(pair) == 2]
     places = [*task["gone"], *(place for _, place in pairs)]
     own = re.compile(rf"{re.escape(prefix.name)}_[^/]+", re.DOTALL)

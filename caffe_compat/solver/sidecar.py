@@ -102,7 +102,13 @@ def encode(sidecar: Sidecar) -> tuple[bytes, bytes]:
 
 def decode(text: bytes, arrays: bytes) -> Sidecar:
     """What `encode` was given, or the same of version 1. ValueError says what is wrong with it."""
-    facts = _load(text)
+    try:
+        return _decoded(_load(text), arrays)
+    except RecursionError:
+        raise ValueError("values lie in one another too deep") from None
+
+
+def _decoded(facts: dict[str, Any], arrays: bytes) -> Sidecar:
     version = facts.pop("version", None)
     if not _is_int(version) or version < 1:
         raise ValueError(f"its version is {version!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,8 @@ _ODD_WORDS = (
 )  # fmt: skip
 _ODD_VALUES: tuple[Any, ...] = (
     None, True, 0, -1, 1.5, 1e308, float("nan"), float("inf"), 10**400, 2**63, "", "x", "nan", "\u202e", "9" * 5000,
-    [], {}, [1], [[1, 2]], {"mean": 1}, {"a": None}, [None], "1e5",
+    [], {}, [1], [[1, 2]], {"mean": 1}, {"a": None}, [None], "1e5", json.loads("[" * 600 + "]" * 600),
+    json.loads('{"a":' * 600 + "1" + "}" * 600),
 )  # fmt: skip
 _WHOLE_JSON = (
     b"", b" ", b"null", b"1", b'"x"', b"[]", b"{}", b"nan", b"1e999", b"9" * 6000, b"\xff\xfe{", b"\xef\xbb\xbf{}",
@@ -236,3 +238,36 @@ def rest_of(chance: random.Random, data: bytes, pool: list[bytes]) -> bytes:
     """Bytes behind the first line."""
     head, _, rest = data.partition(b"\n")
     return head + b"\n" + bytes_of(chance, rest, [each.partition(b"\n")[2] for each in pool])
+
+
+def sidecar(chance: random.Random, data: bytes, pool: list[bytes]) -> bytes:
+    """A side-car, a line of JSON and arrays behind it: either damaged, mostly with checksums that fit what it holds."""
+    text, _, arrays = data.partition(b"\n")
+    if chance.random() < 0.25:
+        arrays = bytes_of(chance, arrays, pool)
+    else:
+        text = json_of(chance, text, pool).replace(b"\n", b" ")
+    if chance.random() < 0.8:
+        text = _mended(text, arrays)
+    return text + b"\n" + arrays
+
+
+def _mended(text: bytes, arrays: bytes) -> bytes:
+    """The side-car with the checksums of what it holds now; as it is where it is none."""
+    try:
+        facts = json.loads(text)
+        facts["checksums"]["arrays"] = zlib.crc32(arrays)
+        facts["checksums"].pop("sidecar", None)
+        facts["checksums"]["sidecar"] = zlib.crc32(json.dumps(facts, sort_keys=True).encode())
+        return json.dumps(facts).encode()
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return text
+
+
+def headed_json(chance: random.Random, data: bytes, pool: list[bytes]) -> bytes:
+    """A length of eight bytes, that much JSON, and bytes: the JSON damaged and the length mended, or any bytes."""
+    if chance.random() < 0.4:
+        return bytes_of(chance, data, pool)
+    size = int.from_bytes(data[:8], "little")
+    head = json_of(chance, data[8 : 8 + size], pool)
+    return len(head).to_bytes(8, "little") + head + data[8 + size :]

@@ -8,31 +8,42 @@ each case that ends in anything but a CaffeCompatError of one line.
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import caffe_compat as cc
 from caffe_compat.data.databases import open_database
 from caffe_compat.data.datasets import read_idx
 from caffe_compat.data.datum import corrupt, parse_alike, parse_datum
+from caffe_compat.data.float_labels import read_float_list
 from caffe_compat.data.hdf5 import HDF5Batches, read_file_list
+from caffe_compat.data.ilsvrc import synset_labels
 from caffe_compat.data.image_windows import read_window_file
 from caffe_compat.data.imageset import Conversion
-from caffe_compat.decompose.latency_table import LatencyTable
-from caffe_compat.proto import binary, hdf5, schema
+from caffe_compat.proto import binary, hdf5, schema, tensors
 from caffe_compat.proto.text import find_faults, format_text, parse_text
-from caffe_compat.recipes.records import Records
-from caffe_compat.solver.callbacks import KeepBest
 from tests.conftest import golden
 from tests.fuzz import mutations, samples
 from tests.fuzz.mutations import Mutate
+from tests.fuzz.place import file_of, folder, own_folder
+from tests.fuzz.run_files import (
+    best_note,
+    certificate,
+    commit,
+    exceptions,
+    latency,
+    log,
+    ranks,
+    records,
+    sidecar,
+)
 
 FORMATS = golden("formats")
 
@@ -44,21 +55,6 @@ def allowed(reader: str, error: BaseException) -> bool:
     return isinstance(error, cc.CaffeCompatError) and "\n" not in str(error) and 0 < len(str(error)) <= 4000
 
 
-@cache
-def folder() -> Path:
-    """A folder for this process's files, in memory where the system has a place for that."""
-    root = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    made = Path(tempfile.mkdtemp(prefix="caffe_compat_fuzz_", dir=root))
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return made
-
-
-def _file(data: bytes, suffix: str = "") -> Path:
-    path = folder() / f"case_{os.getpid()}{suffix}"
-    path.write_bytes(data)
-    return path
-
-
 def _same(first: Any, second: Any, what: str) -> None:
     if first != second:
         raise AssertionError(f"{what} differs")
@@ -67,7 +63,7 @@ def _same(first: Any, second: Any, what: str) -> None:
 def text(data: bytes) -> None:
     """A prototxt, first byte telling net or solver; what is read is printed and read again to the same message."""
     kind = schema.SolverParameter if data[:1] == b"s" else schema.NetParameter
-    path = _file(data[1:], ".prototxt")
+    path = file_of(data[1:], ".prototxt")
     find_faults(path)
     message = parse_text(data[1:].decode("utf-8", "surrogateescape"), kind, "fuzz.prototxt")
     again = parse_text(format_text(message), kind, "again.prototxt")
@@ -77,7 +73,7 @@ def text(data: bytes) -> None:
 
 def net_build(data: bytes) -> None:
     """A net is built in both phases, printed and checked."""
-    model = cc.read_model(_file(data, ".prototxt"))
+    model = cc.read_model(file_of(data, ".prototxt"))
     for phase in ("TEST", "TRAIN"):
         try:
             str(cc.Net(model, phase=phase))
@@ -88,7 +84,7 @@ def net_build(data: bytes) -> None:
 
 def caffemodel(data: bytes) -> None:
     """A .caffemodel; what is read can be written and read again."""
-    path = _file(data)
+    path = file_of(data)
     net, weights = binary.read_net(path)
     names = [layer.name for layer in net.layer]
     if len(set(names)) == len(names):
@@ -102,27 +98,27 @@ def _bytes(weights: cc.Weights) -> dict[str, list[bytes]]:
 
 
 def solverstate(data: bytes) -> None:
-    binary.read_solver_state(_file(data))
+    binary.read_solver_state(file_of(data))
 
 
 def binaryproto(data: bytes) -> None:
-    binary.read_blob(_file(data))
+    binary.read_blob(file_of(data))
 
 
 def hdf5_weights(data: bytes) -> None:
-    hdf5.read_weights(_file(data))
+    hdf5.read_weights(file_of(data))
 
 
 def hdf5_state(data: bytes) -> None:
-    hdf5.read_solver_state(_file(data))
+    hdf5.read_solver_state(file_of(data))
 
 
 def hdf5_data(data: bytes) -> None:
-    HDF5Batches([_file(data, ".h5")], ["data"], 2).read(0)
+    HDF5Batches([file_of(data, ".h5")], ["data"], 2).read(0)
 
 
 def hdf5_list(data: bytes) -> None:
-    read_file_list(_file(data), FORMATS / "hdf5")
+    read_file_list(file_of(data), FORMATS / "hdf5")
 
 
 def datum(data: bytes) -> None:
@@ -178,91 +174,87 @@ def leveldb(data: bytes) -> None:
     source, _, file = name.decode("latin-1").partition("/")
     if f"{source}/{file}" not in samples.leveldb_names():
         return
-    path = folder() / f"leveldb_{os.getpid()}"
-    shutil.rmtree(path, ignore_errors=True)
-    shutil.copytree(FORMATS / "db" / source, path)
+    path = own_folder("leveldb")
+    shutil.copytree(FORMATS / "db" / source, path, dirs_exist_ok=True)
     (path / file).write_bytes(content)
     _database(path, "LEVELDB")
 
 
 def image(data: bytes) -> None:
-    path = _file(data, ".png")
+    path = file_of(data, ".png")
     for conversion in (Conversion(), Conversion(6, 6, gray=True), Conversion(encode_type="png")):
         conversion.record(path, 1)
 
 
 def image_list(data: bytes) -> None:
-    _run(f'layer {{ name: "d" type: "ImageData" top: "d" top: "l" image_data_param {{ source: "{_file(data)}" '
+    _run(f'layer {{ name: "d" type: "ImageData" top: "d" top: "l" image_data_param {{ source: "{file_of(data)}" '
          f'root_folder: "{FORMATS}/images/" batch_size: 2 new_height: 8 new_width: 8 }} }}')  # fmt: skip
 
 
 def window_list(data: bytes) -> None:
-    path = _file(data)
+    path = file_of(data)
     read_window_file(path)
     _run(f'layer {{ name: "d" type: "WindowData" top: "d" top: "l" transform_param {{ crop_size: 8 }} '
          f'window_data_param {{ source: "{path}" root_folder: "{FORMATS}/" batch_size: 4 }} }}')  # fmt: skip
 
 
-def log(data: bytes) -> None:
-    from caffe_compat.commands.log import tables
-    from caffe_compat.commands.runs import read_run
-
-    "".join(tables(read_run(str(_file(data, ".log"))).curves))
-
-
-def best_note(data: bytes) -> None:
-    solver = samples.solver(folder())
-    solver.state.iteration = 5
-    Path(f"{solver.config.snapshot_prefix}_best_accuracy.json").write_bytes(data)
-    KeepBest("accuracy").after_test(solver, [{"accuracy": 0.01, "loss": 3.0}])
-
-
-def ranks(data: bytes) -> None:
-    cc.decompose(samples.model(folder()), cc.read_ranks(_file(data)))
-
-
-def exceptions(data: bytes) -> None:
-    from caffe_compat.commands.decompose import read_exceptions
-
-    read_exceptions(str(_file(data, ".json")))
-
-
-def latency(data: bytes) -> None:
-    table = LatencyTable(_file(data), "cpu")
-    for layer in samples.model(folder()).net.layer:
-        if layer.type == "Convolution":
-            table.find(layer, (1, 1, 8, 8), [("pca", 3)])
-
-
-def records(data: bytes) -> None:
-    place = folder() / f"steps_{os.getpid()}"
-    place.mkdir(exist_ok=True)
-    (place / "train.json").write_bytes(data)
-    Records(place, ["train", "decompose"]).begin("train", {"a": 1})
-
-
 def npz(data: bytes) -> None:
-    cc.read_npz(_file(data))
+    cc.read_npz(file_of(data))
 
 
 def npy(data: bytes) -> None:
-    cc.read_npy(_file(data))
+    cc.read_npy(file_of(data))
 
 
 def archive(data: bytes) -> None:
     from caffe_compat.data.archives import archived
 
-    list(archived(_file(data), "wanted"))
+    list(archived(file_of(data), "wanted"))
 
 
 def gz(data: bytes) -> None:
     from caffe_compat.data.archives import unzipped
 
-    unzipped(_file(data))
+    unzipped(file_of(data))
 
 
 def labels(data: bytes) -> None:
-    cc.read_labels(_file(data))
+    cc.read_labels(file_of(data))
+
+
+def float_list(data: bytes) -> None:
+    read_float_list(file_of(data))
+
+
+def synsets(data: bytes) -> None:
+    synset_labels(folder(), file_of(data))
+
+
+def safetensors(data: bytes) -> None:
+    """Weights as safetensors; what is read can be written and read again."""
+    net, weights = tensors.read_safetensors(file_of(data, ".safetensors"))
+    if net is not None:
+        tensors.write_safetensors(folder() / "again.safetensors", net, weights)
+        _same(
+            _bytes(tensors.read_safetensors(folder() / "again.safetensors")[1]),
+            _bytes(weights),
+            "what is written and read",
+        )
+
+
+def image_sizes(data: bytes) -> None:
+    """The list of image sizes of SSD's DetectionEvaluate, which then scores a box."""
+    shapes = "shape { dim: 1 dim: 1 dim: 1 dim: 7 }", "shape { dim: 1 dim: 1 dim: 1 dim: 8 }"
+    inputs = "".join(f'layer {{ name: "{n}" type: "Input" top: "{n}" input_param {{ {shape} }} }}'
+                     for n, shape in zip("ft", shapes, strict=True))  # fmt: skip
+    net = cc.Net(cc.parse_text(
+        f'{inputs} layer {{ name: "e" type: "DetectionEvaluate" bottom: "f" bottom: "t" top: "e" '
+        f'detection_evaluate_param {{ num_classes: 3 name_size_file: "{file_of(data, ".txt")}" }} }}',
+        cc.NetParameter,
+    ))  # fmt: skip
+    box = [0.1, 0.1, 0.5, 0.5]
+    for _ in range(3):
+        net.blobs(f=np.float32([[[[0, 1, 0.9, *box]]]]), t=np.float32([[[[0, 1, 0, *box, 0]]]]))
 
 
 @dataclass(frozen=True)
@@ -277,11 +269,16 @@ class Kind:
 KINDS: dict[str, Kind] = {
     each.__name__: Kind(each, damage, getattr(samples, f"{each.__name__}_files"))
     for damage, readers in (
-        (mutations.lines, (text, net_build, hdf5_list, image_list, window_list, log, labels)),
+        (
+            mutations.lines,
+            (text, net_build, hdf5_list, image_list, window_list, log, labels, float_list, synsets, image_sizes),
+        ),
         (mutations.message, (caffemodel, solverstate, binaryproto, datum)),
-        (mutations.json_of, (best_note, ranks, exceptions, latency, records)),
+        (mutations.json_of, (best_note, ranks, exceptions, latency, records, commit, certificate)),
         (mutations.bytes_of, (hdf5_weights, hdf5_state, hdf5_data, idx, lmdb, image, npz, npy, archive, gz)),
         (mutations.rest_of, (leveldb,)),
+        (mutations.sidecar, (sidecar,)),
+        (mutations.headed_json, (safetensors,)),
     )
     for each in readers
 }

@@ -14,9 +14,11 @@ import h5py
 import numpy as np
 
 import caffe_compat as cc
+from caffe_compat.proto.tensors import write_safetensors
 from caffe_compat.solver.solver import Solver
 from tests.commands.conftest import Problem
 from tests.conftest import golden
+from tests.fuzz.place import folder
 
 FORMATS, RESUME = golden("formats"), golden("resume")
 _MOST = 1 << 17  # bytes of a file to begin from: more would only be slower
@@ -36,8 +38,8 @@ def net_build_files() -> Iterator[bytes]:
 
 
 def caffemodel_files() -> Iterator[bytes]:
-    for folder in (FORMATS, RESUME):
-        yield from _files(folder, "*.caffemodel")
+    for place in (FORMATS, RESUME):
+        yield from _files(place, "*.caffemodel")
 
 
 def solverstate_files() -> Iterator[bytes]:
@@ -166,6 +168,48 @@ def records_files() -> Iterator[bytes]:
     yield b'{"settings": {"a": 1}, "facts": null}'
 
 
+def float_list_files() -> Iterator[bytes]:
+    yield b"a.png 0.5 1 -2e3\nfolder/b c.png 1 2 3\n"
+
+
+def synsets_files() -> Iterator[bytes]:
+    yield labels_files().__next__()
+
+
+def image_sizes_files() -> Iterator[bytes]:
+    yield b"a 10 20\nb 300 500\n"
+
+
+def sidecar_files() -> Iterator[bytes]:
+    """Of a run of this version, and as version 1 wrote it."""
+    state = snapshot(folder())
+    text, arrays = (state.with_name(f"{state.name}.{end}").read_bytes() for end in ("json", "arrays"))
+    yield text + b"\n" + arrays
+    facts = json.loads(text)
+    names = {"cursor": "sources", "type": "type", "checksum": "checksum", "losses": "losses",
+             "smoothed_loss": "smoothed_loss", "losses_added": "losses_added"}  # fmt: skip
+    first = {new: facts[old] for old, new in names.items()} | {"version": 1, "generators": facts["random"][0]}
+    yield json.dumps(first).encode() + b"\n"
+
+
+def commit_files() -> Iterator[bytes]:
+    renames = [[".t_iter_5.caffemodel.abcd1234.part", "t_iter_5.caffemodel"]]
+    yield json.dumps({"gone": ["t_iter_5.solverstate"], "renames": renames}).encode()
+    yield json.dumps({"gone": [], "renames": []}).encode()
+
+
+def certificate_files() -> Iterator[bytes]:
+    path = folder() / "seed.json"
+    pruned(folder()).certificate.write(path)
+    yield path.read_bytes()
+
+
+def safetensors_files() -> Iterator[bytes]:
+    path = folder() / "seed.safetensors"
+    write_safetensors(path, model(folder()).net, model(folder()).weights)
+    yield path.read_bytes()
+
+
 def npz_files() -> Iterator[bytes]:
     for save in (np.savez, np.savez_compressed):
         memory = io.BytesIO()
@@ -210,6 +254,37 @@ def solver(folder: Path) -> Solver:
     return Solver(folder / "solver.prototxt")
 
 
+class Kept:
+    """A method that keeps arrays in snapshots."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, object] = {"mask": np.arange(6, dtype=np.uint8).reshape(2, 3), "step": 3, "rates": [0.5]}
+
+    def state_dict(self) -> dict[str, object]:
+        return self.state
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        if np.shape(state["mask"]) != (2, 3):
+            raise ValueError(f"mask has shape {np.shape(state['mask'])}; wanted (2, 3)")
+        self.state = dict(state)
+
+
+@cache
+def snapshot(folder: Path) -> Path:
+    """The state of a snapshot of the small solver, whose side-car has arrays."""
+    solver(folder)
+    trained = Solver(folder / "solver.prototxt")
+    trained.keep("method", Kept())
+    trained.step(2)
+    return trained.snapshot("iter_2")
+
+
 @cache
 def model(folder: Path) -> cc.Model:
     return solver(folder).model()
+
+
+@cache
+def pruned(folder: Path) -> cc.PrunedFilters:
+    """That net without half the filters of its convolutions, and the certificate."""
+    return cc.prune_filters(model(folder), cc.Selection("l1", remove=0.5), folder=folder)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 
 import torch
-from scipy.stats import norm
+from scipy.special import ndtri
 from torch import Tensor
 
 RULES = ("paper", "third_party")
@@ -23,7 +23,7 @@ RULES = ("paper", "third_party")
 def threshold(gradient: Tensor, rate: float, rule: str = "paper") -> float:
     """tau of this gradient, zeros counted; rate: p, in [0, 1)."""
     factor = math.sqrt(math.pi / 2) if rule == "paper" else 1.0
-    return float(norm.ppf((1 + rate) / 2)) * factor * float(gradient.abs().mean(dtype=torch.float64))
+    return float(ndtri((1 + rate) / 2)) * factor * float(gradient.abs().mean(dtype=torch.float64))
 
 
 def prune_gradient(gradient: Tensor, tau: float, draws: Tensor) -> Tensor:
