@@ -56,7 +56,7 @@ def run(network: Network, arguments: argparse.Namespace, work: Path) -> None:
 
 def parser(network: Network) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
-        prog=f"python -m reproductions.{network.name}.run",
+        prog=f"python -m {network.program}",
         description="Do the steps in order; finished ones are kept, an interrupted one goes on from its last snapshot. "
         "All steps done, their rows are printed, and stand in the folder of the steps.",
     )

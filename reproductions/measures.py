@@ -36,7 +36,7 @@ def record(runner: Runner, steps: Iterable[Step], root: Path = HERE) -> None:
     """
     steps = list(steps)
     if len(steps) == len(runner.network.steps):
-        forget_runs(runner.network.name, f"python -m reproductions.{runner.network.name}.run ", root / RESULTS.name)
+        forget_runs(runner.network.name, f"python -m {runner.network.program} ", root / RESULTS.name)
     for step in steps:
         done = runner.is_done(step)
         run = finished_run(runner, step, root / LOGS.name) if done else unfinished_run(runner, step)
@@ -90,7 +90,7 @@ def finished_run(runner: Runner, step: Step, logs: Path) -> Run:
 def command(runner: Runner, step: Step) -> str:
     """The command that finishes the step, or repeats it."""
     models = " --models MODELS" if runner.is_public(step) else ""
-    return f"python -m reproductions.{runner.network.name}.run {runner.network.source}{models} --only {step.name}"
+    return f"python -m {runner.network.program} {runner.network.source}{models} --only {step.name}"
 
 
 def circumstances(runner: Runner, step: Step) -> dict[str, Any]:
@@ -119,8 +119,9 @@ def measured(runner: Runner, step: Step) -> dict[str, Any]:
     kept = runner.folder(step) / "measured.json"
     if not kept.exists():
         with cc.write_atomically(kept) as temporary:
-            temporary.write_text(json.dumps(measure(runner, step)) + "\n", encoding="utf-8")
-    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+            found = (runner.network.measure or measure)(runner, step)
+            temporary.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    found = json.loads(kept.read_text(encoding="utf-8"))
     return found | {"ranks": {layer: tuple(pair) for layer, pair in found["ranks"].items()}}
 
 
@@ -203,7 +204,7 @@ def seconds(events: list[dict[str, Any]]) -> float:
 
 def keep_logs(runner: Runner, step: Step, logs: Path) -> str:
     """Copy the log and the JSON lines into the folder `logs`, without places of the machine; the path of the latter."""
-    name, kept = f"{runner.network.name}-{step.name}", ""
+    name, kept = f"{runner.network.name.replace('/', '-')}-{step.name}", ""
     for source in LOG_FILES:
         clean = runner.folder(step) / f".clean.{source}"
         clean.write_text(cleaned(runner, runner.folder(step) / source), encoding="utf-8")

@@ -35,8 +35,8 @@ def record_run(run: Run, device: str = "cpu", folder: Path = RESULTS) -> Run:
     device: "cpu" or "cuda", where it was computed. Raises ValueError where the file has other columns.
     """
     run = filled_in(run, device)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{run.network}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path):
         rows = {each.key: each for each in read_file(path)} | {run.key: run}
         with cc.write_atomically(path) as part:

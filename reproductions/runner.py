@@ -16,6 +16,7 @@ from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands import main as command
+from reproductions.narrowing import narrowed
 from reproductions.record import commit
 from reproductions.steps import PUBLIC, Network, Place, Step, StepError
 
@@ -130,6 +131,10 @@ class Runner:
         if step.low_rank is not None:
             dense = cc.Model(model.net, cc.read_weights(self.start_weights(step)))
             model = cc.decompose(dense, self.chosen_ranks(step, dense), step.low_rank.method)
+        if step.filters is not None:
+            trained = cc.Model(model.net, cc.read_weights(self.start_weights(step)))
+            model = narrowed(trained, step.filters, folder, step.seed)
+        if step.low_rank or step.filters:
             weights = folder / f"start{self.ending}"
         if step.edit is not None:
             step.edit(model.net)
@@ -137,7 +142,7 @@ class Runner:
 
     def network_net(self) -> Any:
         """The network's own net; with --smoke, in small batches and narrow."""
-        net = cc.read_net(self.network.folder / "train_test.prototxt")
+        net = cc.read_net(self.network.folder / self.network.net)
         for layer in net.layer if self.place.smoke else ():
             if layer.type == "Data":
                 layer.data_param.batch_size = SMOKE_BATCH
@@ -160,7 +165,7 @@ class Runner:
         if step.low_rank.ranks_of:
             owner = self.network.step(step.low_rank.ranks_of)
             dense = cc.read_model(self.folder(owner) / "train_test.prototxt", self.weights(owner))
-        return cheaper_ranks(dense)
+        return cheaper_ranks(dense, step.low_rank.keep)
 
     def start_weights(self, step: Step) -> Path:
         """The weights that the step starts from, before any decomposition."""
@@ -210,7 +215,7 @@ class Runner:
             words += ["--threads", str(self.place.threads)]
         if state := newest_state(folder):
             words += ["--snapshot", state.name]
-        elif step.low_rank is not None:
+        elif step.low_rank or step.filters:
             words += ["--weights", f"start{self.ending}"]
         elif step.start:
             words += ["--weights", str(self.start_weights(step).resolve())]
@@ -231,9 +236,9 @@ def working_in(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def cheaper_ranks(model: cc.Model) -> dict[str, Any]:
-    """The rank at KEEP of every layer that costs less multiply-adds at it."""
-    ranks = cc.ranks_by_energy(model, KEEP)
+def cheaper_ranks(model: cc.Model, keep: float = KEEP) -> dict[str, Any]:
+    """The rank at `keep` of every layer that costs less multiply-adds at it."""
+    ranks = cc.ranks_by_energy(model, keep)
     groups = {layer.name: layer.convolution_param.group for layer in model.net.layer}
     even = {name: cc.break_even_rank(model.weights[name][0].shape, groups[name]) for name in ranks}
     return {name: rank for name, rank in ranks.items() if rank < even[name]}

@@ -22,12 +22,30 @@ class LowRank:
     """How the net that a step starts from is decomposed first.
 
     ranks_of: the step whose ranks at KEEP are taken, "" for those of the start itself. ranks: given ones instead.
-    Layers whose rank is not below break-even stay dense.
+    keep: the share of energy that is kept in place of KEEP. Layers whose rank is not below break-even stay dense.
     """
 
     method: str = "pca"
     ranks_of: str = ""
     ranks: Mapping[str, int] = field(default_factory=dict)
+    keep: float = 0.95
+
+
+@dataclass(frozen=True)
+class Filters:
+    """How the net that a step starts from loses filters first: by a criterion of `caffe-compat prune`.
+
+    remove: share of the filters of each layer. beta: the preference of eprune. below: filters whose mean |w| is at most
+    that much are made 0 first, for methods that leave them small. except_layers: those that keep all filters. batches:
+    how many of the net's own training data `fisher` and `tfo` see. A net without zeros stays as it is under "zeros".
+    """
+
+    criterion: str
+    remove: float = 0.5
+    beta: float = 0.75
+    below: float = 0.0
+    except_layers: tuple[str, ...] = ()
+    batches: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,10 +55,10 @@ class Step:
     name: of its folder and log. experiment, method, paper, note: as in a row of results (reproductions/runs.py).
     solver: a file of the network's folder. settings: fields of the solver, as prototxt, that replace those of the
     file. start: "" for the fillers, `public:FILE` for a public model, else the name of an earlier step, with `@N` for
-    its snapshot at iteration N. low_rank: how the start is decomposed, if it is. seed: of the fillers and, from 2 on,
-    of the order of the training images. options: further words of the command. keep_last: how many snapshots stay.
-    edit: changes the net, in place, before it is trained. baseline: the step without
-    force that it is compared with, of the same start and of the same schedule or the nearest that was run.
+    its snapshot at iteration N. low_rank: how the start is decomposed, if it is; filters: how it loses filters. seed:
+    of the fillers, of random filters and, from 2 on, of the order of the training images. options: further words of the
+    command. keep_last: how many snapshots stay. edit: changes the net, in place, before it is trained. baseline: the
+    step without force that it is compared with, of the same start and of the same schedule or the nearest that was run.
     """
 
     name: str
@@ -50,6 +68,7 @@ class Step:
     settings: str = ""
     start: str = ""
     low_rank: LowRank | None = None
+    filters: Filters | None = None
     seed: int = 1
     paper: tuple[str, ...] = ()
     note: str = ""
@@ -61,8 +80,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Network:
-    """A folder of reproductions/, its steps in order, and how its databases are made.
+    """A folder of reproductions/ (name: its path there), its steps in order, and how its databases are made.
 
+    net: the file of the net, from that folder. measure: (runner, finished step) -> what measures.py keeps of it, where
+    that is other than there.
     make_data(source, folder, seed): writes the databases and mean images whose names `databases` lists.
     make_smoke(folder): the same, made up. accuracy, top5: outputs of the TEST net, the latter if it has one. suffix:
     what snapshots' names end in: nothing for a net whose layers' names have "/", which HDF5 files cannot hold. narrow:
@@ -80,10 +101,17 @@ class Network:
     suffix: str = ".h5"
     narrow: int = 1
     source: str = "--data DATA"
+    net: str = "train_test.prototxt"
+    measure: Callable[[Any, Step], dict[str, Any]] | None = None
 
     @property
     def folder(self) -> Path:
         return HERE / self.name
+
+    @property
+    def program(self) -> str:
+        """The module of its command."""
+        return f"reproductions.{self.name.replace('/', '.')}.run"
 
     def step(self, name: str) -> Step:
         """The step of that name; StepError where there is none."""

@@ -16,7 +16,7 @@ from caffe_compat import SolverError
 from caffe_compat.commands.numbers import whole_number
 
 MOST_THREADS = 1024  # more than any machine has cores for, fewer than a process may start
-CRITERIA = ("l1", "l2", "bn", "random", "eprune", "zeros")  # of `cc.prune_filters`
+CRITERIA = ("l1", "l2", "bn", "random", "eprune", "zeros", "fisher", "tfo")  # of `cc.prune_filters`
 METHODS = ("pca", "svd", "kmeans", "separable", "tucker", "cp")  # of `cc.factorize`
 
 log = logging.getLogger(__name__)

@@ -21,6 +21,17 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--remove", type=real_number(), metavar="F", help="share of the filters of each layer to remove")
     group.add_argument("--ratios", type=comma_list, default=(), metavar="L=F,...", help="shares of single layers")
     group.add_argument("--multiply-adds", type=real_number(), metavar="F", help="keep this share of the multiply-adds")
+    group.add_argument("--latency", type=real_number(), metavar="F", help="keep this share of the measured time")
+    group.add_argument(
+        "--batches", type=whole_number(0), default=0, metavar="N", help="of NET's own TRAIN data, for fisher, tfo"
+    )
+    group.add_argument(
+        "--rounds", type=whole_number(), default=1, metavar="N", help="remove in N rounds, scores anew in each"
+    )
+    group.add_argument("--across-layers", action="store_true", help="shares are of the filters of all layers together")
+    group.add_argument(
+        "--protect", type=real_number(0), default=0.0, metavar="F", help="the last filters of a layer stay"
+    )
     group.add_argument("--min-filters", type=whole_number(), default=1, metavar="N", help="leave as many (default 1)")
     group.add_argument("--except-layers", type=comma_list, default=(), metavar="A,B", help="layers that keep all")
     group.add_argument("--strict", action="store_true", help="refuse coupled layers with different ratios")
@@ -43,7 +54,8 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
     check_targets(written, [net, weights], arguments.force_overwrite)
     model = cc.read_model(net, weights)
     cc.refuse_missing(model, arguments.allow_missing, "TEST")
-    model = with_fillers(model, arguments.allow_missing, input_shapes=dict(arguments.input), folder=Path(net).parent)
+    folder = Path(net).parent
+    model = with_fillers(model, arguments.allow_missing, input_shapes=dict(arguments.input), folder=folder)
     made = cc.prune_filters(
         model,
         cc.Selection(
@@ -55,11 +67,16 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
             arguments.strict,
             arguments.preference_beta,
             arguments.seed,
+            arguments.across_layers,
+            arguments.protect,
         ),
         arguments.multiply_adds,
         dict(arguments.input) or None,
         not arguments.drop_constants,
-        Path(net).parent,
+        folder,
+        batches=cc.own_batches(model.net, arguments.batches, folder=folder) if arguments.batches else (),
+        latency=arguments.latency,
+        rounds=arguments.rounds,
     )
     small = cc.reset_normalization(made.model, made.certificate.layers) if arguments.bn == "reset" else made.model
     cc.write_model(small, written[0], written[1])

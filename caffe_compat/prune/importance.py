@@ -50,6 +50,10 @@ def mean_gradients(
             break
         size = len(next(iter(batch.values())))
         _, loss = net.forward_with_loss(**batch)
+        if not loss.requires_grad:
+            raise DataError(
+                f"net '{net.graph.name}' has no loss in TEST that depends on its weights; name one that has"
+            )
         grads = torch.autograd.grad(loss, list(blobs.values()), allow_unused=True)
         for place, grad in zip(blobs, grads, strict=True):
             if grad is not None:

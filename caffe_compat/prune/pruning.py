@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from caffe_compat.errors import DataError, RankError, WeightsError
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.certificate import Certificate, compare_outcomes
-from caffe_compat.net.cost import cost
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.reading import read_json
+from caffe_compat.prune.budget import Trials, within_budget
 from caffe_compat.prune.masks import cut_off
 from caffe_compat.prune.narrow import (
     Coupled,
@@ -26,10 +26,7 @@ from caffe_compat.prune.narrow import (
     dead_channels,
     narrow_classes,
 )
-from caffe_compat.prune.selection import Selection, select
-
-logger = logging.getLogger(__name__)
-STEPS = 12  # halvings in search of a share that meets a budget
+from caffe_compat.prune.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -63,16 +60,22 @@ def prune_filters(
     input_shapes: Mapping[str, Shape] | None = None,
     fold: bool = True,
     folder: Path | None = None,
+    *,
+    batches: Sequence[Mapping[str, Any]] = (),
+    latency: float | None = None,
+    rounds: int = 1,
 ) -> PrunedFilters:
     """`model` without the filters that `selection` takes.
 
-    multiply_adds: the share of them to keep, in (0, 1]; selection.remove is then found for it. RankError where the
-    selection cannot be, no share meets the budget, or nothing would go.
+    multiply_adds, latency: the share of them, or of the measured time of a forward pass, to keep, in (0, 1];
+    selection.remove is then found for it. batches: {blob: values} each, on which the criteria fisher and tfo take the
+    mean gradient of the loss of the TEST net. rounds: the share goes in so many, scores anew in each (OrthoReg).
+    RankError where the selection cannot be, no share meets the budget, or nothing would go; DataError for a net without
+    a loss.
     """
     coupled = couple(model, input_shapes, folder)
-    if multiply_adds is not None:
-        selection = _for_budget(model, coupled, selection, multiply_adds, input_shapes, folder)
-    removed = select(model, coupled, selection)
+    nets = Trials(model, coupled, input_shapes, folder, tuple(batches), rounds)
+    removed = within_budget(nets, selection, multiply_adds, latency)
     if not removed:
         raise RankError(f"nothing to remove by criterion '{selection.criterion}' from net '{model.net.name}'")
     small = narrow_classes(model, coupled, removed, input_shapes, fold, folder)
@@ -140,36 +143,6 @@ def _certificate(
 def _difference(one: Model, other: Model, name: str) -> float:
     pairs = zip(one.weights[name], other.weights[name], strict=True)
     return max(float(np.abs(np.asarray(a, float) - np.asarray(b, float)).max(initial=0)) for a, b in pairs)
-
-
-def _for_budget(
-    model: Model,
-    coupled: Coupled,
-    selection: Selection,
-    share: float,
-    input_shapes: Mapping[str, Shape] | None,
-    folder: Path | None,
-) -> Selection:
-    """`selection` with the smallest share to remove that leaves `share` of the multiply-adds, or less."""
-    if not 0 < share <= 1:
-        raise RankError(f"multiply_adds is {share:g}; wanted a share above 0 and at most 1")
-    if selection.criterion in ("eprune", "zeros"):
-        raise RankError(f"criterion '{selection.criterion}' says itself how many filters go; leave out multiply_adds")
-    whole = cost(model, input_shapes).multiply_adds
-    low, high, found = 0.0, 1.0, None
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        trial = replace(selection, remove=middle)
-        removed = select(model, coupled, trial)
-        small = narrow_classes(model, coupled, removed, input_shapes, fold=False, folder=folder)
-        if cost(small.model, input_shapes).multiply_adds <= share * whole:
-            high, found = middle, trial
-        else:
-            low = middle
-    if found is None:
-        raise RankError(f"multiply_adds {share:g} cannot be met by criterion '{selection.criterion}'; allow more")
-    logger.info("To keep %.4g of the multiply-adds, %.4g of the filters of each layer go", share, found.remove)
-    return found
 
 
 def read_kept(path: str | os.PathLike[str]) -> tuple[dict[str, tuple[int, ...]], bool]:

@@ -1,4 +1,4 @@
-"""Write README.md and index.html of reproductions/ from paper.csv, results/ and logs/; --check only compares.
+"""Write README.md and the pages of reproductions/ from paper.csv, results/ and logs/; --check only compares.
 
 Numbers that are new or better than ever go into results/best/numbers.csv, the first ones into the project's README.
 """
@@ -14,6 +14,7 @@ from reproductions.best import FILE, best_text, current, read_best, updated
 from reproductions.report import costs, plots
 from reproductions.report.facts import Facts, read_facts
 from reproductions.report.figures import Figure
+from reproductions.report.methods import methods_page
 from reproductions.report.page import page
 from reproductions.report.readme import readme
 from reproductions.report.sheets import paper_sheet, runs_sheet, unfinished_sheet
@@ -52,6 +53,7 @@ def generated(facts: Facts) -> dict[str, str]:
         "README.md": readme(paper, runs, unfinished),
         FILE: best_text(updated(read_best(facts.root), current(tables))),
         "index.html": page(tables, figures, paper, runs, unfinished),
+        "methods/index.html": methods_page(facts),
     }
 
 

@@ -27,6 +27,7 @@ build of the paper's fork of Caffe trains from these nets and solvers too.
 | `lenet/` | LeNet on MNIST | `python -m reproductions.lenet.run --help` |
 | `resnet20/` | ResNet-20 on CIFAR-10 | `python -m reproductions.resnet20.run --help` |
 | `alexnet/`, `googlenet/`, `vgg16/` | with ImageNet | `python -m reproductions.alexnet.run --imagenet DIR` |
+| `methods/` | other methods, see its `index.html` | `python -m reproductions.methods.convnet.run --help` |
 | `quickstart/` | a small ConvNet on scikit-learn's digits, in two minutes | `python -m reproductions.quickstart` |
 | `speed.py` | times of AlexNet and VGG16 at published ranks | `python -m reproductions.speed --record` |
 | `scores.py` | public models that others trained with Caffe, scored | `python -m reproductions.scores --help` |

@@ -65,7 +65,7 @@ def test_a_budget_of_multiply_adds_is_met(files):
     ("options", "message"),
     [
         (["--criterion", "l3"], "criterion is 'l3'; did you mean"),
-        (["--criterion", "fisher"], "criterion is 'fisher' and needs data"),
+        (["--criterion", "fisher"], "criterion 'fisher' needs data: name the net"),
         (["--remove", "1"], "remove is 1; wanted 0 or more and less than 1"),
         (["--ratios", "a"], "--ratios has 'a'; wanted LAYER=SHARE"),
         (["--ratios", "aa=0.5"], "net 'n' has no layer 'aa'; did you mean 'a'?"),

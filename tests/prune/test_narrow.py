@@ -183,7 +183,7 @@ def test_what_cannot_go_is_named(kind, gone, message):
     ("selection", "message"),
     [
         (Selection("l3"), "criterion is 'l3'; did you mean 'l1'|'l2'\\? allowed: l1, l2, bn"),
-        (Selection("fisher"), "criterion is 'fisher' and needs data, which a net and weights alone are not"),
+        (Selection("fisher"), "criterion 'fisher' needs data: name the net that has a data layer and a loss"),
         (Selection("l2", 1.0), "remove is 1; wanted 0 or more and less than 1"),
         (Selection("l2", min_filters=0), "min_filters is 0; wanted 1 or more"),
         (Selection("l2", ratios={"stm": 0.5}), "net 'n' has no layer 'stm'; did you mean 'stem'\\?"),

@@ -4,9 +4,9 @@ import pytest
 
 from reproductions.comparison import read_paper
 from reproductions.record import LARGE, LOGS
-from reproductions.runs import HERE, read_runs
+from reproductions.runs import HERE, RESULTS, read_runs
 
-RUNS = read_runs()
+RUNS = [*read_runs(), *read_runs(folder=RESULTS / "methods")]
 TRAINED = [run for run in RUNS if run.status == "finished" and run.iterations]
 
 
