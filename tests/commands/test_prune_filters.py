@@ -72,6 +72,14 @@ def test_a_budget_of_multiply_adds_is_met(files):
         (["--except-layers", "a,b"], "nothing to remove by criterion 'l2'"),
         (["--multiply-adds", "0.001"], "multiply_adds 0.001 cannot be met"),
         (["--criterion", "bn"], "criterion 'bn': no Scale follows layer 'a'"),
+        (["--criterion", "tfo"], "criterion 'tfo' needs data: name the net"),
+        (["--criterion", "fisher", "--batches", "2"], "net 'n' has no data layer in phase TRAIN"),
+        (["--latency", "0"], "latency is 0; wanted a share above 0 and at most 1"),
+        (["--latency", "0.5", "--multiply-adds", "0.5"], "multiply_adds and latency are two budgets"),
+        (["--criterion", "eprune", "--rounds", "2"], "criterion 'eprune' finds its own count at once"),
+        (["--ratios", "a=0.5", "--across-layers"], "ratios of single layers and across_layers exclude one another"),
+        (["--rounds", "0"], "rounds is 0; wanted 1 or more"),
+        (["--protect", "1"], "protect is 1; wanted 0 or more and less than 1"),
     ],
 )
 def test_what_cannot_be_is_one_line(files, options, message, capsys):
@@ -79,3 +87,102 @@ def test_what_cannot_be_is_one_line(files, options, message, capsys):
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not any(name.startswith("small") for name in os.listdir())
+
+
+TRAINED = """
+name: "t"
+layer { name: "data" type: "HDF5Data" top: "data" top: "label" hdf5_data_param { source: "list.txt" batch_size: 4 } }
+layer { name: "a" type: "Convolution" bottom: "data" top: "a" convolution_param { num_output: 8 kernel_size: 3 } }
+layer { name: "bn" type: "BatchNorm" bottom: "a" top: "a" batch_norm_param { use_global_stats: true } }
+layer { name: "scale" type: "Scale" bottom: "a" top: "a" scale_param { bias_term: true } }
+layer { name: "b" type: "Convolution" bottom: "a" top: "b" convolution_param { num_output: 6 kernel_size: 1 } }
+layer { name: "ip" type: "InnerProduct" bottom: "b" top: "ip" inner_product_param { num_output: 4 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    h5py = pytest.importorskip("h5py")
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    with h5py.File("data.h5", "w") as file:
+        file["data"] = rng.normal(size=(8, 3, 6, 6)).astype(np.float32)
+        file["label"] = rng.integers(0, 4, 8).astype(np.float32)
+    Path("list.txt").write_text("data.h5\n")
+    net = cc.parse_text(TRAINED, cc.NetParameter)
+    shapes = {"a": [(8, 3, 3, 3), (8,)], "scale": [(8,), (8,)], "b": [(6, 8, 1, 1), (6,)], "ip": [(4, 96), (4,)]}
+    # Small, for Caffe's loss is clamped where a probability is below 1e-38, and its gradient is not.
+    weights = {name: tuple(rng.normal(0, 0.3, s).astype(np.float32) for s in each) for name, each in shapes.items()}
+    weights["bn"] = (np.zeros(8, np.float32), np.ones(8, np.float32), np.ones(1, np.float32))
+    cc.write_model(cc.Model(net, weights), "t.prototxt", "t.caffemodel")
+    return ["t.prototxt", "t.caffemodel"]
+
+
+def loss_without(files, layer, number=None, *places):
+    """The mean loss of both batches, with the filter `number` of the blobs `places` of a layer scaled by 1 - 1e-3."""
+    model = cc.read_model(*files)
+    blobs = [np.array(blob, np.float64) for blob in model.weights[layer]]
+    for place in places:
+        blobs[place][number] *= 1 - 1e-3
+    net = cc.Net(model, "TEST", folder=Path()).double()
+    net.load_weights({**model.weights, layer: tuple(blobs)})
+    return np.mean([float(net()["loss"].detach()) for _ in range(2)])
+
+
+def test_fisher_takes_the_filters_whose_scaling_changes_the_loss_least(trained):
+    """d loss / d log of a filter is the sum of w g, by finite differences here."""
+    change = [(loss_without(trained, "a", n, 0, 1) - loss_without(trained, "a")) ** 2 for n in range(8)]
+    words = ["prune", *trained, "--criterion", "fisher", "--batches", "2", "--ratios", "a=0.5,b=0", "--out", "small"]
+    assert main(words) == 0
+    kept = json.loads(Path("small.certificate.json").read_text())["layers"]["a"]["kept"]
+    assert kept == sorted(np.argsort(change)[4:].tolist())
+
+
+def test_tfo_takes_the_channels_whose_gamma_changes_the_loss_least(trained):
+    change = [(loss_without(trained, "scale", n, 0) - loss_without(trained, "scale")) ** 2 for n in range(8)]
+    words = ["prune", *trained, "--criterion", "tfo", "--batches", "2", "--remove", "0.5", "--except-layers", "b"]
+    assert main([*words, "--out", "small"]) == 0
+    kept = json.loads(Path("small.certificate.json").read_text())["layers"]["a"]["kept"]
+    assert kept == sorted(np.argsort(change)[4:].tolist())
+
+
+def test_rounds_end_at_the_share_and_take_scores_anew(trained):
+    words = ["prune", *trained, "--criterion", "fisher", "--batches", "2", "--remove", "0.5"]
+    assert main([*words, "--rounds", "2", "--out", "two"]) == 0
+    assert main([*words, "--out", "one"]) == 0
+    counts = [
+        {
+            name: layer["filters"]
+            for name, layer in json.loads(Path(f"{out}.certificate.json").read_text())["layers"].items()
+        }
+        for out in ("two", "one")
+    ]
+    assert counts[1] == {"a": 4, "b": 3} and all(abs(counts[0][name] - counts[1][name]) <= 1 for name in counts[1])
+    assert cc.read_model("two.prototxt", "two.caffemodel").weights["b"][0].shape[1] == counts[0]["a"]
+
+
+def test_a_share_across_layers_is_of_all_filters_and_leaves_min_filters(files):
+    words = ["prune", *files, "--criterion", "l1", "--across-layers", "--remove", "0.5", "--min-filters", "2"]
+    assert main([*words, "--out", "small"]) == 0
+    before, after = cc.read_model(*files), cc.read_model("small.prototxt", "small.caffemodel")
+    sizes = np.concatenate([np.abs(before.weights[name][0]).reshape(n, -1).sum(1) for name, n in (("a", 8), ("b", 6))])
+    stays = np.sort(np.argsort(sizes, kind="stable")[7:])
+    counts = [max(int((stays < 8).sum()), 2), max(int((stays >= 8).sum()), 2)]
+    assert [len(after.weights[name][0]) for name in ("a", "b")] == counts
+
+
+def test_the_last_filters_of_a_layer_are_protected(files):
+    assert main(["prune", *files, "--criterion", "l1", "--remove", "0.5", "--protect", "0.25", "--out", "small"]) == 0
+    kept = json.loads(Path("small.certificate.json").read_text())["layers"]["a"]["kept"]
+    assert set(kept) >= {5, 6, 7}  # floor(0.25 * 8) + 1, filter 5 of zeros too
+
+
+def test_a_budget_of_measured_time_halves_towards_the_share_that_meets_it(files, monkeypatch):
+    from caffe_compat.prune import budget
+
+    monkeypatch.setattr(
+        budget, "compare_time", lambda nets, inputs, rounds: [[float(len(n.params["a"][0]))] * rounds for n in nets]
+    )
+    assert main(["prune", *files, "--latency", "0.5", "--out", "small"]) == 0
+    assert len(cc.read_model("small.prototxt", "small.caffemodel").weights["a"][0]) == 4
