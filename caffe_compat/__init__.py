@@ -107,12 +107,12 @@ if TYPE_CHECKING:
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
     from caffe_compat.proto.conversion import convert_state, convert_weights
     from caffe_compat.proto.files import write_atomically
+    from caffe_compat.proto.kinds import is_binary, refuse_exchanged
     from caffe_compat.proto.model import (
         Model,
         ModelLike,
         Weights,
         as_model,
-        is_binary,
         model_text,
         read_model,
         read_net,
@@ -183,7 +183,8 @@ if TYPE_CHECKING:
         "ranks_by_evbmf", "ranks_by_latency", "ranks_by_norm", "ranks_in_order", "read_blob", "read_bytes",
         "read_float_list", "read_image_list", "read_json", "read_kept", "read_labels", "read_lines",
         "read_mean_planes", "read_model", "read_net", "read_npy", "read_npz", "read_ranks", "read_solver",
-        "read_weights", "recalibrate", "refuse_missing", "register_command", "register_layer", "register_regularizer",
+        "read_weights", "recalibrate", "refuse_exchanged", "refuse_missing",
+        "register_command", "register_layer", "register_regularizer",
         "regroup_weights", "reset_normalization", "resize_classifier", "resize_input", "resumed_options",
         "round_ranks", "round_ratios", "run_as_caffe", "run_blobs", "shrink", "split_groups", "survey",
         "swap_channels", "theoretical_speedup", "to_exported_program", "to_onnx", "torch_source", "uninstall_caffe",
@@ -256,7 +257,8 @@ _MODULES = {  # home -> its public names
     "proto.binary": "read_blob write_blob write_net",
     "proto.conversion": "convert_state convert_weights",
     "proto.files": "write_atomically",
-    "proto.model": "Model ModelLike Weights as_model is_binary model_text read_model read_net read_solver read_weights "
+    "proto.kinds": "is_binary refuse_exchanged",
+    "proto.model": "Model ModelLike Weights as_model model_text read_model read_net read_solver read_weights "
     "write_model",
     "proto.outline": "BlobOutline Outline outline",
     "proto.pixels": "Pixels",

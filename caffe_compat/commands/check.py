@@ -70,7 +70,7 @@ def check_one(
     """
     model = None
     try:
-        model = cc.read_model(path)
+        model = cc.read_model(path) if cc.is_binary(path) else cc.Model(cc.read_net(path))
     except cc.CaffeCompatError as error:
         found = [] if cc.is_binary(path) else cc.find_faults(path)
         faults.update(dict.fromkeys(map(str, found)) or {str(error): None})

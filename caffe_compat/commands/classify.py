@@ -86,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def make_classifier(arguments: argparse.Namespace) -> cc.Classifier:
     """The trained net, on its device, with the preprocessing that the options or the net itself say."""
+    cc.refuse_exchanged(arguments.model, arguments.weights)
     net = cc.Net(
         cc.read_model(arguments.model),
         level=arguments.level,

@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from caffe_compat.commands.options import comma_list, gpu_device, load
 
     device = gpu_device((arguments.device_id,) if arguments.mode == "GPU" else ()) or "cpu"
+    cc.refuse_exchanged(arguments.net, comma_list(arguments.weights))
     net = cc.Net(cc.read_model(arguments.net), phase="TEST", folder=Path(arguments.net).parent)
     load(net, comma_list(arguments.weights))
     names, paths = comma_list(arguments.blobs), [Path(word) for word in comma_list(arguments.databases)]

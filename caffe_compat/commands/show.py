@@ -67,8 +67,10 @@ def show_net(path: str, arguments: argparse.Namespace) -> None:
     except cc.ParseError:
         if not cc.is_binary(path):
             with suppress(cc.ParseError):
-                print(cc.format_text(cc.read_solver(path)), end="")
-                return
+                solver = cc.read_solver(path)
+                if {field.name for field, _ in solver.ListFields()} != {"snapshot_prefix"}:  # which each has
+                    print(cc.format_text(solver), end="")
+                    return
         raise
     net = build(model, Path(path).parent, arguments)
     if arguments.html:

@@ -154,6 +154,7 @@ def find_snapshot(path: str, word: str | None) -> cc.Snapshot | None:
     if not word:
         return None
     if word not in cc.NEWEST:
+        cc.refuse_exchanged(path, word)
         return cc.open_snapshot(word)
     snapshot = cc.newest_snapshot(cc.read_solver(path).snapshot_prefix)
     if snapshot is None:

@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise cc.WeightsError("--weights: none given; a net is scored with trained weights: --weights FILE")
     if arguments.iterations < 1:
         raise cc.SolverError(f"--iterations {arguments.iterations}: must be 1 or more")
+    cc.refuse_exchanged(path, arguments.weights)
     with glog_lines():
         device = choose_device(arguments)
         net = cc.Net(

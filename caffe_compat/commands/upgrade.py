@@ -55,7 +55,9 @@ def read(path: str) -> Any:
         return cc.read_model(path)
     except cc.ParseError as error:
         try:
-            text = cc.read_bytes(path).decode("utf-8")
-            return cc.upgrade_solver(cc.parse_text(text, cc.SolverParameter, path), path)
-        except (cc.ParseError, UnicodeDecodeError):
+            solver = cc.parse_text("\n".join(cc.read_lines(path, cc.ParseError)), cc.SolverParameter, path)
+        except cc.ParseError:
             raise error from None
+        if not solver.ListFields():
+            raise
+        return cc.upgrade_solver(solver, path)

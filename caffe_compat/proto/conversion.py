@@ -14,7 +14,8 @@ import numpy as np
 
 from caffe_compat.errors import ParseError, WeightsError
 from caffe_compat.proto import binary, hdf5, tensors
-from caffe_compat.proto.model import Model, check_binary, read_net
+from caffe_compat.proto.kinds import check_binary
+from caffe_compat.proto.model import Model, read_net
 from caffe_compat.proto.names import free_of_slash, make_names_unique, renamed
 
 PathLike = str | os.PathLike[str]

@@ -15,9 +15,10 @@ from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.forms import Forms
+from caffe_compat.proto.kinds import PathLike, check_binary, is_binary, refuse_exchanged, weight_paths
 from caffe_compat.proto.pixels import Pixels, read_pixels
-from caffe_compat.proto.reading import decoded, open_file, read_bytes
-from caffe_compat.proto.recognition import HEAD, recognised, utf16
+from caffe_compat.proto.reading import decoded, read_bytes, read_head
+from caffe_compat.proto.recognition import EMPTY
 from caffe_compat.proto.schema import NetParameter, SolverParameter
 from caffe_compat.proto.text import format_text, read_text
 from caffe_compat.proto.upgrade import upgrade_net, upgrade_solver
@@ -30,8 +31,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Bytes that stand in no prototxt, but in every binary net beyond a name: the control signs that are not white space
-_BINARY = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")
+_NO_LAYERS = "the net has no layers; is this the right file?"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,6 @@ class GivesModel(Protocol):
         ...
 
 
-PathLike = str | os.PathLike[str]
 ModelLike = Model | GivesModel | PathLike | tuple[PathLike, PathLike]
 """A Model, what gives one, the path of a prototxt or caffemodel, or the paths of a net and of its weights."""
 
@@ -96,11 +95,12 @@ def read_model(
     Weights go to the layer of their name, as in Caffe; of several files the last one with a layer counts. Weights that
     the net has no layer for are left out and logged. A .caffemodel as `prototxt` gives its own net and weights.
     """
+    refuse_exchanged(prototxt, weights)
     net, found, forms = _read_binary(prototxt) if is_binary(prototxt) else (read_net(prototxt), {}, {})
-    files = [*([prototxt] if found else []), *_paths(weights)]
-    for path in _paths(weights):
-        if is_binary(prototxt) and not is_binary(path) and os.fspath(path).endswith("txt"):
-            raise ParseError(f"{prototxt} holds weights and {path} a net; exchange the two")
+    if not net.layer:
+        raise ParseError(f"{prototxt}: {_NO_LAYERS if read_head(prototxt).strip() else EMPTY}")
+    files = [*([prototxt] if found else []), *weight_paths(weights)]
+    for path in weight_paths(weights):
         more, more_forms = _read_weights(path, net)
         found.update(more)
         forms = {name: each for name, each in forms.items() if name not in more} | more_forms
@@ -156,18 +156,19 @@ def read_weights(path: str | os.PathLike[str], net: Any = None) -> Weights:
 
 
 def _read_weights(path: str | os.PathLike[str], net: Any) -> tuple[Weights, Forms]:
-    if _head(path) and hdf5.is_hdf5(path):
+    if hdf5.is_hdf5(path):
         return hdf5.read_weights_and_forms(path, net)
     check_binary(path)
     return binary.read_net_and_forms(path)[1:]
 
 
-def read_solver(path: str | os.PathLike[str]) -> Any:
-    """The solver in a prototxt, made current. Raises ParseError.
+def read_solver(path: str | os.PathLike[str], weights: Any = None) -> Any:
+    """The solver in a prototxt, made current. Raises ParseError, which tells where `path` and `weights` are exchanged.
 
     As in Caffe (UpgradeSnapshotPrefixProperty), snapshot_prefix is the path without its suffix where it is not given,
     and where it names a folder, the file's own name in that folder.
     """
+    refuse_exchanged(path, weights)
     if is_binary(path):
         raise ParseError(f"{path}: this is binary, not a solver; give the solver's prototxt")
     solver = upgrade_solver(read_text(path, SolverParameter), os.fspath(path))
@@ -178,37 +179,7 @@ def read_solver(path: str | os.PathLike[str]) -> Any:
     return solver
 
 
-def _paths(weights: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None) -> list[Any]:
-    if weights is None:
-        return []
-    if isinstance(weights, str):
-        return [weights] if os.path.exists(weights) else weights.split(",")
-    return [weights] if isinstance(weights, os.PathLike) else list(weights)
-
-
 def _read_binary(path: str | os.PathLike[str]) -> tuple[Any, Weights, Forms]:
     if hdf5.is_hdf5(path):
         raise ParseError(f"{path}: HDF5 holds weights without their net; give the prototxt too")
     return binary.read_net_and_forms(path)
-
-
-def is_binary(path: str | os.PathLike[str]) -> bool:
-    """Whether the file holds bytes that no prototxt has, as a caffemodel and an HDF5 file do. Raises ParseError."""
-    head = _head(path)
-    return not _BINARY.isdisjoint(head) and not utf16(head)
-
-
-def check_binary(path: str | os.PathLike[str]) -> None:
-    """ParseError where the file holds text, or nothing, in the place of weights."""
-    head = _head(path)
-    if _BINARY.isdisjoint(head) or utf16(head):
-        told = recognised(head) or "this is text, not weights; give a .caffemodel or .caffemodel.h5"
-        raise ParseError(f"{path}: {told}")
-
-
-def _head(path: str | os.PathLike[str]) -> bytes:
-    try:
-        with open_file(path) as file:
-            return file.read(HEAD)
-    except OSError as error:
-        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error

@@ -9,12 +9,16 @@ HEAD = 4096  # bytes to look at
 _UNPACK = "unpack it first, and give the file inside"
 _DOWNLOAD = "download the file itself, by the page's 'raw' or 'download' link"
 _CONVERT = "convert it to a .caffemodel with the tools of its library"
+EMPTY = "the file is empty; copy or download it again"
+_SHOWS = "`caffe-compat log` shows it"
 _FORMS: tuple[tuple[str, str], ...] = (  # the first that matches holds
-    (r"\Z", "the file is empty; copy or download it again"),
+    (r"\Z", EMPTY),
+    (r"\x00{16,}\Z", "the file holds nothing but zeros; copy or download it again"),
     (r"version https://git-lfs", "this is a pointer of Git LFS; get the file itself by `git lfs pull`"),
     (r"\s*(?i:<!doctype|<html|<\?xml|<head)", f"this is a web page, not a file of Caffe's; {_DOWNLOAD}"),
     (r"\s*\d{3}: [A-Z][\w ]*\s*\Z", f"this is a server's answer, not a file of Caffe's; {_DOWNLOAD}"),
-    (r'\s*\{\s*("|\Z)', "this is JSON; a prototxt is wanted"),
+    (r'\s*\{"(?:event|iteration|time)":', f"this is the log of a run as JSON lines; {_SHOWS}"),
+    (r'\s*(?:\{|\[\s*\{)\s*("|\Z)', "this is JSON; a prototxt is wanted"),
     (r"PK\x03\x04.{26}[^/]{1,200}/(?:data\.pkl|\.format_version|version)", f"this is a model of PyTorch; {_CONVERT}"),
     (r"PK\x03\x04.{26}[^/]{0,200}\.npy", "this is NumPy's .npz; weights are a .caffemodel or .caffemodel.h5"),
     (r"PK(?:\x03\x04|\x05\x06)", f"this is a zip archive; {_UNPACK}"),
@@ -38,6 +42,21 @@ _ONNX = re.compile(
     rb"\x08[\x03-\x20]\x12[\x02-\x40](?![\w. -]*\.caffemodel)[\w. -]{2,64}"
     rb"(?:\x1a[\x01-\x20]v?\d|[\x22\x2a\x32\x3a\x42])"
 )
+_TEXTS: tuple[tuple[str, str], ...] = (  # of what cannot be read as a prototxt
+    (r"(?:Log file created at|\s*(?:\[\w+\] ?|\S{1,80}: )?[IWEF]?\d{4,8} \d\d:\d\d:\d\d)", f"this is a log; {_SHOWS}"),
+    (r"(?:.*\n){0,30}\s*(?:Iteration \d+,|Test net output #)", f"this is a log; {_SHOWS}"),
+    (r"(?:[^\n]*\.(?:h5|hdf5|hdf)\s*(?:\n|\Z))+", "this is a list of HDF5 files; it is the source of HDF5Data"),
+    (r"(?:n\d{8} [^\n]*\n)+", "this is a list of class names; `classify --labels` takes it"),
+    (r"(?:[^\n]*[^\s:] -?\d+(?:\.\d*)?\s*(?:\n|\Z)){2,}|[^\n]*\.\w{2,4} \d+\s*\Z", "this is a list of images and "
+     "labels; it is the source of an ImageData layer, and `data imageset` makes a database of it"),
+    (r"(?:#!.*python|\s*(?:#[^\n]*\n\s*|\"\"\"[^\"]*\"\"\"\s*)*(?:import|from [\w.]+ import|def \w+\() ?\w*)",
+     "this is a Python script; `caffe-compat python` runs one that imports caffe"),
+    (r"#!", "this is a script"),
+    (r"\s*(?:#[^\n]*\n\s*)*\[(?:net|convolutional)\]", f"this is a net of Darknet; {_CONVERT}"),
+    (r"\s*node \{|\s*graph_def", f"this is a graph of TensorFlow; {_CONVERT}"),
+    (r"[\w ./-]+(?:,[\w ./-]+)+\s*\n", "this is a table (CSV)"),
+)  # fmt: skip
+_COMPILED_TEXTS = tuple((re.compile(form), told) for form, told in _TEXTS)
 UTF16_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
@@ -49,6 +68,11 @@ def recognised(head: bytes) -> str:
     if _ONNX.match(head):
         return f"this is an ONNX model; {_CONVERT}"
     return ""
+
+
+def recognised_text(text: str) -> str:
+    """What a text is that begins with `text` and cannot be read as a prototxt; empty where it may have been one."""
+    return next((told for form, told in _COMPILED_TEXTS if form.match(text)), "")
 
 
 def utf16(head: bytes) -> str:

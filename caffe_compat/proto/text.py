@@ -21,7 +21,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from caffe_compat.errors import ParseError
 from caffe_compat.proto.printer import format_text
 from caffe_compat.proto.reading import read_bytes
-from caffe_compat.proto.recognition import HEAD, recognised, utf16
+from caffe_compat.proto.recognition import HEAD, recognised, recognised_text, utf16
 from caffe_compat.proto.schema import NetParameter, SolverParameter, fields_of, is_repeated, required_fields
 from caffe_compat.proto.tokens import CLOSING, OPENING, Token, Tokens, shown
 from caffe_compat.proto.values import READERS, plain_value
@@ -39,7 +39,12 @@ MOST_FAULTS = 100  # that one reading lists
 
 def read_text(path: str | os.PathLike[str], message_class: Any) -> Any:
     """The message in the text file `path`. Raises ParseError, also where the file cannot be opened."""
-    return parse_text(_content(path), message_class, os.fspath(path))
+    text = _content(path)
+    try:
+        return parse_text(text, message_class, os.fspath(path))
+    except ParseError:
+        _refuse_others(path, text, message_class)
+        raise
 
 
 def find_faults(path: str | os.PathLike[str]) -> list[ParseError]:
@@ -54,12 +59,24 @@ def find_faults(path: str | os.PathLike[str]) -> list[ParseError]:
     except ParseError as error:
         return [*faults, error]
     solver: list[ParseError] = []
+    if faults:
+        try:
+            _refuse_others(path, text, NetParameter)
+        except ParseError as error:
+            return [error]
     if faults and "net" in text:
         with suppress(ParseError):
             parse_text(text, SolverParameter, os.fspath(path), solver)
         if not solver:
             return [ParseError(f"{path}: this is a solver, not a net; give the net that it names")]
     return faults
+
+
+def _refuse_others(path: str | os.PathLike[str], text: str, message_class: Any) -> None:
+    """ParseError where a text that cannot be read is known to be something else than a prototxt."""
+    told = recognised_text(text[:HEAD].removeprefix("\ufeff"))
+    if told:
+        raise ParseError(f"{path}: {told}; the prototxt of a {_FILE_NAMES[message_class.DESCRIPTOR.name]} is wanted")
 
 
 def _content(path: str | os.PathLike[str]) -> str:
@@ -82,7 +99,12 @@ def parse_text(text: str, message_class: Any, path: str = "<text>", faults: list
     """
     message = message_class()
     name = _FILE_NAMES.get(message.DESCRIPTOR.name, message.DESCRIPTOR.name)
-    _Parser(Tokens(text.removeprefix("\ufeff"), path), faults).fields(message, name, None, None)
+    text = text.removeprefix("\ufeff")
+    tokens = Tokens(text, path)
+    if "\0" in text:
+        zero = Token("bad", "\0", text.index("\0"))
+        raise tokens.error(zero, "a zero byte stands here, and no prototxt has one; remove it, or copy the file again")
+    _Parser(tokens, faults).fields(message, name, None, None)
     return message
 
 

@@ -13,6 +13,7 @@ from caffe_compat.errors import CaffeCompatError, WeightsError
 from caffe_compat.net.net import Net
 from caffe_compat.net.weights import arrays_of, misfits, written_net
 from caffe_compat.proto import binary, hdf5
+from caffe_compat.proto.kinds import refuse_exchanged
 from caffe_compat.proto.model import Model, Weights, read_net, read_weights
 from caffe_compat.pycaffe.bindings import CheckError, check
 from caffe_compat.pycaffe.checks import in_caffes_words
@@ -35,6 +36,7 @@ def check_file(path: str) -> None:
 def build(path: str, phase: int, level: int, stages: Sequence[str], weights: str | None) -> Execution:
     """The net in a prototxt, with the weights of a file if one is given."""
     try:
+        refuse_exchanged(path, weights)
         param = read_net(path)
         param.state.level = level
         found = read_weights(weights, param) if weights is not None and not is_seeded() else {}

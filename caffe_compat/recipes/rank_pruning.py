@@ -77,7 +77,7 @@ def prune_ranks(
     """
     if method not in RULES:
         raise RankError(f"method is '{method}'; allowed: {', '.join(RULES)}")
-    param = read_solver(solver)
+    param = read_solver(solver, weights)
     if max_iter is not None:
         param.max_iter = max_iter
     if param.test_interval < 1:

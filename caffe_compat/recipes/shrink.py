@@ -92,7 +92,7 @@ def shrink(
     In the folder `out` every step leaves its files and a record: the same call finds what is finished, and goes on
     from the last snapshot of what is not. SolverError where the records are of another call.
     """
-    param, net = _read(solver, compat)
+    param, net = _read(solver, compat, weights)
     options = {"force": force, "force_decay": force_decay, "force_layers": force_layers, "max_iter": max_iter}
     choice = Choice(keep, ranks, method, inner_product, tuple(except_layers))
     recipe = _Recipe(param, net, weights, Path(out), Surroundings(device, compat, around), choice)
@@ -275,9 +275,9 @@ class _Recipe:
         return facts
 
 
-def _read(solver: Any, compat: str) -> tuple[Any, Any]:
+def _read(solver: Any, compat: str, weights: Any = None) -> tuple[Any, Any]:
     """Copies of a solver (a path or a message), without its nets, and of the one net that they make."""
     path = Path(solver) if isinstance(solver, (str, os.PathLike)) else None
     own = SolverParameter()
-    own.CopyFrom(read_solver(path) if path else upgrade_solver(solver))
+    own.CopyFrom(read_solver(path, weights) if path else upgrade_solver(solver))
     return own, take_net(own, path, compat)

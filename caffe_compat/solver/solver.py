@@ -81,7 +81,7 @@ class Solver(Iterations):
         callbacks: Iterable[Any] = (),
     ) -> None:
         self.path = Path(solver) if isinstance(solver, (str, os.PathLike)) else None
-        self._file = read_solver(self.path) if self.path else upgrade_solver(solver)
+        self._file = read_solver(self.path, weights) if self.path else upgrade_solver(solver)
         if max_iter is not None:
             self._file.max_iter = max_iter
         self._speed = {"compile": compile, "graph": graph}

@@ -400,3 +400,18 @@ def test_an_unknown_blob_gets_the_nearest_names_not_all(problem, capsys):
     assert complaint(capsys, *words, "cnv1", "db", "1", "lmdb").endswith("no blob 'cnv1'; did you mean 'conv1'?")
     far = complaint(capsys, *words, "zzzz", "db", "1", "lmdb")
     assert far.endswith("it has: data, label, conv1, conv2, ip1, accuracy, loss")
+
+
+def test_a_net_without_layers_is_refused_by_whatever_shows_or_writes_it(problem, capsys):
+    cc.write_net("w.caffemodel", cc.read_net("net.prototxt"), {"ip1": (np.zeros((2, 80), np.float32),)})
+    problem.write("empty.prototxt", "")
+    problem.write("words.prototxt", "# nothing but words\n")
+    before = set(problem.folder.iterdir())
+    for name, told in (("empty", "the file is empty; copy or"), ("words", "the net has no layers; is this the right")):
+        net = f"{name}.prototxt"
+        for verb in ("show", "deploy", "time", "upgrade"):
+            assert f"{net}: {told}" in complaint(capsys, verb, net, *(["new.prototxt"] if verb == "upgrade" else []))
+        for words in (["decompose", "--keep", "0.9"], ["export", "--out", "o.onnx"], ["groups", "split"], ["sparsity"]):
+            places = 2 if words[0] == "groups" else 1
+            assert f"{net}: {told}" in complaint(capsys, *words[:places], net, "w.caffemodel", *words[places:])
+    assert set(problem.folder.iterdir()) == before

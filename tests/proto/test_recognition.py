@@ -9,7 +9,9 @@ import lzma
 import pickle
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +52,8 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "html after blanks": (b"\n\n  <HTML>", "web page"),
     "404": (b"404: Not Found", "server's answer"),
     "json": (b'{"layers": []}', "JSON"),
+    "json list": (b'[{"name": 1}]', "JSON"),
+    "json lines": (b'{"event": "start", "command": "x"}\n{"event": "step"}\n', "`caffe-compat log` shows it"),
     "gzip": (gzip.compress(b"x"), "packed by gzip"),
     "bzip2": (bz2.compress(b"x"), "packed by bzip2"),
     "xz": (lzma.compress(b"x"), "packed by xz"),
@@ -77,6 +81,49 @@ def test_others_are_called_what_they_are_wherever_they_are_given(tmp_path: Path,
     with pytest.raises(cc.ParseError, match=said) as caught:
         reader(path)
     assert str(caught.value).startswith(f"{path}: this is ")
+
+
+TEXTS = {
+    "glog": ("I0223 14:55:42.870805  6406 caffe.cpp:178] Use CPU.\nname: 'x'\n", "a log; `caffe-compat log`"),
+    "glog of a rank": ("[0] I0223 14:55:42.870805  6406 caffe.cpp:178] Use CPU.\n", "a log"),
+    "glog indented": ("    I0223 14:55:42.870805  6406 caffe.cpp:178] Use CPU.\n", "a log"),
+    "glog of a year": ("I20240223 14:55:42.870805  6406 caffe.cpp:178] Use CPU.\n", "a log"),
+    "glog file": ("Log file created at: 2015/02/23 14:55:42\nRunning on machine: x\n", "a log"),
+    "bare log": ("Use CPU.\nSolving LeNet\nIteration 0, Testing net (#0)\n", "a log"),
+    "image list": ("cat.jpg 0\nfolder/a dog.jpg 1\n", "a list of images and labels"),
+    "image list of one": ("cat.jpg 0", "a list of images and labels"),
+    "float labels": ("cat.jpg 0.5\ndog.jpg -1\n", "a list of images and labels"),
+    "hdf5 list": ("a/train.h5\ntest.hdf5\n", "a list of HDF5 files"),
+    "class names": ("n01440764 tench, Tinca tinca\nn01443537 goldfish\n", "a list of class names"),
+    "python": ("#!/usr/bin/env python\nprint(1)\n", "a Python script"),
+    "python import": ('"""Doc."""\n# comment\nimport caffe\n', "a Python script"),
+    "shell": ("#!/bin/sh\ncaffe train\n", "a script"),
+    "csv": ("NumIters,Seconds,loss\n0,0.1,2.3\n", "a table"),
+    "darknet": ("[net]\nbatch=1\n", "a net of Darknet"),
+    "tensorflow": ('node {\n  name: "x"\n}\n', "a graph of TensorFlow"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("reader", [cc.read_net, cc.read_solver, cc.read_model])
+def test_a_text_that_is_no_prototxt_is_called_what_it_is(tmp_path: Path, name: str, reader: Callable[..., Any]) -> None:
+    text, said = TEXTS[name]
+    path = tmp_path / "net.prototxt"
+    for content in (text.encode(), text.encode("utf-16"), b"\xef\xbb\xbf" + text.encode()):
+        path.write_bytes(content)
+        with pytest.raises(cc.ParseError) as caught:
+            reader(path)
+        wanted = "solver" if reader is cc.read_solver else "net"
+        assert str(caught.value).startswith(f"{path}: this is {said}")
+        assert str(caught.value).endswith(f"the prototxt of a {wanted} is wanted")
+    assert [str(fault) for fault in cc.find_faults(path)] == [str(caught.value).replace("a solver is", "a net is")]
+
+
+@pytest.mark.parametrize("text", ["nmae: 'x'\n", "layer {\n", "name: 'x'\nlayer { name 'y' }\n", "x 1\n", "input: 3\n"])
+def test_a_prototxt_with_a_mistake_keeps_its_place(tmp_path: Path, text: str) -> None:
+    (tmp_path / "net.prototxt").write_text(text)
+    with pytest.raises(cc.ParseError, match=r"net.prototxt:\d+:\d+: "):
+        cc.read_net(tmp_path / "net.prototxt")
 
 
 @pytest.mark.parametrize("folder", ["caffemodel", "blobs", "mean", "upgrade_binary", "upgrade_text", "upgrade_solver"])

@@ -1,0 +1,87 @@
+"""Whether a file is binary or text, and a word where it is not what was wanted, or two files are exchanged."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from caffe_compat.errors import ParseError
+from caffe_compat.proto.reading import open_file
+from caffe_compat.proto.recognition import HEAD, recognised, utf16
+
+PathLike = str | os.PathLike[str]
+
+# Bytes that stand in no prototxt, but in every binary net beyond a name: the control signs that are not white space
+_BINARY = bytes(sorted(frozenset(range(32)) - frozenset(b"\t\n\v\f\r")))
+_FIELD = rb"(?:\xef\xbb\xbf)?(?:\s|#[^\n]*\n)*[A-Za-z_]\w*[ \t]*(?::[ \t]*[\w\"'.{<-]|[{<]\s)"
+_BEGINS_AS_TEXT = re.compile(_FIELD)
+_MOST_STRAY = 50  # one control sign in so many bytes is a stray one in a text; binary files have many more
+_NET, _SOLVER = re.compile(rb"\b(?:layers?|input)\s*[:{]"), re.compile(rb"\b(?:base_lr|lr_policy|max_iter)\s*:")
+
+
+def is_binary(path: PathLike) -> bool:
+    """Whether the file holds bytes that no prototxt has, as a caffemodel and an HDF5 file do. Raises ParseError.
+
+    A prototxt with a stray control sign in it, or with zeros behind its end, is text that its reader complains of.
+    """
+    head = _head(path)
+    stray = len(head) - len(head.translate(None, _BINARY))
+    if not stray or utf16(head):
+        return False
+    text = head.rstrip(b"\0")
+    stray -= len(head) - len(text)
+    return not (_BEGINS_AS_TEXT.match(text) and stray * _MOST_STRAY <= max(len(text), _MOST_STRAY))
+
+
+def check_binary(path: PathLike) -> None:
+    """ParseError where the file holds text, or nothing, in the place of weights."""
+    if not is_binary(path):
+        told = recognised(_head(path)) or "this is text, not weights; give a .caffemodel or .caffemodel.h5"
+        raise ParseError(f"{path}: {told}")
+
+
+def refuse_exchanged(first: Any, weights: Any) -> None:
+    """ParseError where `first` holds weights, and a file of `weights` the net or solver that should stand there.
+
+    first, weights: as a verb or function was given them; what names no file is passed over.
+    """
+    if not isinstance(first, (str, os.PathLike)) or not _is_there(first) or not is_binary(first):
+        return
+    for path in weight_paths(weights):
+        if isinstance(path, (str, os.PathLike)) and _is_there(path) and not is_binary(path):
+            head = _head(path)
+            kind = _text_kind(head)
+            if kind != "text" and not recognised(head):
+                raise ParseError(f"{first} holds weights and {path} {kind}; exchange the two")
+
+
+def weight_paths(weights: PathLike | Sequence[PathLike] | None) -> list[Any]:
+    """The files of weights that one path, Caffe's comma list, or a sequence names."""
+    if weights is None:
+        return []
+    if isinstance(weights, str):
+        return [weights] if os.path.exists(weights) else weights.split(",")
+    return [weights] if isinstance(weights, os.PathLike) else list(weights)
+
+
+def _text_kind(head: bytes) -> str:
+    """What a text is, by the fields in its first bytes."""
+    encoding = utf16(head)
+    head = head.decode(encoding, "replace").encode() if encoding else head
+    if _SOLVER.search(head) and not re.search(rb"\blayers?\s*[:{]", head):
+        return "a solver"
+    return "a net" if _NET.search(head) else "text"
+
+
+def _is_there(path: PathLike) -> bool:
+    return os.path.isfile(path)
+
+
+def _head(path: PathLike) -> bytes:
+    try:
+        with open_file(path) as file:
+            return file.read(HEAD)
+    except OSError as error:
+        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
