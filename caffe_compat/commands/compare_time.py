@@ -27,6 +27,7 @@ def compare(arguments: argparse.Namespace) -> int:
     with cc.pinned(torch.get_num_threads()):
         layers = layer_times(nets, inputs, rounds, max(arguments.warm_up, 1))
     whole = {layout: cc.compare_time(nets, inputs, rounds, layout) for layout in layouts(device)}
+    whole["prepared"] = cc.compare_time([net.prepare() for net in nets], inputs, rounds)
     print(table(layers, whole))
     where = f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     print(f"ms of a forward pass in TEST; medians and quartiles of {rounds} rounds that take turns; {where}")
@@ -98,7 +99,7 @@ def layer_keys(net: cc.Net) -> dict[Any, Key]:
 def table(layers: Sequence[Times], whole: Mapping[str, Sequence[Sequence[float]]]) -> str:
     """A row for every layer of the first net with those of the second in its place, and one for each whole pass.
 
-    whole: {layout: seconds of every round of both nets}, the layout in which nets run first.
+    whole: {layout, or "prepared": seconds of every round of both nets}, the layout in which nets run first.
     """
     rows: list[tuple[str, ...]] = [("layer", "A", "quartiles", "B", "quartiles", "A/B")]
     taken: set[Key] = set()

@@ -72,13 +72,12 @@ def refuse_deploy_net(net: cc.Net, path: str) -> None:
 
 def report(net: cc.Net, iterations: int) -> None:
     """Log every value of every output of each batch, then the mean loss and the mean of every output."""
-    import torch
 
     log.info("Running for %d iterations.", iterations)
     losses, sums = 0.0, dict[str, Any]()
+    prepared = net.prepare()
     for iteration in range(iterations):
-        with torch.inference_mode():
-            outputs, loss = net.forward_with_loss()
+        outputs, loss = prepared.forward_with_loss()
         losses += float(loss)
         for name, top in outputs.items():
             values = top.detach().double().cpu().numpy().ravel()

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.export.affine import Affine
 from caffe_compat.layers.base import Layer
 from caffe_compat.layers.caffe.convolution import Convolution, Deconvolution
 from caffe_compat.layers.caffe.inner_product import InnerProduct
+from caffe_compat.net.channelwise import Affine
 
 
 @dataclass

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import GraphError, WeightsError
-from caffe_compat.export.affine import Affine, affine_of
+from caffe_compat.export.affine import affine_of
 from caffe_compat.export.deploy import without_splits
 from caffe_compat.export.filters import Filters, filters_of
 from caffe_compat.export.heads import Step, Value, steps_of
 from caffe_compat.graph.rules import net_state, partition
 from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.net.channelwise import Affine
 from caffe_compat.net.comparison import common_shapes
 from caffe_compat.net.missing import has_blobs, refuse_missing
 from caffe_compat.net.net import Net

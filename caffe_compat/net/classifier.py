@@ -55,6 +55,7 @@ class Classifier:
         if self.preprocessing.mean is not None:
             fit_mean(self.preprocessing.mean, self.channels, self.height, self.width)
         self.output, self.classes = self._find_output(output)
+        self._prepared_net = net.prepare() if net.graph.phase == "TEST" else net
 
     def predict(self, paths: Sequence[Path], skip_bad: bool = False) -> Iterator[Prediction]:
         """The Prediction of every image, in order; images are decoded ahead by a few threads.
@@ -98,7 +99,7 @@ class Classifier:
 
     @torch.inference_mode()
     def _forward(self, crops: np.ndarray) -> np.ndarray:
-        scores: np.ndarray = self.net(**{self.input: crops})[self.output].flatten(1).cpu().numpy()
+        scores: np.ndarray = self._prepared_net(**{self.input: crops})[self.output].flatten(1).cpu().numpy()
         return scores
 
     @torch.inference_mode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +10,7 @@ from queue import Full, Queue
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from caffe_compat.data.databases import write_database
 from caffe_compat.data.datum import encode_datum
@@ -78,10 +79,9 @@ def _check(net: Net, names: Sequence[str], paths: Sequence[Path], batches: int) 
 
 def _computed(net: Net, names: Sequence[str], batches: int) -> Iterator[list[Batch]]:
     """For each batch, the records of every blob of `names`."""
-    counts = [0] * len(names)
+    counts, run = [0] * len(names), _giving(net, names)
     for _ in range(batches):
-        with torch.inference_mode():
-            blobs = net.blobs()
+        blobs = run()
         made = []
         for place, name in enumerate(names):
             items = blobs[name].detach().cpu().numpy().astype(np.float32, copy=False)
@@ -89,6 +89,11 @@ def _computed(net: Net, names: Sequence[str], batches: int) -> Iterator[list[Bat
             made.append([(b"%010d" % n, encode_datum(item, None)) for n, item in enumerate(items, counts[place])])
             counts[place] += len(items)
         yield made
+
+
+def _giving(net: Net, names: Sequence[str]) -> Callable[[], Mapping[str, Tensor]]:
+    """What gives the blobs of the net's next batch, those of `names` at least."""
+    return net.prepare(names) if net.graph.phase == "TEST" else torch.inference_mode()(net.blobs)
 
 
 def _put(queue: Queue[Batch | Exception | None], what: Batch | Exception | None, writer: Future[int]) -> None:
@@ -120,9 +125,9 @@ def extract_arrays(net: Net, names: Sequence[str], paths: Sequence[Path], batche
         files = [_ArrayFile(stack.enter_context(write_atomically(path))) for path in paths]
         for file in files:
             stack.callback(file.close)
+        run = _giving(net, names)
         for _ in range(batches):
-            with torch.inference_mode():
-                blobs = net.blobs()
+            blobs = run()
             for name, file in zip(names, files, strict=True):
                 file.append(np.atleast_1d(blobs[name].detach().float().cpu().numpy()), name)
         for file in files:

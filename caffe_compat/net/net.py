@@ -21,6 +21,7 @@ from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.missing import warn_of_missing
 from caffe_compat.net.naming import layers_by_name
 from caffe_compat.net.params import LearnableParam, learnable_params, rebound
+from caffe_compat.net.prepared import PreparedNet
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
 from caffe_compat.net.table import LayerFacts, batch_size, layer_facts, net_html, table
 from caffe_compat.net.weights import LoadReport, arrays_of, copy_weights, share_blobs, written_net
@@ -144,6 +145,26 @@ class Net(nn.Module):
         """Every blob by name, as it lies in memory in the end; the inputs too. For inputs as `forward` takes them."""
         return self._run(self._named(only, inputs), every_blob=True)[0]
 
+    def prepare(self, names: Iterable[str] | None = None) -> PreparedNet:
+        """This net, of phase TEST, as a function that gives what `forward` gives, or blobs of these names, faster.
+
+        GraphError for another phase, and for a blob that the net lacks.
+        """
+        return PreparedNet(self, None if names is None else tuple(names))
+
+    def values_for(self, only: Any, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The values that a pass given these inputs starts from, by blob name; errors as of `forward`."""
+        return self._fed(self._named(only, inputs))
+
+    def program(self, given: frozenset[str], names: Iterable[str] | None = None) -> fx.GraphModule:
+        """What computes (outputs, total loss or None) of these input blobs, taken in the order of `input_names`.
+
+        names: the blobs that it gives in place of the outputs.
+        """
+        if names is None:
+            return self._program(given, every_blob=False)
+        return self._new_program(given).module(names)
+
     def load_weights(self, weights: Mapping[str, Any]) -> LoadReport:
         """Copy blobs in by layer name, as Caffe's CopyTrainedLayersFrom; WeightsError where a layer's do not fit."""
         return copy_weights(self.layers, weights)
@@ -236,8 +257,7 @@ class Net(nn.Module):
 
     def _program(self, fed: frozenset[str], every_blob: bool) -> fx.GraphModule:
         if (fed, every_blob) not in self._programs:
-            in_place = self._options["in_place"]
-            program = Program(self.graph, self._sequence, self._shapes, fed, self.param.force_backward, in_place)
+            program = self._new_program(fed)
             outputs: Iterable[str] = partial_outputs(self.graph, program.values)
             if every_blob:
                 outputs = dict.fromkeys(blob.name for blob in program.values)
@@ -245,6 +265,10 @@ class Net(nn.Module):
                 outputs = self.output_names
             self._programs[fed, every_blob] = program.module(outputs)
         return self._programs[fed, every_blob]
+
+    def _new_program(self, fed: frozenset[str]) -> Program:
+        in_place = self._options["in_place"]
+        return Program(self.graph, self._sequence, self._shapes, fed, self.param.force_backward, in_place)
 
 
 def _restored(

@@ -13,12 +13,13 @@ import torch
 
 from caffe_compat.layers.layout import laid_out
 from caffe_compat.net.net import Net
+from caffe_compat.net.prepared import PreparedNet
 
 ROUNDS = 7
 
 
 def compare_time(
-    nets: Sequence[Net], inputs: Mapping[str, Any], rounds: int = ROUNDS, layout: str = "channels_last"
+    nets: Sequence[Net | PreparedNet], inputs: Mapping[str, Any], rounds: int = ROUNDS, layout: str = "channels_last"
 ) -> list[list[float]]:
     """Seconds of a forward pass of every net in every round; the nets take turns, after a pass to warm each.
 
@@ -62,6 +63,7 @@ def _keep_to(tasks: Path, cpus: Any) -> None:
             continue  # a thread that ended meanwhile
 
 
-def _synchronize(net: Net) -> None:
-    if next((parameter.is_cuda for parameter in net.parameters()), False):
+def _synchronize(net: Net | PreparedNet) -> None:
+    whole = net.net if isinstance(net, PreparedNet) else net
+    if next((parameter.is_cuda for parameter in whole.parameters()), False):
         torch.cuda.synchronize()

@@ -102,13 +102,13 @@ def test_a_mistake_is_one_line_and_leaves_no_half_database(problem, net, capsys,
 def test_a_net_that_fails_on_the_way_leaves_no_database(problem, net):
     calls = []
 
-    def broken():
+    def broken(only, inputs):
         calls.append(1)
         if len(calls) == 3:
             raise RuntimeError("out of order")
-        return type(net).blobs(net)
+        return type(net).values_for(net, only, inputs)
 
-    net.blobs = broken
+    net.values_for = broken
     with pytest.raises(RuntimeError, match="out of order"):
         cc.extract_features(net, ["ip1"], [problem.folder / "a"], 5)
     assert not list(problem.folder.glob("a*"))

@@ -1,0 +1,154 @@
+"""Convolutions and inner products for inference: what follows them done in the same pass, weights packed once.
+
+oneDNN keeps weights in blocks of its own, and torch gives them that form anew in every pass. Here each input shape has
+its own packed weights, made when it is first seen; biases, factors and a rectifier that follow cost nothing then.
+Values differ from the plain layers' in rounding only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.layers.caffe.convolution import Convolution, reached
+from caffe_compat.layers.caffe.inner_product import InnerProduct
+from caffe_compat.layers.lanes import faster_form
+from caffe_compat.layers.layout import channels_last, flattened
+from caffe_compat.layers.windows import convolved_size
+
+Terms = Sequence[tuple[Tensor, Tensor]]  # (factor, shift) one a channel, float64, in the order in which they act
+_MOST_SHAPES = 8  # that weights are kept packed for
+_LEAST_WORK = 2**20  # multiply-adds; below, a call of oneDNN costs more than it saves
+_OPERATORS = torch.ops.mkldnn
+
+
+def can_be_packed(layer: nn.Module) -> bool:
+    """Whether `layer` is one that the classes here can stand for: Caffe's own, with one bottom, over images."""
+    if not isinstance(layer, Layer) or len(layer.param.bottom) != 1:
+        return False
+    if type(layer) is Convolution:
+        return layer.axis == 1 and len(layer.windows.kernel) == 2
+    return type(layer) is InnerProduct and layer.axis == 1
+
+
+def packed(layer: Layer, terms: Terms, slope: float | None) -> PackedConvolution | PackedInnerProduct:
+    """The module for `layer`, then `terms`, then a ReLU of this negative slope, or None for none."""
+    if isinstance(layer, Convolution):
+        return PackedConvolution(layer, terms, slope)
+    assert isinstance(layer, InnerProduct)
+    return PackedInnerProduct(layer, terms, slope)
+
+
+def _folded(layer: Layer, weight: Tensor, terms: Terms) -> tuple[Tensor, Tensor | None]:
+    """`weight`, (channels, ...) in float64, and the layer's bias with the terms in them, float32."""
+    bias = layer.blob(1).detach().double() if len(layer.blobs) > 1 else None
+    for factor, shift in terms:
+        weight = weight * factor.view(-1, *[1] * (weight.dim() - 1))
+        bias = shift if bias is None else bias * factor + shift
+    return weight.float(), None if bias is None else bias.float()
+
+
+def _rectified(top: Tensor, slope: float | None) -> Tensor:
+    if slope is None:
+        return top
+    return F.relu_(top) if slope == 0 else F.leaky_relu_(top, slope)
+
+
+class PackedInnerProduct(nn.Module):
+    """(batch, ...) to (batch, num_output)."""
+
+    def __init__(self, layer: InnerProduct, terms: Terms, slope: float | None) -> None:
+        super().__init__()
+        weight = layer.blob(0).detach().double()
+        self.weight, self.bias = _folded(layer, weight.t() if layer.transpose else weight, terms)
+        if not terms:
+            self.weight = layer.blob(0).detach().t() if layer.transpose else layer.blob(0).detach()
+        self.slope = slope
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return _rectified(F.linear(flattened(bottom, 1), self.weight, self.bias), self.slope)
+
+
+class PackedConvolution(nn.Module):
+    """(batch, channels, height, width) to (batch, num_output, ...), in torch.channels_last.
+
+    A second bottom of the top's shape is added before the rectifier.
+    """
+
+    def __init__(self, layer: Convolution, terms: Terms, slope: float | None) -> None:
+        super().__init__()
+        self._layer, self.terms, self.slope = (layer,), terms, slope  # the tuple hides the layer's blobs from nn.Module
+        self.windows, self.group = layer.windows, layer.group
+        self._forms: dict[tuple[Shape, bool], Callable[[Tensor, Tensor | None], Tensor]] = {}
+
+    def forward(self, bottom: Tensor, other: Tensor | None = None) -> Tensor:
+        bottom = channels_last(reached(bottom, self.windows))
+        key = (tuple(bottom.shape), other is not None)
+        if key not in self._forms:
+            while len(self._forms) >= _MOST_SHAPES:
+                del self._forms[next(iter(self._forms))]
+            self._forms[key] = self._form(bottom)
+        return self._forms[key](bottom, other)
+
+    def _form(self, bottom: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
+        """How bottoms of this shape are convolved."""
+        windows, group, slope = self.windows, self.group, self.slope
+        weight, bias = self._weights()
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        form = faster_form(bottom, weight, windows, group)
+        sizes = (windows.stride, windows.pad, windows.dilation)
+        work = math.prod(convolved_size(tuple(bottom.shape[2:]), windows)) * len(bottom) * weight.numel()
+        if form is None and work >= _LEAST_WORK and _packs(bottom):
+            return self._packed(bottom, weight, bias)
+
+        def plain(bottom: Tensor, other: Tensor | None) -> Tensor:
+            if form is not None:
+                top = form(bottom, weight, bias, windows, group)
+            else:
+                top = F.conv2d(bottom, weight, bias, *sizes, group)
+            return _rectified(top if other is None else top.add_(other), slope)
+
+        return plain
+
+    def _packed(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Callable[[Tensor, Tensor | None], Tensor]:
+        windows, group, slope = self.windows, self.group, self.slope
+        sizes = (windows.pad, windows.stride, windows.dilation)  # not in the order of F.conv2d
+        reorder: Callable[..., Tensor] = torch._C._nn.mkldnn_reorder_conv2d_weight
+        blocks = reorder(weight.to_mkldnn(), *sizes, group, list(bottom.shape))
+        deed = "none" if slope is None else "relu" if slope == 0 else "leaky_relu"
+        numbers = [slope] if slope else []
+
+        def fused(bottom: Tensor, other: Tensor | None) -> Tensor:
+            if other is None:
+                top: Tensor = _OPERATORS._convolution_pointwise(bottom, blocks, bias, *sizes, group, deed, numbers, "")
+                return top
+            added = channels_last(other)
+            rest = (None, [], None) if slope is None else (deed, numbers, "")
+            top = _OPERATORS._convolution_pointwise.binary(bottom, added, blocks, bias, *sizes, group, "add", 1, *rest)
+            return top
+
+        return fused
+
+    def _weights(self) -> tuple[Tensor, Tensor | None]:
+        layer = self._layer[0]
+        weight = layer.blob(0).detach()
+        if layer.connections is not None:
+            weight = weight * layer.connections[(..., None, None)]
+        return _folded(layer, weight.double(), self.terms) if self.terms else (weight, _bias(layer))
+
+
+def _bias(layer: Convolution) -> Tensor | None:
+    return None if layer.bias is None else layer.bias.detach()
+
+
+def _packs(bottom: Tensor) -> bool:
+    """Whether oneDNN takes such bottoms with packed weights."""
+    if bottom.device.type != "cpu" or bottom.dtype != torch.float32 or torch.compiler.is_compiling():
+        return False
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and hasattr(_OPERATORS, "_convolution_pointwise")

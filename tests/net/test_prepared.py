@@ -1,0 +1,209 @@
+"""A prepared net gives what the net gives, in fewer operations."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+import caffe_compat as cc
+from caffe_compat.errors import GraphError, ShapeError
+from caffe_compat.layers.packed import PackedConvolution
+from caffe_compat.net.net import Net
+from caffe_compat.proto.schema import NetParameter
+from caffe_compat.proto.text import parse_text
+from tests.conftest import golden
+
+DATA = 'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {0} }} }} }}'
+CONV = 'layer {{ name: "{0}" type: "Convolution" bottom: "{1}" top: "{0}" convolution_param {{ {2} }} }}'
+NORM = """
+layer { name: "bn" type: "BatchNorm" bottom: "c" top: "bn" }
+layer { name: "scale" type: "Scale" bottom: "bn" top: "scale" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "scale" top: "scale" relu_param { negative_slope: SLOPE } }
+"""
+
+
+def filled(text: str, **options) -> Net:
+    """The net with values from -1 to 1 in its blobs, variances and factors above 0."""
+    net = Net(parse_text(text, NetParameter), **options)
+    random = np.random.default_rng(0)
+    with torch.no_grad():
+        for layer in net.layers.values():
+            for index, blob in enumerate(layer.blobs):
+                values = random.uniform(-1, 1, blob.shape)
+                blob.copy_(torch.from_numpy(abs(values) + 0.5 if layer.param.type == "BatchNorm" and index else values))
+    return net
+
+
+def image(*shape: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32))
+
+
+def operations(prepared) -> list[str]:
+    """The classes of the modules of its only program, but for those that hand inputs on."""
+    (program,) = prepared._programs.values()
+    modules = [program.get_submodule(node.target) for node in program.graph.nodes if node.op == "call_module"]
+    return [name for module in modules if (name := type(module).__name__) != "Input"]
+
+
+def assert_equal(net: Net, prepared, data: torch.Tensor) -> None:
+    for _ in range(2):  # the first pass gives the plain net's own values
+        found = prepared(data)
+    with torch.no_grad():
+        wanted = net(data)
+    assert list(found) == list(wanted)
+    for name, value in wanted.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-5 * float(value.abs().max()), err_msg=name)
+        assert float(value.abs().max()) > 0
+
+
+@pytest.mark.parametrize("slope", [0, 0.1])
+@pytest.mark.parametrize("size", [5, 40])  # below and above the work for which oneDNN is called with packed weights
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "num_output: 8 kernel_size: 3 pad: 1",
+        "num_output: 8 kernel_size: 3 stride: 2 bias_term: false",
+        "num_output: 8 kernel_h: 1 kernel_w: 5 pad_h: 0 pad_w: 2 group: 2",
+        "num_output: 8 kernel_size: 3 dilation: 2 group: 8",
+    ],
+)
+def test_what_follows_a_convolution_goes_into_it(fields, size, slope):
+    norm = NORM.replace("SLOPE", str(slope))
+    net = filled(DATA.format(f"dim: 2 dim: 8 dim: {size} dim: {size}") + CONV.format("c", "data", fields) + norm)
+    prepared = net.prepare()
+    assert_equal(net, prepared, image(2, 8, size, size))
+    assert operations(prepared) == ["PackedConvolution"]
+    assert_equal(net, prepared, image(1, 8, size + 3, size))  # and of another size
+
+
+@pytest.mark.parametrize("size", [4, 40])
+@pytest.mark.parametrize("relu", ["", 'layer { name: "r" type: "ReLU" bottom: "sum" top: "sum" }'])
+def test_a_sum_goes_into_the_later_of_its_convolutions(relu, size):
+    both = CONV.format("a", "data", "num_output: 16 kernel_size: 1") + CONV.format(
+        "b", "a", "num_output: 16 kernel_size: 3 pad: 1"
+    )
+    total = 'layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "b" top: "sum" }'
+    net = filled(DATA.format(f"dim: 1 dim: 8 dim: {size} dim: {size}") + both + total + relu)
+    prepared = net.prepare()
+    assert_equal(net, prepared, image(1, 8, size, size))
+    assert operations(prepared) == ["PackedConvolution", "PackedConvolution"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "tail"),
+    [
+        ("operation: PROD", ""),
+        ("coeff: 1 coeff: -1", ""),
+        ("", 'layer { name: "p" type: "Power" bottom: "b" top: "p" power_param { scale: 2 } }'),  # read by another
+    ],
+)
+def test_other_sums_stay(fields, tail):
+    both = CONV.format("a", "data", "num_output: 8 kernel_size: 1") + CONV.format(
+        "b", "data", "num_output: 8 kernel_size: 1"
+    )
+    total = f'layer {{ name: "s" type: "Eltwise" bottom: "a" bottom: "b" top: "s" eltwise_param {{ {fields} }} }}'
+    net = filled(DATA.format("dim: 1 dim: 4 dim: 6 dim: 6") + both + total + tail)
+    prepared = net.prepare()
+    assert_equal(net, prepared, image(1, 4, 6, 6))
+    assert "Eltwise" in operations(prepared)
+
+
+@pytest.mark.parametrize("transpose", ["", "transpose: true"])
+def test_inner_products_take_their_scale_and_relu(transpose):
+    text = f"""
+    layer {{ name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+             inner_product_param {{ num_output: 7 {transpose} }} }}
+    layer {{ name: "scale" type: "Scale" bottom: "ip" top: "ip" }}
+    layer {{ name: "drop" type: "Dropout" bottom: "ip" top: "ip" }}
+    layer {{ name: "relu" type: "ReLU" bottom: "ip" top: "ip" }}"""
+    net = filled(DATA.format("dim: 3 dim: 2 dim: 4 dim: 5") + text)
+    prepared = net.prepare()
+    assert_equal(net, prepared, image(3, 2, 4, 5))
+    assert operations(prepared) == ["PackedInnerProduct"]
+
+
+def test_blobs_in_between_are_had_by_name():
+    text = DATA.format("dim: 2 dim: 8 dim: 9 dim: 9") + CONV.format("c", "data", "num_output: 4 kernel_size: 3")
+    net = filled(text + NORM.replace("SLOPE", "0"))
+    found = net.prepare(["c", "scale", "data"])
+    for _ in range(2):
+        blobs = found(image(2, 8, 9, 9))
+    with torch.no_grad():
+        wanted = net.blobs(image(2, 8, 9, 9))
+    assert list(blobs) == ["c", "scale", "data"]
+    for name, value in blobs.items():
+        np.testing.assert_allclose(value, wanted[name], rtol=0, atol=1e-5 * float(wanted[name].abs().max()))
+
+
+def test_changed_weights_are_seen():
+    net = filled(
+        DATA.format("dim: 1 dim: 8 dim: 30 dim: 30") + CONV.format("c", "data", "num_output: 8 kernel_size: 3")
+    )
+    prepared, data = net.prepare(), image(1, 8, 30, 30)
+    before = [prepared(data)["c"] for _ in range(2)][1]
+    with torch.no_grad():
+        net.params["c"][0].mul_(2)
+        net.params["c"][1].mul_(2)
+    torch.testing.assert_close(prepared(data)["c"], 2 * before, rtol=0, atol=1e-5 * float(2 * before.abs().max()))
+
+
+def test_the_first_pass_finds_a_difference_and_keeps_the_net_as_it_is(monkeypatch, caplog):
+    net = filled(DATA.format("dim: 1 dim: 8 dim: 9 dim: 9") + CONV.format("c", "data", "num_output: 8 kernel_size: 3"))
+    honest = PackedConvolution.forward
+    monkeypatch.setattr(PackedConvolution, "forward", lambda self, bottom: honest(self, bottom) * 1.0001)
+    prepared, data = net.prepare(), image(1, 8, 9, 9)
+    with caplog.at_level(logging.WARNING):
+        found = [prepared(data)["c"] for _ in range(2)]
+    assert "runs as it is: prepared, its blob 'c' differs by more than 1e-05" in caplog.text
+    with torch.no_grad():
+        assert all(torch.equal(value, net(data)["c"]) for value in found)
+
+
+def test_bad_requests_are_refused():
+    text = DATA.format("dim: 1 dim: 8 dim: 9 dim: 9") + CONV.format("conv", "data", "num_output: 8 kernel_size: 3")
+    with pytest.raises(GraphError, match="built for TRAIN; only a net of phase TEST"):
+        filled(text, phase="TRAIN").prepare()
+    net = filled(text)
+    with pytest.raises(GraphError, match="no blob 'con'; did you mean 'conv'"):
+        net.prepare(["con"])
+    with pytest.raises(ShapeError, match="layer 'conv'"):
+        net.prepare()(image(1, 7, 9, 9))
+    with pytest.raises(GraphError, match="no input 'dat'"):
+        net.prepare()(dat=image(1, 8, 9, 9))
+
+
+def test_two_bottoms_of_one_bank_and_layers_over_other_axes_stay_right():
+    text = """
+    layer { name: "c" type: "Convolution" bottom: "data" bottom: "data" top: "c" top: "d"
+            convolution_param { num_output: 8 kernel_size: 3 } }
+    layer { name: "s" type: "Scale" bottom: "d" top: "s" scale_param { axis: 2 num_axes: 1 } }"""
+    net = filled(DATA.format("dim: 1 dim: 8 dim: 9 dim: 9") + text)
+    prepared = net.prepare()
+    assert_equal(net, prepared, image(1, 8, 9, 9))
+    assert "PackedConvolution" not in operations(prepared)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["googlenet_deploy", "mobilenet_v1_like", "resnet20_cifar_deploy", "squeezenet_v1_1"])
+def test_real_nets_stay_within_the_tolerance(name, caplog):
+    net = cc.Net(golden("nets", f"{name}.prototxt"))
+    random = np.random.default_rng(2)
+    with torch.no_grad():
+        for layer in net.layers.values():
+            for blob in layer.blobs:
+                fan = max(1, blob[0].numel()) if blob.dim() > 1 else 1
+                values = (
+                    random.normal(0, (2 / fan) ** 0.5, blob.shape)
+                    if blob.dim() > 1
+                    else random.uniform(0.5, 1, blob.shape)
+                )
+                blob.copy_(torch.from_numpy(values))
+    before = net.graph.nodes[-1].bottoms[0].name
+    prepared = net.prepare([before])
+    data = torch.from_numpy(random.normal(size=net.shapes["data"]).astype(np.float32))
+    found = [prepared(data)[before] for _ in range(2)][1]
+    wanted = net.blobs(data)[before].detach()
+    assert float(wanted.std()) > 0
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
+    assert "runs as it is" not in caplog.text
