@@ -17,9 +17,10 @@ _FAMILY = {
     "data": "Data DummyData HDF5Data ImageData Input MemoryData Parameter WindowData",
     "conv": "Convolution ConvolutionDepthwise Deconvolution DepthwiseConvolution Im2col",
     "dense": "Embed InnerProduct LSTM RNN",
-    "pool": "PSROIPooling Pooling ROIPooling SPP Upsample",
-    "norm": "BatchNorm Bias LRN MVN Normalize Scale",
-    "act": "AbsVal BNLL Clip Dropout ELU Exp Log PReLU Power ReLU ReLU6 Sigmoid Softmax Swish TanH Threshold",
+    "pool": "MaxUnPool PSROIPooling Pooling ROIPooling SPP Upsample",
+    "norm": "BatchNorm Bias InstanceNorm L2Norm LRN MVN Normalize Scale",
+    "act": "AbsVal BNLL Clip Dropout ELU Exp HardSigmoid Log PReLU Power ReLU ReLU6 Relu6 Sigmoid Softmax Softplus "
+    "Swish TanH Threshold",
     "join": "Axpy Concat Crop Eltwise Slice",
     "loss": "Accuracy",
 }

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from caffe_compat.errors import CaffeCompatError, DataError, GraphError, UnsupportedLayerError
-from caffe_compat.export import onnx_attention, onnx_elements, onnx_windows
+from caffe_compat.export import onnx_attention, onnx_converted, onnx_elements, onnx_windows
 from caffe_compat.export.closeness import check_outputs
 from caffe_compat.export.onnx_in_place import found_inputs, name_outputs, writer_in_place
 from caffe_compat.export.onnx_program import WRITERS, Call, Inexpressible, Program
@@ -30,7 +30,7 @@ BATCH = "batch"
 TOLERANCE = 1e-5  # of the largest value of an output
 OPEN_BATCHES = (1, 3)  # items in the runs that check a file whose batch is open
 
-_WRITERS = (onnx_attention, onnx_elements, onnx_windows)  # imported so that their writers register
+_WRITERS = (onnx_attention, onnx_converted, onnx_elements, onnx_windows)  # imported so that their writers register
 TRAINING = "which belongs to training"
 DEPLOY = (
     "; this is a net for training: caffe-compat deploy NET --weights WEIGHTS --out deploy.prototxt --out-weights "

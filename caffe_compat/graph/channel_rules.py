@@ -21,7 +21,7 @@ Rule = Callable[[Coupling, Node, Known, ShapesOf, ShapesOf], Known]
 PASSING = frozenset(
     {
         "AbsVal", "BNLL", "Clip", "Dropout", "ELU", "Exp", "Log", "Pooling", "Power", "ReLU", "Sigmoid", "Split",
-        "ReLU6", "Swish", "TanH", "Threshold", "BatchReindex",
+        "ReLU6", "Swish", "TanH", "Threshold", "BatchReindex", "HardSigmoid", "InstanceNorm", "Relu6", "Softplus",
     }
 )  # fmt: skip
 """Types that treat every channel alike and by itself, and have no blobs."""

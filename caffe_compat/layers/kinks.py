@@ -67,6 +67,26 @@ def hard_swish(x: Tensor, closed: bool) -> Tensor:
     return top
 
 
+class _HardSigmoid(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, alpha: float, beta: float) -> Tensor:
+        line = alpha * x + beta
+        ctx.save_for_backward((line > 0) & (line < 1))
+        ctx.alpha = alpha
+        return line.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (between,) = ctx.saved_tensors
+        return ctx.alpha * gradients[0] * between, None, None
+
+
+def hard_sigmoid(x: Tensor, alpha: float, beta: float) -> Tensor:
+    """max(0, min(1, alpha * x + beta)); the gradient is alpha between the kinks, and 0 at them."""
+    top: Tensor = _HardSigmoid.apply(x, alpha, beta)  # type: ignore[no-untyped-call]
+    return top
+
+
 class _Length(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, axis: int, epsilon: float) -> Tensor:

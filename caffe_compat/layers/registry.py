@@ -17,6 +17,12 @@ LayerClass = TypeVar("LayerClass", bound=type[Layer])
 Choose = Callable[[Any], type[Layer] | None]
 
 _HOME = "caffe_compat.layers."
+# Types that files carry and engines list, but that no fork of Caffe is known to register
+_UNKNOWABLE = {
+    "MaxUnpooling": "no fork of Caffe is known that registers it, so that nobody can say what it computes; MaxUnPool "
+    "(max_unpool_param, inisis/caffe) and Upsample (upsample_param, SegNet) put values where a mask of MAX pooling "
+    "says: rename it if it is one of them",
+}
 _classes: dict[str, type[Layer]] = {}
 _choosers: dict[str, list[tuple[Variant, Choose]]] = {}
 
@@ -118,6 +124,8 @@ def layer_class(param: Any) -> type[Layer]:
 
 def _hint(param: Any) -> str:
     """What type may be meant, which there are, and which plugins could not be imported."""
+    if param.type in _UNKNOWABLE:
+        return _UNKNOWABLE[param.type]
     # Caffe's mixed case is the usual slip: Relu, Softmaxwithloss
     spelled = {name.lower(): name for name in known_types()}
     near = difflib.get_close_matches(param.type.lower(), spelled, n=1)

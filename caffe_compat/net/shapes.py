@@ -89,8 +89,9 @@ def check_tops_and_bottoms(node: Node, layer: Layer) -> None:
             raise GraphError(
                 f"layer '{node.name}': type {node.param.type} takes {count} {word}, found {len(blobs)}: {found}"
             )
-    if not layer.works_in_place and any(top.name == node.bottoms[0].name for top in node.tops):
+    first = node.bottoms[0].name if node.bottoms else None
+    if not layer.works_in_place and any(top.name == first for top in node.tops):
         raise GraphError(
             f"layer '{node.name}': type {node.param.type} does not work in place; give its top another name than "
-            f"'{node.bottoms[0].name}'"
+            f"'{first}'"
         )

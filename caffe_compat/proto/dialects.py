@@ -32,7 +32,7 @@ _CAFFES = range(100, 149)
 # Layer types whose settings have another name than theirs
 _TYPES = {
     "norm": "normalize", "st": "spatialtransformer", "smoothl1": "smoothl1loss", "recurrent": "lstm",
-    "optransform": "opdata",
+    "optransform": "opdata", "priorbox": "priorboxclustered",
 }  # fmt: skip
 
 

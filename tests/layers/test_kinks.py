@@ -28,6 +28,13 @@ ELEMENTS = {  # layer, values, their tops, the gradients of their sum
     "rising6": ('type: "ReLU6" relu6_param { negative_slope: -0.5 }', [-14, -12, 0], [6, 6, 0], [-0.5, -0.5, -0.5]),
     "neg_relu": ('type: "NegReLU"', [-1, 0, 1], [-1, 0, 0], [1, 0, 0]),
     "neg_leaky": (f'type: "NegReLU" {HALF}', [-1, 0, 1], [-1, 0, 0.5], [1, 0.5, 0.5]),
+    "hard_sigmoid": ('type: "HardSigmoid"', [-3, -2.5, 0, 2.5, 3], [0, 0, 0.5, 1, 1], [0, 0, 0.2, 0, 0]),
+    "falling_sigmoid": (
+        'type: "HardSigmoid" hard_sigmoid_param { alpha: -0.25 }',
+        [-2, 0, 2],
+        [1, 0.5, 0],
+        [0, -0.25, 0],
+    ),
     "hard_swish": ('type: "HardSwish"', [-4, -3, 3, 4], [0, 0, 3, 4], [0, -0.5, 1.5, 1]),
     "hswish": ('type: "HSwish"', [-4, -3, 3, 4], [0, 0, 3, 4], [0, 0, 1, 1]),
     "sparsify": ('type: "Sparsify" sparsify_param { thre: 1 coef: 0 }', [-1, 0, 1, 2], [0, 0, 0, 1], [0, 0, 0, 1]),

@@ -112,3 +112,10 @@ def test_a_class_that_is_defined_anew_takes_its_own_place(monkeypatch: pytest.Mo
 def test_an_unknown_type_names_the_nearest() -> None:
     with pytest.raises(UnsupportedLayerError, match=r"has type 'Relu', which is not known; did you mean 'ReLU'\?"):
         layer_class(LayerParameter(name="lay", type="Relu"))
+
+
+def test_a_type_that_no_fork_registers_is_said_to_be_unknowable() -> None:
+    with pytest.raises(
+        UnsupportedLayerError, match=r"no fork of Caffe is known that registers it.*; MaxUnPool .* Upsample"
+    ):
+        layer_class(LayerParameter(name="lay", type="MaxUnpooling"))

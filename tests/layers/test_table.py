@@ -14,7 +14,7 @@ from caffe_compat.proto.text import parse_text
 from reproductions import layer_types as generator
 
 LAYERS = Path(caffe_compat.__file__).parent / "layers"
-FAMILIES = {"activation": "ReLU PReLU ELU Sigmoid TanH BNLL Swish ReLU6 Mish", "resample": "Downsample"}
+FAMILIES = {"activation": "ReLU PReLU ELU Sigmoid TanH BNLL Swish ReLU6 Relu6 Mish", "resample": "Downsample"}
 MODULES = sorted(
     path for folder in ("caffe", "forks") for path in (LAYERS / folder).rglob("*.py") if path.name != "__init__.py"
 )

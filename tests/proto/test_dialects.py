@@ -48,6 +48,19 @@ CONTESTED = [
     ("Embed", delimited(137, number(1, 2)), "embed_param { num_output: 2 }", "bvlc"),
     ("Sparsify", number(147, 1), "forward_math: FLOAT", "nvidia"),
     ("Convolution", number(145, 2), "forward_type: FLOAT16", "nvidia"),
+    (
+        "PriorBoxClustered",
+        delimited(203, single(14, 9.5) + single(15, 3)),
+        "prior_box_param { width: 9.5 height: 3 }",
+        "openvino",
+    ),
+    ("RegionYolo", delimited(214, number(2, 3)), "region_yolo_param { classes: 3 }", "openvino"),
+    ("ReLU6", delimited(216, single(1, 0.5)), "relu6_param { negative_slope: 0.5 }", None),
+    ("MatMul", delimited(154, number(1, 1)), "matmul_param { transpose_a: true }", None),
+    ("Padding", delimited(166, number(2, 1)), "padding_param { pad_l: 1 }", "sophgo"),
+    ("PassThrough", delimited(157, number(2, 2)), "pass_through_param { block_height: 2 }", "winggan"),
+    ("ContinuationIndicator", delimited(201, number(1, 80)), "continuation_indicator_param { time_step: 80 }", None),
+    ("HardSigmoid", delimited(501, single(1, 0.5)), "hardsigmoid_param { alpha: 0.5 }", "inisis"),
     ("Parameter", delimited(145, delimited(1, delimited(1, b"\3"))), "parameter_param { shape { dim: 3 } }", "bvlc"),
 ]
 

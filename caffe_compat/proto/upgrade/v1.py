@@ -30,6 +30,7 @@ _TYPES = {
     "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss", "SILENCE": "Silence", "SOFTMAX": "Softmax",
     "SOFTMAX_LOSS": "SoftmaxWithLoss", "SPLIT": "Split", "SLICE": "Slice", "TANH": "TanH",
     "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData",
+    "INTERP": "Interp", "PADDING": "Padding",  # DeepLab's, of 2015
 }  # fmt: skip
 _NAMES = {V1LayerParameter.LayerType.Value(old): new for old, new in _TYPES.items()}
 # Old repeated field -> the field of `param` that its i-th value becomes
@@ -85,6 +86,6 @@ def _upgrade_layer(old: Any, layer: Any, dropped: list[str]) -> None:
 def _type(old: Any) -> str:
     if old.type in _NAMES:
         return _NAMES[old.type]
-    # Some forks added enum values; none of them can upgrade its own.
+    # Forks added enum values; none of them can upgrade its own.
     name = V1LayerParameter.LayerType.Name(old.type)
     raise ParseError(f"layer '{old.name}': type {name} is a fork's; write the layer as layer {{ type: \"...\" }}")

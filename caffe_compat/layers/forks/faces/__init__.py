@@ -7,5 +7,6 @@ local                   Local
 margin_inner_product    LargeMarginInnerProduct MarginInnerProduct
 multi_label_image_data  MultiLabelImageData
 normalize               a variant of Normalize
+predict_box             PredictBox
 triplet_loss            TripletLoss
 """

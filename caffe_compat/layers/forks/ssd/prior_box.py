@@ -43,7 +43,8 @@ class PriorBox(Layer):
         self.variances: tuple[float, ...] = tuple(field.variance) or (0.1,)
         self.image = _pair(field, "img_h", "img_w", "img_size")
         self.step = _pair(field, "step_h", "step_w", "step")
-        self._check()
+        self._check_sizes()
+        self._check_variances()
         ratios = _aspect_ratios(field)
         self.short = 1 if context.fork == "faceboxes" else 0
         is_dense = self.min_sizes == FACEBOXES_SIZES and not self.max_sizes and not ratios
@@ -51,13 +52,15 @@ class PriorBox(Layer):
         self.shifts = _dense_shifts() if is_dense else np.zeros_like(self.sizes)
         self._made: tuple[Any, Tensor] | None = None
 
-    def _check(self) -> None:
+    def _check_sizes(self) -> None:
         sizes_fit = self.min_sizes and min(self.min_sizes) > 0 and len(self.max_sizes) in (0, len(self.min_sizes))
         if not sizes_fit or any(large <= small for small, large in zip(self.min_sizes, self.max_sizes, strict=False)):
             raise UnsupportedParameterError(
                 f"layer '{self.name}': prior_box_param.min_size {list(self.min_sizes)} and max_size "
                 f"{list(self.max_sizes)}: give positive min_sizes, and no max_size or a larger one for each"
             )
+
+    def _check_variances(self) -> None:
         if len(self.variances) not in (1, 4) or min(self.variances) <= 0:
             raise UnsupportedParameterError(
                 f"layer '{self.name}': prior_box_param.variance {list(self.variances)} must be one or four positive "

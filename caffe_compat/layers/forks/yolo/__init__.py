@@ -1,6 +1,6 @@
 """YOLO: eric612/MobileNet-YOLO.
 
-activation             ReLU6 Mish
+activation             ReLU6 Relu6 Mish
 assisted_excitation    AssistedExcitation
 detection_output       YoloDetectionOutput Yolov3DetectionOutput
 gaussian_yolov3        GaussianYolov3

@@ -1,4 +1,4 @@
-"""ReLU6 (relu6_layer.cpp of eric612/MobileNet-YOLO), and Mish of forks with YOLO version 4."""
+"""ReLU6 or Relu6 (relu6_layer.cpp of eric612/MobileNet-YOLO), and Mish of forks with YOLO version 4."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ class _Rectified(torch.autograd.Function):
         return torch.where(x > 0, gradients[0], ctx.slope * gradients[0]) * (x < 6), None
 
 
+@register("Relu6")
 @register("ReLU6")
 class ReLU6(Elementwise):
-    """min(max(x, 0) + negative_slope * min(x, 0), 6); the gradient at 0 is negative_slope, at 6 it is 0."""
+    """min(max(x, 0) + negative_slope * min(x, 0), 6); the gradient at 0 is negative_slope, at 6 it is 0.
+
+    Relu6 is TensorFlow's spelling, in files of converters; no fork is known that registers it.
+    """
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)

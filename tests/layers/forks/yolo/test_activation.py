@@ -15,8 +15,9 @@ def test_mish_is_as_published() -> None:
     assert build('type: "Mish"', (65,))(X).tolist() == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("kind", ["ReLU6", "Relu6"])
 @pytest.mark.parametrize("slope", [0, 0.25, -0.5])
-def test_relu6_is_a_relu_that_ends_at_6(slope: float) -> None:
+def test_relu6_is_a_relu_that_ends_at_6(kind: str, slope: float) -> None:
     wanted = [min(max(v, 0) + slope * min(v, 0), 6) for v in X.tolist()]
-    found = build(f'type: "ReLU6" relu6_param {{ negative_slope: {slope} }}', (65,))(X)
+    found = build(f'type: "{kind}" relu6_param {{ negative_slope: {slope} }}', (65,))(X)
     assert found.tolist() == pytest.approx(wanted)
