@@ -100,8 +100,8 @@ if TYPE_CHECKING:
     from caffe_compat.net.loading import load_files
     from caffe_compat.net.missing import missing_weights, refuse_missing
     from caffe_compat.net.net import Net
-    from caffe_compat.net.prepared import PreparedNet
     from caffe_compat.net.own_data import own_batches
+    from caffe_compat.net.prepared import PreparedNet
     from caffe_compat.net.timing import compare_time, pinned
     from caffe_compat.plugins import has_plugins, use_plugin
     from caffe_compat.proto.arrays import read_npy, read_npz
@@ -162,7 +162,8 @@ if TYPE_CHECKING:
         "JsonLinesLog", "KeepBest", "KeepLast", "Layer", "LayerType", "METHODS", "MNIST_FILES", "MNIST_SHA256",
         "MNIST_URL", "MissingDataError", "Model", "ModelLike", "NEWEST", "Narrowed", "Net", "NetParameter",
         "Operation", "Outline", "ParseError", "Patience", "Pixels", "Plan", "PluginError", "Prediction",
-        "PreparedNet", "Preprocessing", "ProgressBar", "Pruned", "PrunedFilters", "RankError", "Record", "Report", "Selection",
+        "PreparedNet",
+        "Preprocessing", "ProgressBar", "Pruned", "PrunedFilters", "RankError", "Record", "Report", "Selection",
         "ShapeError", "Shrunk", "Snapshot", "Solver", "SolverError", "SolverParameter", "SolverState", "Stage",
         "Statistics", "TRAINING_METHODS", "UnsupportedLayerError", "UnsupportedParameterError", "UserCodeError",
         "Weights", "WeightsError", "WriteError", "as_model", "break_even_rank", "can_train", "certify",
