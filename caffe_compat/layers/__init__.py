@@ -20,6 +20,7 @@
     lanes           convolutions with fewer wasted vector lanes
     resident        a set of images that stays on a device
     python_modules  where the modules of Python layers are
+    numpy_blob      blobs as Python layers see them: arrays of NumPy
 
 The types are in two packages:
 

@@ -52,7 +52,7 @@ CONTESTED = [
         "PriorBoxClustered",
         delimited(203, single(14, 9.5) + single(15, 3)),
         "prior_box_param { width: 9.5 height: 3 }",
-        "openvino",
+        None,
     ),
     ("RegionYolo", delimited(214, number(2, 3)), "region_yolo_param { classes: 3 }", "openvino"),
     ("ReLU6", delimited(216, single(1, 0.5)), "relu6_param { negative_slope: 0.5 }", None),
