@@ -96,6 +96,9 @@ class JsonLinesLog:
             self.write(event="step", iteration=done, lr=solver.applied_rate, **losses)
 
     def after_test(self, solver: Any, results: Sequence[dict[str, Any]]) -> None:
+        if self._waiting and 0 < solver.iteration >= solver.config.max_iter:
+            del self._waiting[0]  # nothing is left to train: this is the last test of the run that stands there
+            self.before_step(solver)
         for index, outputs in enumerate(results):
             self.write(event="test", iteration=solver.iteration, net=index, outputs=outputs)
 

@@ -11,6 +11,7 @@ import pytest
 
 import caffe_compat as cc
 from caffe_compat.commands import main
+from caffe_compat.commands.runs import read_run
 from caffe_compat.commands.signals import listening
 
 # What Caffe's tools/extra/parse_log.py, extract_seconds.py and parse_log.sh look for in a line of a log
@@ -150,6 +151,20 @@ def test_a_resumed_run_ends_where_a_straight_run_ends(problem, capsys):
     lines = solve(capsys, "-snapshot", "small_iter_10.solverstate")
     assert any(line.endswith("] Resuming from small_iter_10.solverstate") for line in lines)
     assert (problem.folder / "small_iter_20.caffemodel").read_bytes() == straight
+
+
+def test_a_run_that_died_before_its_last_test_has_it_in_its_history_once_resumed(problem, capsys):
+    solve(capsys)
+    log = problem.folder / "small.jsonl"
+    whole = read_run(str(log)).curves.sections
+    kept, _, lost = log.read_text().partition('small_iter_20.solverstate"')
+    assert '"event": "test", "iteration": 20' in lost
+    log.write_text("".join((kept, 'small_iter_20.solverstate"', lost.partition("\n")[0], "\n")))
+    assert read_run(str(log)).curves.sections != whole
+    solve(capsys, "--snapshot", "auto")
+    assert read_run(str(log)).curves.sections == whole
+    solve(capsys, "--snapshot", "small_iter_10.solverstate", "--max-iter", "10")
+    assert read_run(str(log)).curves.sections == whole
 
 
 def test_weights_are_where_training_starts(problem, capsys):

@@ -16,14 +16,21 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import caffe_compat as cc
 from caffe_compat.commands import main
+from caffe_compat.data.databases import write_database
 from caffe_compat.layers.registry import find_class
 from tests.commands.conftest import NET, Problem
 
 DROPOUT = 'layer { name: "drop" type: "Dropout" bottom: "conv1" top: "conv1" }\nlayer { name: "conv2"'
+HDF5_LAYER = """type: "HDF5Data" top: "data" top: "label"
+  hdf5_data_param { source: "list.txt" batch_size: 10 } }"""
+LMDB_LAYER = """type: "Data" top: "data" top: "label"
+  transform_param { scale: 0.00390625 crop_size: 7 mirror: true }
+  data_param { source: "train_lmdb" backend: LMDB batch_size: 10 } }"""
 SOLVER = {
     "net": '"net.prototxt"', "type": '"Adam"', "test_iter": 1, "test_interval": 3, "base_lr": 0.002, "momentum": 0.9,
     "momentum2": 0.999, "lr_policy": '"fixed"', "display": 2, "average_loss": 3, "max_iter": 12, "snapshot": 4,
@@ -35,12 +42,20 @@ def solver_text(**changes: object) -> str:
     return "".join(f"{name}: {value}\n" for name, value in {**SOLVER, **changes}.items() if value is not None)
 
 
-def make_folder(path: Path, **changes: object) -> Path:
-    """A new folder with a small net that has dropout, its data and s.prototxt."""
+def make_folder(path: Path, is_augmented: bool = False, **changes: object) -> Path:
+    """A new folder with a small net that has dropout, its data and s.prototxt.
+
+    is_augmented: images come from an LMDB, cropped and mirrored at random.
+    """
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
     problem = Problem(path)
     problem.edit("net.prototxt", 'layer { name: "conv2"', DROPOUT)
+    if is_augmented:
+        problem.edit("net.prototxt", HDF5_LAYER, LMDB_LAYER)
+        images = np.random.RandomState(0).randint(0, 256, (40, 1, 8, 8)).astype(np.uint8)
+        records = [(b"%08d" % i, cc.encode_datum(image, i % 2)) for i, image in enumerate(images)]
+        write_database(path / "train_lmdb", records)
     (path / "s.prototxt").write_text(solver_text(**changes))
     return path
 
@@ -52,7 +67,7 @@ def load_everything() -> None:
         getattr(cc, name)
     for module in ("caffe_compat.commands.solve", "torch.distributed", "h5py"):
         import_module(module)
-    for kind in re.findall(r'type: "(\w+)"', f"{NET}{DROPOUT}Split"):
+    for kind in re.findall(r'type: "(\w+)"', f"{NET}{DROPOUT}{LMDB_LAYER}"):
         find_class(kind)
 
 
