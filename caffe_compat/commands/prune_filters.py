@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
+
 import caffe_compat as cc
 from caffe_compat.commands.numbers import real_number, whole_number
 from caffe_compat.commands.options import CRITERIA, comma_list, input_shape, with_fillers
@@ -38,6 +40,12 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--preference-beta", type=real_number(0), default=0.75, metavar="F", help="of eprune; more: fewer"
     )
+    group.add_argument(
+        "--preference-betas", type=comma_list, default=(), metavar="L=F,...", help="of eprune in single layers"
+    )
+    group.add_argument(
+        "--init", choices=("kept", "random"), default="kept", help="weights of cut layers: random: by their fillers"
+    )
     group.add_argument("--bn", choices=("copy", "reset"), default="copy", help="BatchNorm of the layers that are cut")
     group.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of random")
     group.add_argument("--drop-constants", action="store_true", help="do not fold the constants of filters of zeros")
@@ -61,11 +69,12 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
         cc.Selection(
             arguments.criterion or "l2",
             0.5 if arguments.remove is None else arguments.remove,
-            _ratios(arguments.ratios),
+            _by_layer("--ratios", arguments.ratios),
             arguments.min_filters,
             arguments.except_layers,
             arguments.strict,
             arguments.preference_beta,
+            _by_layer("--preference-betas", arguments.preference_betas),
             arguments.seed,
             arguments.across_layers,
             arguments.protect,
@@ -79,6 +88,11 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
         rounds=arguments.rounds,
     )
     small = cc.reset_normalization(made.model, made.certificate.layers) if arguments.bn == "reset" else made.model
+    if arguments.init == "random":
+        cut = [name for name, layer in made.certificate.layers.items() if layer.filters < layer.largest]
+        rest = {name: blobs for name, blobs in small.weights.items() if name not in cut}
+        torch.manual_seed(arguments.seed)
+        small = with_fillers(cc.Model(small.net, rest), cut, input_shapes=dict(arguments.input), folder=folder)
     cc.write_model(small, written[0], written[1])
     made.certificate.write(written[2])
     for name, layer in made.certificate.layers.items():
@@ -97,7 +111,8 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
     return 0
 
 
-def _ratios(words: tuple[str, ...]) -> dict[str, float]:
+def _by_layer(option: str, words: tuple[str, ...]) -> dict[str, float]:
+    """What LAYER=NUMBER words say."""
     ratios = {}
     for word in words:
         name, equals, value = word.rpartition("=")
@@ -106,7 +121,7 @@ def _ratios(words: tuple[str, ...]) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals:
-            raise cc.RankError(f"--ratios has '{word}'; wanted LAYER=SHARE, such as conv1=0.5")
+            raise cc.RankError(f"{option} has '{word}'; wanted LAYER=NUMBER, such as conv1=0.5")
     return ratios
 
 

@@ -35,6 +35,10 @@ _TYPES = {
     "optransform": "opdata", "priorbox": "priorboxclustered",
 }  # fmt: skip
 
+# IncReg's prune_param stands where Caffe 1.0 has clip_param, in the layers that it prunes; its fields and wire types
+_INCREG, _INCREG_LAYERS = 148, ("Convolution", "InnerProduct")
+_INCREG_FIELDS = {(1, FIXED32), (2, VARINT), (3, FIXED32)}
+
 
 @dataclass(frozen=True)
 class Dialect:
@@ -170,6 +174,9 @@ def _our_number(walker: Walker, field: Field, layer_type: str) -> int:
     if field.number == 12:
         is_mode = field.wire == VARINT and walker.varint(field.start, field.end)[0] > 1
         return int(_LAYER_FIELDS["connectivity_mode"].number) if is_mode else 12
+    if field.number == _INCREG and field.wire == BYTES and layer_type in _INCREG_LAYERS:
+        inside = {(part.number, part.wire) for part in walker.fields(field.start, field.end)}
+        return int(_LAYER_FIELDS["prune_param"].number) if inside <= _INCREG_FIELDS else field.number
     fitting = [f for f in _contested()[field.number] if WIRE.get(f.cpp_type) == field.wire]
     for candidate in fitting:
         if _is_of(candidate.name, layer_type):

@@ -33,7 +33,8 @@ class Selection:
     """What to remove. remove: share of the filters of each layer; ratios: {layer: share} in its place.
 
     min_filters: no class is left with fewer. except_layers: those that keep all. strict: refuse coupled layers with
-    different ratios, of which otherwise the smallest counts. beta, seed: of eprune and random. across_layers: the share
+    different ratios, of which otherwise the smallest counts. beta: of eprune; betas: {layer: one of its own}. seed: of
+    random. across_layers: the share
     is of the filters of all layers together, those of least score wherever they are. protect: the last
     floor(protect * filters) + 1 filters of each layer stay whatever their score, as OrthoReg's code has it; 0: none.
     """
@@ -45,6 +46,7 @@ class Selection:
     except_layers: Collection[str] = ()
     strict: bool = False
     beta: float = PREFERENCE_BETA
+    betas: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     across_layers: bool = False
     protect: float = 0.0
@@ -241,7 +243,7 @@ def _exemplars(model: Model, each: ChannelClass, selection: Selection) -> set[in
         return set(range(each.size))
     start = makers[0].offset
     weight = np.asarray(model.weights[makers[0].layer][0])[start : start + each.size]
-    kept = set(find_exemplars(weight, selection.beta).kept)
+    kept = set(find_exemplars(weight, selection.betas.get(makers[0].layer, selection.beta)).kept)
     return _at_least(kept, _norms(model, each, 2), selection.min_filters)
 
 
@@ -266,7 +268,10 @@ def _check(model: Model, selection: Selection, gradients: Gradients | None) -> N
     if selection.min_filters < 1:
         raise RankError(f"min_filters is {selection.min_filters}; wanted 1 or more")
     names = [layer.name for layer in model.net.layer]
-    for name in (*selection.ratios, *selection.except_layers):
+    for name, beta in selection.betas.items():
+        if not (math.isfinite(beta) and beta >= 0):
+            raise RankError(f"layer '{name}': preference beta is {beta:g}; wanted a finite number, 0 or more")
+    for name in (*selection.ratios, *selection.betas, *selection.except_layers):
         if name not in names:
             near = difflib.get_close_matches(name, list(model.weights), n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""

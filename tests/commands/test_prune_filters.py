@@ -13,7 +13,8 @@ from caffe_compat.commands import main
 NET = """
 name: "n"
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 6 dim: 6 } } }
-layer { name: "a" type: "Convolution" bottom: "data" top: "a" convolution_param { num_output: 8 kernel_size: 3 } }
+layer { name: "a" type: "Convolution" bottom: "data" top: "a"
+  convolution_param { num_output: 8 kernel_size: 3 weight_filler { type: "xavier" } } }
 layer { name: "relu" type: "ReLU" bottom: "a" top: "a" }
 layer { name: "b" type: "Convolution" bottom: "a" top: "b" convolution_param { num_output: 6 kernel_size: 1 } }
 layer { name: "ip" type: "InnerProduct" bottom: "b" top: "ip" inner_product_param { num_output: 4 } }
@@ -54,6 +55,27 @@ def test_filters_of_zeros_go_and_outputs_stay(files, capsys):
     assert found["blobs"]["ip"] < 1e-6
 
 
+def test_a_layer_has_a_preference_of_its_own(files):
+    """A preference far below 0 leaves one filter."""
+    words = ["prune", *files, "--criterion", "eprune", "--preference-beta", "0.5"]
+    assert main([*words, "--out", "same"]) == 0
+    assert main([*words, "--preference-betas", "b=100", "--out", "own"]) == 0
+    same, own = (cc.read_model(f"{out}.prototxt", f"{out}.caffemodel").weights for out in ("same", "own"))
+    assert len(own["b"][0]) == 1 < len(same["b"][0]) and len(own["a"][0]) == len(same["a"][0])
+
+
+def test_cut_layers_may_start_anew_from_their_fillers(files):
+    words = ["prune", *files, "--remove", "0.5", "--except-layers", "b", "--init", "random"]
+    for seed, out in ((1, "one"), (1, "again"), (2, "two")):
+        assert main([*words, "--seed", str(seed), "--out", out]) == 0
+    one, again, two = (cc.read_model(f"{out}.prototxt", f"{out}.caffemodel").weights for out in ("one", "again", "two"))
+    before = cc.read_model(*files).weights
+    assert one["a"][0].shape == (4, 3, 3, 3) and not np.isin(one["a"][0], before["a"][0]).any()
+    np.testing.assert_array_equal(one["a"][0], again["a"][0])
+    np.testing.assert_array_equal(one["b"][1], before["b"][1])
+    assert not np.array_equal(one["a"][0], two["a"][0])
+
+
 def test_a_budget_of_multiply_adds_is_met(files):
     assert main(["prune", *files, "--multiply-adds", "0.4", "--out", "small"]) == 0
     before, after = cc.read_model(*files), cc.read_model("small.prototxt", "small.caffemodel")
@@ -67,7 +89,10 @@ def test_a_budget_of_multiply_adds_is_met(files):
         (["--criterion", "l3"], "criterion is 'l3'; did you mean"),
         (["--criterion", "fisher"], "criterion 'fisher' needs data: name the net"),
         (["--remove", "1"], "remove is 1; wanted 0 or more and less than 1"),
-        (["--ratios", "a"], "--ratios has 'a'; wanted LAYER=SHARE"),
+        (["--ratios", "a"], "--ratios has 'a'; wanted LAYER=NUMBER"),
+        (["--criterion", "eprune", "--preference-betas", "a"], "--preference-betas has 'a'; wanted LAYER=NUMBER"),
+        (["--criterion", "eprune", "--preference-betas", "c=1"], "net 'n' has no layer 'c'"),
+        (["--criterion", "eprune", "--preference-betas", "a=-1"], "layer 'a': preference beta is -1; wanted a finite"),
         (["--ratios", "aa=0.5"], "net 'n' has no layer 'aa'; did you mean 'a'?"),
         (["--except-layers", "a,b"], "nothing to remove by criterion 'l2'"),
         (["--multiply-adds", "0.001"], "multiply_adds 0.001 cannot be met"),

@@ -40,6 +40,13 @@ def read(data, tmp_path):
 CONTESTED = [
     ("Swish", delimited(147, single(1, 0.5)), "swish_param { beta: 0.5 }", "bvlc"),
     ("Sparsify", delimited(147, single(1, 0.5)), "sparsify_param { thre: 0.5 }", "wen2017"),
+    (  # IncReg's file
+        "Convolution",
+        delimited(148, single(1, 0.5) + number(2, 0) + single(3, 0.25)),
+        "prune_param { prune_ratio: 0.5 IF_update_row_col: false prune_ratio_step: 0.25 }",
+        "bvlc",
+    ),
+    ("InnerProduct", delimited(148, single(1, 0.5)), "prune_param { prune_ratio: 0.5 }", "bvlc"),
     ("ROIPooling", delimited(147, number(1, 6)), "roi_pooling_param { pooled_h: 6 }", None),
     ("Clip", delimited(148, single(1, -1) + single(2, 1)), "clip_param { min: -1 max: 1 }", "bvlc"),
     ("SymmetricRectify", delimited(148, number(2, 1)), "symmetric_rectify_param { channel_shared: true }", "wen2017"),

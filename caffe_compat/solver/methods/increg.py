@@ -35,7 +35,7 @@ def read_increg(param: Any) -> IncRegConfig | None:
             raise SolverError(f"{name} is missing; prune_method '{param.prune_method}' needs it, above 0")
     at_least("speedup", param.speedup, 1)
     if param.HasField("compRatio"):
-        raise SolverError("compRatio is not known here; give speedup, or prune_ratio in the layers")
+        logger.warning("compRatio has no effect: its authors' code compares it where single weights are pruned only")
     for name in ("losseval_interval", "retrain_test_interval"):
         if getattr(param, name):
             logger.warning("%s has no effect: after pruning, training goes on by lr_policy until max_iter", name)

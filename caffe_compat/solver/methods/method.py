@@ -12,7 +12,9 @@ from caffe_compat.errors import SolverError
 from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam, param_specs
 
-CONTRARY = ({"attracts", "spreads"}, {"prunes"})  # of each set, two methods on one parameter contradict one another
+# Two methods of these kinds on one parameter contradict one another: what makes filters alike, or orthonormal, acts on
+# all of them, those too that another one is taking away, and gives these a length again.
+CONTRARY = ({"attracts", "spreads"}, {"attracts", "prunes"}, {"spreads", "prunes"}, {"prunes"})
 
 
 @dataclass(frozen=True)

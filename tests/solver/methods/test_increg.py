@@ -116,7 +116,6 @@ def make(fields, extra="prune_param { prune_ratio: 0.5 }"):
         ('prune_method: "Reg_Col" target_reg: 1', "", "AA is missing; prune_method 'Reg_Col' needs it, above 0"),
         ('prune_method: "Reg_Col" AA: 1', "", "target_reg is missing; prune_method 'Reg_Col' needs it"),
         ('prune_method: "Reg_Col" AA: 1 target_reg: 1 speedup: 0.5', "", "speedup is 0.5; wanted 1 or more"),
-        ('prune_method: "Reg_Col" AA: 1 target_reg: 1 compRatio: 3', "", "compRatio is not known here; give speedup"),
         ('prune_method: "Reg_Row" AA: 1 target_reg: 1', "", "prune_method is 'Reg_Row', but no layer of net '' has a"),
         (
             'prune_method: "Reg_Row" AA: 1 target_reg: 1',
@@ -128,6 +127,12 @@ def make(fields, extra="prune_param { prune_ratio: 0.5 }"):
 def test_what_cannot_be_is_named(fields, extra, message):
     with pytest.raises(SolverError, match=message):
         make(fields, extra)
+
+
+@pytest.mark.parametrize("field", ["compRatio: 3", "losseval_interval: 5", "retrain_test_interval: 5"])
+def test_a_field_of_their_files_that_does_nothing_here_says_so(field, caplog):
+    make(f'prune_method: "Reg_Row" AA: 1 target_reg: 1 {field}')
+    assert f"{field.split(':')[0]} has no effect" in caplog.text
 
 
 def test_masks_stay_when_training_goes_on():

@@ -212,6 +212,15 @@ def test_without_ortho_decay_there_is_no_method():
             "layer 'a': spectral_decay and OCNN contradict one another",
         ),
         (
+            'ortho_decay: 1 growing_reg: "GReg-1"', "param { ortho_mult: 1 } prune_param { prune_ratio: 0.5 }",
+            "layer 'a': OrthoReg and GReg-1 contradict one another",
+        ),
+        (
+            'force_decay: 1 prune_method: "SFP" prune_rate: 0.5 prune_interval: 1 max_iter: 1',
+            "param { force_mult: 1 }",
+            "layer 'a': the force \\(force_mult\\) and SFP contradict one another",
+        ),
+        (
             'ortho_decay: 1 ortho_type: "OCNN"', 'param { ortho_mult: 1 ortho_side: "columns" }',
             "layer 'b': ortho_side is 'columns', which OCNN has for square kernels larger than their stride",
         ),
