@@ -28,12 +28,15 @@ _UNOBEYED: dict[str, tuple[str, ...]] = {
     "Interp": ("interp_param.use_blob_size",),
     "LabelSpecificAdd": ("label_specific_add_param.transform_test",),
     "MultiBoxLoss": ("multibox_loss_param.do_neg_mining",),
-    "PriorBox": ("prior_box_param.reduce_boxes",),
+    "PredictBox": ("predict_box_param.nms", "predict_box_param.output_vector"),
+    "PriorBox": ("prior_box_param.reduce_boxes", "prior_box_param.width", "prior_box_param.height"),
+    "PriorBoxClustered": tuple(f"prior_box_param.{name}" for name in ("min_size", "max_size", "aspect_ratio", "flip")),
     "ProposalTarget": ("proposal_target_param.gt_iou_thr", "proposal_target_param.stage", "bbox_reg_param.bbox_std"),
     "RegionLoss": tuple(
         f"region_loss_param.{name}"
         for name in ("side", "softmax", "jitter", "absolute", "random", "softmax_tree", "class_map")
     ),
+    "RegionYolo": ("region_yolo_param.anchors",),
     "Resample": ("resample_param.type", "resample_param.antialias", "resample_param.factor"),
     "SegAccuracy": ("seg_accuracy_param.metric",),
     "SegmentationEvaluate": ("segmentation_evaluate_param.num_classes",),

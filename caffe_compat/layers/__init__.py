@@ -18,6 +18,7 @@
     sampling        values between pixels
     layout          how activations lie in memory
     lanes           convolutions with fewer wasted vector lanes
+    packed          layers fused and their weights packed, for inference
     resident        a set of images that stays on a device
     python_modules  where the modules of Python layers are
     numpy_blob      blobs as Python layers see them: arrays of NumPy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from caffe_compat.errors import UnsupportedParameterError
@@ -17,15 +19,12 @@ class PriorBoxClustered(PriorBox):
     height, then their variances. min_size, max_size, aspect_ratio and flip say nothing here.
     """
 
-    def _check_sizes(self) -> None:
-        field = self.param.prior_box_param
+    def _sizes_and_shifts(self, field: Any) -> tuple[np.ndarray, np.ndarray]:
         widths, heights = list(field.width), list(field.height)
         if not widths or len(widths) != len(heights) or min(widths + heights) <= 0:
             raise UnsupportedParameterError(
                 f"layer '{self.name}': prior_box_param has {len(widths)} widths and {len(heights)} heights, the least "
                 f"{min(widths + heights, default=0):g}; give as many of both, all positive"
             )
-
-    def _sizes(self, ratios: list[float]) -> np.ndarray:
-        field = self.param.prior_box_param
-        return np.array(list(zip(field.width, field.height, strict=True)), np.float32)
+        sizes = np.array(list(zip(widths, heights, strict=True)), np.float32)
+        return sizes, np.zeros_like(sizes)

@@ -37,20 +37,25 @@ class PriorBox(Layer):
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         field = param.prior_box_param
-        self.min_sizes, self.max_sizes = tuple(field.min_size), tuple(field.max_size)
         self.clip: bool = field.clip
         self.offset: float = field.offset
         self.variances: tuple[float, ...] = tuple(field.variance) or (0.1,)
         self.image = _pair(field, "img_h", "img_w", "img_size")
         self.step = _pair(field, "step_h", "step_w", "step")
-        self._check_sizes()
-        self._check_variances()
-        ratios = _aspect_ratios(field)
         self.short = 1 if context.fork == "faceboxes" else 0
-        is_dense = self.min_sizes == FACEBOXES_SIZES and not self.max_sizes and not ratios
-        self.sizes = _dense_sizes() if is_dense else self._sizes(ratios)
-        self.shifts = _dense_shifts() if is_dense else np.zeros_like(self.sizes)
+        self.sizes, self.shifts = self._sizes_and_shifts(field)
+        self._check_variances()
         self._made: tuple[Any, Tensor] | None = None
+
+    def _sizes_and_shifts(self, field: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Width and height of every prior of one place, and how far its middle lies from it: pixels, (priors, 2)."""
+        self.min_sizes, self.max_sizes = tuple(field.min_size), tuple(field.max_size)
+        self._check_sizes()
+        ratios = _aspect_ratios(field)
+        if self.min_sizes == FACEBOXES_SIZES and not self.max_sizes and not ratios:
+            return _dense_sizes(), _dense_shifts()
+        sizes = self._sizes(ratios)
+        return sizes, np.zeros_like(sizes)
 
     def _check_sizes(self) -> None:
         sizes_fit = self.min_sizes and min(self.min_sizes) > 0 and len(self.max_sizes) in (0, len(self.min_sizes))
