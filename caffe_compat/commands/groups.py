@@ -18,6 +18,10 @@ from caffe_compat.commands.options import add_allow_missing, comma_list, one_of
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 ACTIONS = ("split", "merge")
+NOTHING = {
+    "split": "no Convolution has groups; --parts conv1=2 splits one that has none",
+    "merge": "no Concat joins Convolutions X_group0, X_group1, ... of one kind",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         made = cc.split_groups(model, parse_parts(arguments.parts))
     else:
         made = cc.merge_groups(model)
+    if [layer.name for layer in made.net.layer] == [layer.name for layer in model.net.layer] and not target:
+        raise cc.GraphError(f"{net}: {NOTHING[arguments.action]}; nothing is written")
     missing = sorted({layer.name for layer in made.net.layer if layer.type == "Convolution"} - set(made.weights))
     missing = [name for name in missing if name not in arguments.allow_missing]
     if missing:

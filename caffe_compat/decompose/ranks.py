@@ -107,7 +107,8 @@ def ranks_in_order(
     model = as_model(model)
     names = [name for name in banks(model, inner_product) if name not in except_layers]
     if len(values) != len(names):
-        raise RankError(f"{len(values)} ranks were given for {len(names)} layers: {', '.join(names)}")
+        they = f": {', '.join(names)}" if names else ""
+        raise RankError(f"{len(values)} ranks were given for {len(names)} layers{they}")
     return dict(zip(names, values, strict=True))
 
 

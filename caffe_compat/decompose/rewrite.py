@@ -233,6 +233,8 @@ def _check_names(model: Model, layer: Any, parts: Sequence[Any]) -> None:
         made = set(part.top) - set(layer.top)
         for what, taken in (("layer", layers & {part.name}), ("blob", blobs & made)):
             if taken:
+                name = taken.pop()
                 raise GraphError(
-                    f"layer '{layer.name}': its chain needs the {what} name '{taken.pop()}', which is taken"
+                    f"layer '{layer.name}': its chain needs the {what} name '{name}', which is taken; "
+                    f"rename that {what}"
                 )

@@ -170,6 +170,7 @@ def test_a_certificate_is_written_and_verify_finds_the_same(folder, tmp_path, ca
         (["--keep=.9", "--except_layers=c1,q"], "layer 'q', which is not in the net"),
         (["--budget=time=.5"], "--budget time=.5: wanted UNIT=SHARE with a unit of multiply-adds, parameters, latency"),
         (["--budget=parameters=.001"], "budget 0.001 cannot be met"),
+        (["--keep=.9", "--except_layers=c1,c2,c3"], "net.prototxt: there is nothing to decompose: no layer"),
     ],
 )
 def test_bad_input_is_one_line(words, said, folder, capsys, tmp_path):
@@ -178,6 +179,45 @@ def test_bad_input_is_one_line(words, said, folder, capsys, tmp_path):
     printed = capsys.readouterr().err.splitlines()
     assert said in printed[-1] and printed[-1].startswith("caffe-compat: ")
     assert not list(tmp_path.glob("*.lowrank.*"))
+
+
+def add_layer(text):
+    with open(NET, "a") as file:
+        file.write(text)
+
+
+CLASHES = {
+    "layer": ('name: "c2_lowrank" type: "ReLU" bottom: "c1" top: "q"', "c2", "layer name 'c2_lowrank', which is taken"),
+    "blob": ('name: "q" type: "ReLU" bottom: "c1" top: "c2_lowrank"', "c2", "blob name 'c2_lowrank', which is taken"),
+}
+
+
+@pytest.mark.parametrize("kind", CLASHES)
+@pytest.mark.parametrize("words", [["--keep=.9"], ["--rankratio=.9"], ["--ranks=4,3,2"]])
+def test_a_layer_that_cannot_be_decomposed_is_told_with_the_option_that_leaves_it_dense(kind, words, folder, capsys):
+    folder("pca_ratio_convs")
+    layer, name, said = CLASHES[kind]
+    add_layer(f"layer {{ {layer} }}\n")
+    assert main(["decompose", NET, WEIGHTS, *words]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert said in line and line.endswith(f"; or leave it dense: --except-layers {name}")
+    words = ["--ranks=4,2"] if "--ranks=4,3,2" in words else words
+    assert main(["decompose", NET, WEIGHTS, *words, "--except-layers", name]) == 0
+
+
+def test_ranks_by_name_and_ranks_that_are_wrong_get_no_such_option(folder, capsys):
+    folder("pca_ratio_convs")
+    assert main(["decompose", NET, WEIGHTS, "--ranks=13,10,8"]) == 2
+    assert "--except-layers" not in capsys.readouterr().err
+    add_layer('layer { name: "c2_lowrank" type: "ReLU" bottom: "c1" top: "q" }\n')
+    assert main(["decompose", NET, WEIGHTS, "--ranks=c2=3"]) == 2
+    assert "which is taken; rename that layer" in (line := capsys.readouterr().err) and "--except-layers" not in line
+
+
+def test_a_budget_that_leaves_every_layer_dense_is_told_of(folder, capsys):
+    folder("pca_ratio_convs")
+    assert main(["decompose", NET, WEIGHTS, "--budget", "multiply-adds=1"]) == 0
+    assert "the budget is met with every layer dense; none is decomposed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

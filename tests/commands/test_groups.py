@@ -1,6 +1,7 @@
 """caffe-compat groups: there and back, the fork's form with both nets given, and bad input."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,3 +60,14 @@ def test_existing_files_are_kept(capsys):
     assert main(["groups", "split", "net.prototxt", "net.caffemodel"]) == 0
     assert main(["groups", "split", "net.prototxt", "net.caffemodel"]) == 2
     assert "exists and is kept" in capsys.readouterr().err
+
+
+def test_nothing_to_split_or_to_merge_is_said_and_nothing_is_written(capsys):
+    assert main(["groups", "merge", "net.prototxt", "net.caffemodel"]) == 2
+    assert "net.prototxt: no Concat joins Convolutions X_group0, X_group1" in capsys.readouterr().err
+    assert main(["groups", "split", "net.prototxt", "net.caffemodel"]) == 0
+    split = ["net.prototxt.split.prototxt", "net.caffemodel.split.caffemodel.h5"]
+    capsys.readouterr()
+    assert main(["groups", "split", *split]) == 2
+    assert f"{split[0]}: no Convolution has groups; --parts conv1=2 splits" in capsys.readouterr().err
+    assert {path.name for path in Path().iterdir()} == {"net.prototxt", "net.caffemodel", *split}

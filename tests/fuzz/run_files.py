@@ -32,7 +32,7 @@ def ranks(data: bytes) -> None:
 
 
 def exceptions(data: bytes) -> None:
-    from caffe_compat.commands.decompose import read_exceptions
+    from caffe_compat.commands.choosing import read_exceptions
 
     read_exceptions(str(file_of(data, ".json")))
 
