@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import finite, whole
 from caffe_compat.commands.options import comma_list
 
 UNITS = {"multiply-adds": "multiply_adds", "parameters": "parameters", "latency": "latency"}
@@ -35,9 +36,9 @@ def choose_ranks(model: cc.Model, arguments: argparse.Namespace) -> tuple[dict[s
     elif arguments.rankratio is not None:
         ranks = ranks_by_ratio(model, arguments.rankratio, method, fc, excepted)
     elif arguments.ranks and "=" in arguments.ranks[0]:
-        ranks = {name: whole(rank, name) for name, _, rank in (word.partition("=") for word in arguments.ranks)}
+        ranks = {name: rank_of(rank, name) for name, _, rank in (word.partition("=") for word in arguments.ranks)}
     elif arguments.ranks is not None:
-        ranks = dict(cc.ranks_in_order(model, [whole(word, "--ranks") for word in arguments.ranks], fc, excepted))
+        ranks = dict(cc.ranks_in_order(model, [rank_of(word, "--ranks") for word in arguments.ranks], fc, excepted))
     else:
         ranks = without_unasked(model, cc.read_ranks(arguments.rank_config), fc, excepted)
     methods = {**dict.fromkeys(ranks, method), **by_layer}
@@ -106,9 +107,9 @@ def without_unasked(model: cc.Model, ranks: Mapping[str, Any], fc: bool, excepte
     return {name: rank for name, rank in ranks.items() if name not in excepted and name not in dense}
 
 
-def whole(text: str, where: str) -> int:
+def rank_of(text: str, where: str) -> int:
     try:
-        return int(text)
+        return whole(text)
     except ValueError:
         raise cc.RankError(f"{where}: rank is '{text}'; a whole number is wanted") from None
 
@@ -117,7 +118,7 @@ def plan_budget(model: cc.Model, arguments: argparse.Namespace) -> cc.Plan:
     """The plan of `--budget UNIT=SHARE`, with the methods of --method to choose from."""
     unit, _, share = arguments.budget.partition("=")
     try:
-        part = float(share)
+        part = finite(share)
     except ValueError:
         part = -1.0
     if unit not in UNITS or part < 0:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
-from caffe_compat.commands.numbers import real_number, whole_number
+from caffe_compat.commands.numbers import finite, real_number, whole, whole_number
 from caffe_compat.commands.options import (
     add_compat,
     add_device,
@@ -122,7 +122,7 @@ def load_all(net: cc.Net, paths: Sequence[str]) -> None:
 def size(text: str) -> int | tuple[int, int]:
     """`256` as a number, `256,340` as (height, width)."""
     try:
-        sizes = tuple(int(word) for word in text.split(","))
+        sizes = tuple(whole(word) for word in text.split(","))
     except ValueError:
         sizes = ()
     if len(sizes) not in (1, 2) or min(sizes) < 1 or max(sizes) > MOST_PIXELS:
@@ -137,7 +137,7 @@ def read_mean(text: str) -> Any:
     import numpy as np
 
     try:
-        return np.array([float(word) for word in text.split(",")], np.float32)
+        return np.array([finite(word) for word in text.split(",")], np.float32)
     except ValueError:
         if not Path(text).exists():
             raise cc.DataError(f"--mean {text}: no such file, and not of the form 104,117,123") from None

@@ -20,8 +20,8 @@ from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands import compare_weights
-from caffe_compat.commands.numbers import real_number, whole_number
-from caffe_compat.commands.options import add_compat, add_weights, comma_list, input_shape
+from caffe_compat.commands.numbers import input_shape, real_number, whole_number
+from caffe_compat.commands.options import add_compat, add_weights, comma_list
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 

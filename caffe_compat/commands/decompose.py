@@ -21,12 +21,11 @@ from typing import Any
 import caffe_compat as cc
 from caffe_compat.commands import fitting
 from caffe_compat.commands.choosing import choose_ranks, naming_the_exception, tell_nothing
-from caffe_compat.commands.numbers import real_number, whole_number
+from caffe_compat.commands.numbers import input_shape, real_number, whole_number
 from caffe_compat.commands.options import (
     METHODS,
     add_allow_missing,
     comma_list,
-    input_shape,
     one_of,
     set_threads,
     with_fillers,
@@ -119,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     with glog_lines():
         model = cc.read_model(net, weights)
         cc.refuse_missing(model, arguments.allow_missing)
+        cc.refuse_unknown_inputs([model], dict(arguments.input))
         base = cc.read_solver(arguments.solver) if arguments.solver else None
         start = cc.split_groups(model) if arguments.split_groups else model
         with naming_the_exception(start, arguments):

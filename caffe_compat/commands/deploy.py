@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 import caffe_compat as cc
-from caffe_compat.commands.numbers import whole_number
-from caffe_compat.commands.options import add_allow_missing, add_state, add_weights, input_shape, say_pixels
+from caffe_compat.commands.numbers import input_shape, whole_number
+from caffe_compat.commands.options import add_allow_missing, add_state, add_weights, say_pixels
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.out_weights:
             raise cc.WeightsError("--with-preprocessing: mean and scale become weights; give --out-weights FILE")
         model = cc.with_preprocessing(model, Path(arguments.net).parent)
-    say_pixels(model)
+    say_pixels(model, "kept as a comment")
     if arguments.out_weights and not model.weights:
         raise cc.WeightsError(f"--out-weights {arguments.out_weights}: there are no weights; give --weights FILE")
     if arguments.out:

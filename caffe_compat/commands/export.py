@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
-from caffe_compat.commands.options import add_allow_missing, add_compat, input_shape, say_pixels, with_fillers
+from caffe_compat.commands.numbers import input_shape
+from caffe_compat.commands.options import add_allow_missing, add_compat, say_pixels, with_fillers
 from caffe_compat.commands.targets import add_force_overwrite, check_folder, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
@@ -27,6 +28,7 @@ FORMATS = {  # suffix, and the names in caffe_compat that write and check
     "pt2": (".pt2", "write_exported_program", "check_exported_program"),
     "torch": (".torch", "write_torch_source", ""),
 }
+KEPT = {"onnx": "kept as metadata", "pt2": "kept in its pixels.json", "torch": "which model.py does not do"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         cc.refuse_missing(model, arguments.allow_missing, "TEST")
         if arguments.with_preprocessing:
             model = cc.with_preprocessing(model, Path(arguments.net).parent)
-        say_pixels(model)
+        say_pixels(model, KEPT[form])
         model = with_fillers(model, arguments.allow_missing, input_shapes=dict(arguments.input))
         if form == "torch":
             errors = cc.write_torch_source(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import caffe_compat as cc
 from caffe_compat.commands.decompose import holding
+from caffe_compat.commands.numbers import whole
 from caffe_compat.commands.options import add_allow_missing, comma_list, one_of
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
@@ -70,6 +71,6 @@ def parse_parts(words: tuple[str, ...] | None) -> dict[str, int] | None:
     if words is None:
         return None
     try:
-        return {name: int(count) for name, count in (word.split("=") for word in words)}
+        return {name: whole(count) for name, count in (word.split("=") for word in words)}
     except ValueError:
         raise cc.RankError(f"--parts {','.join(words)}: wanted LAYER=PARTS, for example conv1=2,conv2=2") from None

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from caffe_compat import SolverError
-from caffe_compat.commands.numbers import whole_number
+from caffe_compat.commands.numbers import input_shape, whole, whole_number
 
 MOST_THREADS = 1024  # more than any machine has cores for, fewer than a process may start
 CRITERIA = ("l1", "l2", "bn", "random", "eprune", "zeros", "fisher", "tfo")  # of `cc.prune_filters`
@@ -92,13 +92,15 @@ def add_allow_missing(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def say_pixels(model: Any) -> None:
-    """Say on stderr what images must go through before they are an input of the net that is written."""
+def say_pixels(model: Any, kept: str) -> None:
+    """Say on stderr what images must go through before they are an input of what is written, and where it is `kept`."""
     import caffe_compat as cc
 
     for blob, pixels in cc.pixels_of(model).items():
         if pixels.changes:
-            print(f"input '{blob}' takes {pixels}; --with-preprocessing puts that into the net", file=sys.stderr)
+            print(
+                f"input '{blob}' takes {pixels}, {kept}; --with-preprocessing puts that into the net", file=sys.stderr
+            )
 
 
 def with_fillers(model: Any, names: Sequence[str], **options: Any) -> Any:
@@ -165,18 +167,9 @@ def gpu_device(numbers: tuple[str, ...]) -> str | None:
         raise SolverError(f"--gpu {','.join(numbers)}: one GPU a process; name one, or use torchrun")
     if not numbers:
         return None
-    if not numbers[0].isdigit() or int(numbers[0]) >= found:
+    if not numbers[0].isascii() or not numbers[0].isdigit() or whole(numbers[0]) >= found:
         raise SolverError(f"--gpu {numbers[0]}: torch finds {found} GPUs here; use --device cpu")
     return f"cuda:{numbers[0]}"
-
-
-def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """`name=1,3,32,32` as the name and the shape."""
-    name, _, sizes = text.partition("=")
-    try:
-        return name, tuple(int(size) for size in sizes.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not of the form blob=1,3,32,32") from None
 
 
 def load(net: Any, weights: tuple[str, ...]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 import caffe_compat as cc
-from caffe_compat.commands.numbers import real_number, whole_number
-from caffe_compat.commands.options import CRITERIA, comma_list, input_shape, with_fillers
+from caffe_compat.commands.numbers import finite, input_shape, real_number, whole_number
+from caffe_compat.commands.options import CRITERIA, comma_list, with_fillers
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 
@@ -117,7 +117,7 @@ def _by_layer(option: str, words: tuple[str, ...]) -> dict[str, float]:
     for word in words:
         name, equals, value = word.rpartition("=")
         try:
-            ratios[name] = float(value)
+            ratios[name] = finite(value)
         except ValueError:
             equals = ""
         if not equals:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import caffe_compat as cc
-from caffe_compat.commands.numbers import real_number, whole_number
+from caffe_compat.commands.numbers import real_number, whole, whole_number
 from caffe_compat.commands.options import (
     METHODS,
     add_compat,
@@ -105,7 +105,7 @@ def parse_ranks(words: tuple[str, ...] | None) -> Any:
         return None
     try:
         if "=" in words[0]:
-            return {name: int(rank) for name, _, rank in (word.partition("=") for word in words)}
-        return [int(word) for word in words]
+            return {name: whole(rank) for name, _, rank in (word.partition("=") for word in words)}
+        return [whole(word) for word in words]
     except ValueError:
         raise cc.RankError(f"--ranks {','.join(words)}: whole numbers are wanted, or NAME=RANK,...") from None

@@ -104,7 +104,7 @@ def asked_for(arguments: argparse.Namespace) -> list[Callable[[cc.Model], cc.Ope
         found.append(lambda model: cc.resize_input(model, arguments.input_size, blob))
     if arguments.classifier is not None:
         layer, _, count = arguments.classifier.rpartition("=")
-        if not layer or not count.isdigit():
+        if not layer or not (count.isascii() and count.isdigit()):
             raise cc.GraphError(f"--classifier {arguments.classifier}: wanted LAYER=N, for example fc8=20")
         found.append(lambda model: cc.resize_classifier(model, layer, int(count)))
     return found

@@ -33,7 +33,7 @@ from caffe_compat.layers.registry import create_layer, layer_class, loss_types
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.params import learnable_params
 from caffe_compat.net.shapes import check_tops_and_bottoms, top_shapes
-from caffe_compat.net.sources import fitting_shapes, stated_shapes
+from caffe_compat.net.sources import fitting_shapes, refuse_unknown_inputs, stated_shapes
 from caffe_compat.proto import dialects
 from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.proto.schema import NetParameter
@@ -68,6 +68,7 @@ def check(
     No data is needed, though the first records of what is here are read; no memory for blobs; no user's code is run.
     """
     model = as_model(model)
+    refuse_unknown_inputs([model], input_shapes or {})
     findings = Findings()
     net = _with_one_kind_of_rule(model.net, findings)
     chosen = tuple(phases) or _phases(net, level, tuple(stages))

@@ -32,7 +32,7 @@ from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.registry import loss_types
 from caffe_compat.net.missing import log_missing, refuse_missing
 from caffe_compat.net.shapes import set_up_layers
-from caffe_compat.net.sources import shapes_of_source
+from caffe_compat.net.sources import refuse_unknown_inputs, shapes_of_source
 from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.proto.pixels import Pixels, pixels_of_layer
 from caffe_compat.proto.schema import FillerParameter, LayerParameter, NetParameter, is_repeated
@@ -71,6 +71,7 @@ def deploy(
     model = as_model(model)
     folder = model.folder if folder is None else folder
     stages = tuple(stages)
+    refuse_unknown_inputs([model], shapes or {})
     phase = _phase(model.net, phase, level, stages)
     included, _ = partition(model.net.layer, net_state(model.net, phase, level, stages))
     steps = steps_of(without_splits(included))
@@ -142,7 +143,7 @@ def _pixels(model: Model, included: Iterable[Any], net: Any) -> dict[str, Pixels
     inputs = {top for layer in net.layer if layer.type == "Input" for top in layer.top}
     for blob, pixels in found.items():
         if blob in inputs and pixels.changes:
-            logger.info("input '%s' takes %s, which is kept as a comment", blob, pixels)
+            logger.info("input '%s' takes %s", blob, pixels)
     return {blob: pixels for blob, pixels in found.items() if blob in inputs}
 
 

@@ -17,7 +17,7 @@ from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.registry import loss_types
 from caffe_compat.net.inputs import complete_inputs
 from caffe_compat.net.net import Net
-from caffe_compat.net.sources import shapes_of_source
+from caffe_compat.net.sources import refuse_unknown_inputs, shapes_of_source
 from caffe_compat.proto.model import Model
 
 Arrays = Mapping[str, Any]
@@ -144,6 +144,7 @@ def common_shapes(
     What is `given` counts first, then what an Input of any of the models declares for the same blob, then what the
     net itself tells. For labels beside such a blob: its batch. Data is also looked for in `folders`, one a model.
     """
+    refuse_unknown_inputs(models, given)
     graphs = [build_graph(model.net, phase, level, tuple(stages), loss_types()) for model in models]
     sources = [[node.param for node in graph.nodes if not node.bottoms] for graph in graphs]
     contexts = [Context(phase, folder=folder) for folder in folders or [None] * len(models)]

@@ -13,6 +13,7 @@ from caffe_compat.errors import DataError
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.net.shapes import set_up_layers
+from caffe_compat.net.sources import refuse_unknown_inputs
 from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.showing import html_table
 
@@ -61,6 +62,7 @@ def layers_with_shapes(
 ) -> list[tuple[Layer, list[Shape], list[Shape]]]:
     """Every layer of the TEST net with the shapes of its bottoms and tops; see `layer_costs`."""
     model = as_model(model)
+    refuse_unknown_inputs([model], input_shapes or {})
     graph = build_graph(model.net, "TEST")
     try:
         with torch.device("meta"):  # shapes without memory or random numbers

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.errors import CaffeCompatError, DataError, GraphError
 from caffe_compat.graph.graph import Graph, build_graph
 from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.registry import create_layer, known_types, loss_types
@@ -16,10 +16,20 @@ from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.shapes import set_up_layers
 from caffe_compat.net.weights import misfits
 from caffe_compat.proto.model import Model
+from caffe_compat.showing import nearest
 
 USUAL_SIZES = (28, 32, 24, 48, 64, 96, 112, 128, 160, 192, 224, 227, 256, 299, 300, 320, 321, 384, 416, 512)
 
 _SETTINGS = ("data_param", "image_data_param", "hdf5_data_param", "memory_data_param", "window_data_param")
+
+
+def refuse_unknown_inputs(models: Sequence[Model], given: Iterable[str]) -> None:
+    """GraphError where a shape is given for a blob that no layer without bottoms makes, in any phase of any model."""
+    tops = [top for model in models for layer in model.net.layer if not layer.bottom for top in layer.top]
+    for name in given:
+        if name not in tops:
+            hint = nearest(name, tops, "its inputs")
+            raise GraphError(f"net '{models[0].net.name}' has no input '{name}'; {hint}")
 
 
 def stated_shapes(param: Any, layers: Iterable[Any], weights: Mapping[str, Sequence[np.ndarray]]) -> list[Shape]:

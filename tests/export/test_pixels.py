@@ -60,7 +60,7 @@ def centre(images, size):
 
 
 @pytest.mark.parametrize("kind", TRANSFORMS)
-def test_the_net_with_its_preprocessing_takes_pixels_and_gives_what_the_data_layer_led_to(kind, folder):
+def test_the_net_with_its_preprocessing_takes_pixels_and_gives_what_the_data_layer_led_to(kind, folder, capsys):
     cv2 = folder(TRANSFORMS[kind])
     words = ["deploy", "net.prototxt", "--weights", "net.caffemodel", "--out", "d.prototxt"]
     assert main([*words, "--out-weights", "d.caffemodel", "--with-preprocessing"]) == 0
@@ -75,13 +75,15 @@ def test_the_net_with_its_preprocessing_takes_pixels_and_gives_what_the_data_lay
     np.testing.assert_array_equal(blobs[prepared].detach().numpy(), batch["data"].numpy())
     np.testing.assert_allclose(blobs["prob"].detach().numpy(), wanted, rtol=1e-6)
     assert read_pixels(Path("d.prototxt").read_text()) == {"data": Pixels()}
+    said = capsys.readouterr().err
+    assert "input 'data' takes " in said and "comment" not in said
 
 
 @pytest.mark.parametrize("kind", TRANSFORMS)
 def test_a_comment_keeps_it_and_is_read_back_and_said(kind, folder, capsys):
     folder(TRANSFORMS[kind])
     assert main(["deploy", "net.prototxt", "--out", "d.prototxt"]) == 0
-    assert "--with-preprocessing puts that into the net" in capsys.readouterr().err
+    assert ", kept as a comment; --with-preprocessing puts that into the net" in capsys.readouterr().err
     fields = cc.read_net("net.prototxt").layer[0].transform_param
     pixels = cc.read_model("d.prototxt").pixels["data"]
     assert np.float32(pixels.scale) == np.float32(fields.scale)
