@@ -101,4 +101,220 @@ if TYPE_CHECKING:
     from caffe_compat.net.missing import missing_weights, refuse_missing
     from caffe_compat.net.net import Net
     from caffe_compat.net.own_data import own_batches
+    from caffe_compat.net.prepared import PreparedNet
     from caffe_compat.net.sources import refuse_unknown_inputs
+    from caffe_compat.net.timing import compare_time, pinned
+    from caffe_compat.plugins import has_plugins, use_plugin
+    from caffe_compat.proto.arrays import read_npy, read_npz
+    from caffe_compat.proto.binary import read_blob, write_blob, write_net
+    from caffe_compat.proto.conversion import convert_state, convert_weights
+    from caffe_compat.proto.files import write_atomically
+    from caffe_compat.proto.kinds import is_binary, refuse_exchanged
+    from caffe_compat.proto.model import (
+        Model,
+        ModelLike,
+        Weights,
+        as_model,
+        model_text,
+        read_model,
+        read_net,
+        read_solver,
+        read_weights,
+        write_model,
+    )
+    from caffe_compat.proto.outline import BlobOutline, Outline, outline
+    from caffe_compat.proto.pixels import Pixels
+    from caffe_compat.proto.printer import format_text
+    from caffe_compat.proto.reading import open_file, parse_json, read_bytes, read_json, read_lines
+    from caffe_compat.proto.schema import NetParameter, SolverParameter
+    from caffe_compat.proto.statistics import Statistics, measure
+    from caffe_compat.proto.text import find_faults, parse_text
+    from caffe_compat.proto.upgrade import upgrade_solver
+    from caffe_compat.prune.importance import choose_least, filter_norms, mean_gradients, round_ratios
+    from caffe_compat.prune.narrow import Narrowed, narrow
+    from caffe_compat.prune.pruning import PrunedFilters, certify_pruned, prune_filters, read_kept
+    from caffe_compat.prune.reset import reset_normalization
+    from caffe_compat.prune.selection import CRITERIA, Selection
+    from caffe_compat.prune.sparsity import measure_sparsity, prune_and_fuse
+    from caffe_compat.pycaffe.door import install_caffe, run_as_caffe, uninstall_caffe
+    from caffe_compat.recipes.rank_pruning import Pruned, prune_ranks
+    from caffe_compat.recipes.shrink import Shrunk, shrink
+    from caffe_compat.recipes.stages import Stage
+    from caffe_compat.solver.callbacks import KeepBest, KeepLast, Patience
+    from caffe_compat.solver.distributed import DistributedSolver, is_root, process_count, process_group
+    from caffe_compat.solver.filters import filter_angles
+    from caffe_compat.solver.log import GlogHandler, JsonLinesLog
+    from caffe_compat.solver.methods import TRAINING_METHODS
+    from caffe_compat.solver.nets import output_weights
+    from caffe_compat.solver.regularizers.force import force_gradient
+    from caffe_compat.solver.regularizers.registry import register_regularizer
+    from caffe_compat.solver.run_options import resumed_options
+    from caffe_compat.solver.snapshots import NEWEST, Snapshot, newest_snapshot, open_snapshot
+    from caffe_compat.solver.solver import Solver
+    from caffe_compat.solver.state import SolverState
+    from caffe_compat.solver.structure import zero_shares
+    from caffe_compat.solver.updates import momentum_step
+    from caffe_compat.solver.watching import ProgressBar, watch
+
+    __all__ = [  # noqa: RUF022 - what a type checker takes for exported, in the order of the computed list below
+        "BlobComparison", "BlobOutline", "CIFAR10_FILES", "CIFAR10_SHA256", "CIFAR10_URL", "CRITERIA",
+        "CaffeCompatError", "Certificate", "Classifier", "Comparison", "Context", "Conversion", "Cost", "Count",
+        "DataError", "DistributedSolver", "FINDINGS", "Factorization", "GlogHandler", "GraphError", "IMAGENET_PARTS",
+        "JsonLinesLog", "KeepBest", "KeepLast", "Layer", "LayerType", "METHODS", "MNIST_FILES", "MNIST_SHA256",
+        "MNIST_URL", "MissingDataError", "Model", "ModelLike", "NEWEST", "Narrowed", "Net", "NetParameter",
+        "Operation", "Outline", "ParseError", "Patience", "Pixels", "Plan", "PluginError", "Prediction",
+        "PreparedNet",
+        "Preprocessing", "ProgressBar", "Pruned", "PrunedFilters", "RankError", "Record", "Report", "Selection",
+        "ShapeError", "Shrunk", "Snapshot", "Solver", "SolverError", "SolverParameter", "SolverState", "Stage",
+        "Statistics", "TRAINING_METHODS", "UnsupportedLayerError", "UnsupportedParameterError", "UserCodeError",
+        "Weights", "WeightsError", "WriteError", "as_model", "break_even_rank", "can_train", "certify",
+        "certify_pruned", "certify_surgery", "check", "check_exported_program", "check_onnx", "check_opencv",
+        "check_published", "check_torch_source", "choose_least", "common_shapes", "compare_blobs", "compare_cost",
+        "compare_time", "complete_inputs", "compute_mean", "convert_state", "convert_weights", "decompose",
+        "decompose_by_responses", "default_in_place", "deploy", "download", "encode_datum", "extract_arrays",
+        "extract_features", "factorize", "filter_angles", "filter_norms", "find_faults", "first_records",
+        "fold_batch_norm", "fold_scaling", "force_gradient", "format_text", "fully_connected", "fully_convolutional",
+        "has_plugins", "html_page", "install_caffe", "is_binary", "is_root", "join_channels", "labels_path",
+        "layer_costs", "layer_types", "list_images", "load_files", "make_cifar10", "make_imagenet", "make_imageset",
+        "make_labelled_databases", "make_labelled_hdf5", "make_mnist", "mean_gradients", "measure", "measure_sparsity",
+        "merge_groups",
+        "missing_weights", "model_text", "momentum_step", "narrow", "newest_snapshot", "onnx_types", "open_file",
+        "open_snapshot", "outline", "output_weights", "own_batches", "own_preprocessing", "pad_database",
+        "parse_json", "parse_text", "pinned", "pixels_of", "plugin_layer_types", "process_count", "process_group",
+        "prune_and_fuse", "prune_filters", "prune_ranks", "rank_by_energy", "rank_by_norm", "ranks_by_budget",
+        "ranks_by_energy",
+        "ranks_by_evbmf", "ranks_by_latency", "ranks_by_norm", "ranks_in_order", "read_blob", "read_bytes",
+        "read_float_list", "read_image_list", "read_json", "read_kept", "read_labels", "read_lines",
+        "read_mean_planes", "read_model", "read_net", "read_npy", "read_npz", "read_ranks", "read_solver",
+        "read_weights", "recalibrate", "refuse_exchanged", "refuse_missing", "refuse_unknown_inputs",
+        "register_command", "register_layer", "register_regularizer",
+        "regroup_weights", "reset_normalization", "resize_classifier", "resize_input", "resumed_options",
+        "round_ranks", "round_ratios", "run_as_caffe", "run_blobs", "shrink", "split_groups", "survey",
+        "swap_channels", "theoretical_speedup", "to_exported_program", "to_onnx", "torch_source", "uninstall_caffe",
+        "upgrade_solver", "use_plugin", "valid_inputs", "watch", "with_preprocessing", "write_atomically",
+        "write_blob", "write_exported_program", "write_fine_tune_solver", "write_lmdb", "write_mean", "write_model",
+        "write_net", "write_onnx", "write_torch_source", "zero_shares",
+    ]  # fmt: skip
+
+__version__ = "0.1.0"
+
+_MODULES = {  # home -> its public names
+    "commands.registry": "register_command",
+    "data.contents": "Record first_records survey",
+    "data.crops": "Preprocessing list_images read_labels read_mean_planes",
+    "data.datasets": "CIFAR10_SHA256 MNIST_SHA256 check_published make_cifar10 make_mnist",
+    "data.datum": "encode_datum",
+    "data.download": "CIFAR10_FILES CIFAR10_URL MNIST_FILES MNIST_URL download",
+    "data.float_labels": "labels_path make_labelled_databases make_labelled_hdf5 read_float_list",
+    "data.image_lists": "read_image_list",
+    "data.imagenet": "IMAGENET_PARTS make_imagenet",
+    "data.imageset": "Conversion make_imageset",
+    "data.lmdb": "write_lmdb",
+    "data.mean": "compute_mean write_mean",
+    "data.padding": "pad_database",
+    "decompose.break_even": "break_even_rank theoretical_speedup",
+    "decompose.budget": "Plan ranks_by_budget",
+    "decompose.certificate": "certify",
+    "decompose.factorize": "Factorization METHODS factorize",
+    "decompose.finetune": "can_train write_fine_tune_solver",
+    "decompose.groups": "merge_groups regroup_weights split_groups",
+    "decompose.latency": "ranks_by_latency",
+    "decompose.ranks": "rank_by_energy rank_by_norm ranks_by_energy ranks_by_evbmf ranks_by_norm ranks_in_order "
+    "read_ranks round_ranks",
+    "decompose.responses": "decompose_by_responses recalibrate",
+    "decompose.rewrite": "decompose",
+    "errors": "CaffeCompatError DataError GraphError MissingDataError ParseError PluginError RankError ShapeError "
+    "SolverError UnsupportedLayerError UnsupportedParameterError UserCodeError WeightsError WriteError",
+    "export.check": "check",
+    "export.deploy": "deploy",
+    "export.exported_program": "check_exported_program to_exported_program write_exported_program",
+    "export.folding": "fold_batch_norm",
+    "export.onnx": "check_onnx onnx_types to_onnx write_onnx",
+    "export.opencv": "check_opencv",
+    "export.page": "html_page",
+    "export.pixels": "pixels_of with_preprocessing",
+    "export.plain_torch.folder": "check_torch_source torch_source write_torch_source",
+    "export.check_report": "FINDINGS Report",
+    "export.surgery.certify": "certify_surgery",
+    "export.surgery.classifier": "resize_classifier",
+    "export.surgery.dense": "fully_connected fully_convolutional",
+    "export.surgery.inputs": "fold_scaling join_channels resize_input swap_channels",
+    "export.surgery.operation": "Operation",
+    "layers.base": "Context Count Layer",
+    "layers.registry": "plugin_layer_types register_layer",
+    "layers.table": "LayerType layer_types",
+    "net.certificate": "Certificate",
+    "net.classifier": "Classifier Prediction own_preprocessing",
+    "net.comparison": "BlobComparison common_shapes compare_blobs run_blobs",
+    "net.cost": "Comparison Cost compare_cost layer_costs",
+    "net.features": "extract_arrays extract_features",
+    "net.in_place": "default_in_place",
+    "net.inputs": "complete_inputs valid_inputs",
+    "net.loading": "load_files",
+    "net.missing": "missing_weights refuse_missing",
+    "net.net": "Net",
+    "net.prepared": "PreparedNet",
+    "net.own_data": "own_batches",
+    "net.sources": "refuse_unknown_inputs",
+    "net.timing": "compare_time pinned",
+    "plugins": "has_plugins use_plugin",
+    "proto.arrays": "read_npy read_npz",
+    "proto.binary": "read_blob write_blob write_net",
+    "proto.conversion": "convert_state convert_weights",
+    "proto.files": "write_atomically",
+    "proto.kinds": "is_binary refuse_exchanged",
+    "proto.model": "Model ModelLike Weights as_model model_text read_model read_net read_solver read_weights "
+    "write_model",
+    "proto.outline": "BlobOutline Outline outline",
+    "proto.pixels": "Pixels",
+    "proto.printer": "format_text",
+    "proto.reading": "open_file parse_json read_bytes read_json read_lines",
+    "proto.schema": "NetParameter SolverParameter",
+    "proto.statistics": "Statistics measure",
+    "proto.text": "find_faults parse_text",
+    "proto.upgrade": "upgrade_solver",
+    "pycaffe.door": "install_caffe run_as_caffe uninstall_caffe",
+    "prune.importance": "choose_least filter_norms mean_gradients round_ratios",
+    "prune.narrow": "Narrowed narrow",
+    "prune.pruning": "PrunedFilters certify_pruned prune_filters read_kept",
+    "prune.reset": "reset_normalization",
+    "prune.selection": "CRITERIA Selection",
+    "prune.sparsity": "measure_sparsity prune_and_fuse",
+    "recipes.rank_pruning": "Pruned prune_ranks",
+    "recipes.shrink": "Shrunk shrink",
+    "recipes.stages": "Stage",
+    "solver.callbacks": "KeepBest KeepLast Patience",
+    "solver.distributed": "DistributedSolver is_root process_count process_group",
+    "solver.filters": "filter_angles",
+    "solver.log": "GlogHandler JsonLinesLog",
+    "solver.methods": "TRAINING_METHODS",
+    "solver.nets": "output_weights",
+    "solver.regularizers.force": "force_gradient",
+    "solver.regularizers.registry": "register_regularizer",
+    "solver.run_options": "resumed_options",
+    "solver.snapshots": "NEWEST Snapshot newest_snapshot open_snapshot",
+    "solver.solver": "Solver",
+    "solver.state": "SolverState",
+    "solver.structure": "zero_shares",
+    "solver.updates": "momentum_step",
+    "solver.watching": "ProgressBar watch",
+}
+_HOMES = {name: home for home, names in _MODULES.items() for name in names.split()}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+# `decompose` is the function; importing the subpackage for the first time binds its name: do that now, and unbind it.
+importlib.import_module(f"{__name__}.decompose")
+del globals()["decompose"]
