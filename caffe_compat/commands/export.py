@@ -3,6 +3,7 @@
 caffe-compat export NET WEIGHTS --out net.onnx
 caffe-compat export NET WEIGHTS --out net.pt2
 caffe-compat export NET WEIGHTS --format torch --out DIR
+caffe-compat export NET WEIGHTS --output BLOB,... --out net.onnx
 
 The first is checked with onnxruntime; the second is for torch.export.load. The third makes a folder with a model.py of
 torch.nn alone, its weights, and a verify.py that compares every blob. NET is a deploy net; `caffe-compat deploy`
@@ -19,7 +20,7 @@ from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands.numbers import input_shape
-from caffe_compat.commands.options import add_allow_missing, add_compat, say_pixels, with_fillers
+from caffe_compat.commands.options import add_allow_missing, add_compat, comma_list, say_pixels, with_fillers
 from caffe_compat.commands.targets import add_force_overwrite, check_folder, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
@@ -37,6 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="PATH", help="default: WEIGHTS with .onnx, or .pt2, for its suffix")
     parser.add_argument("--format", choices=tuple(FORMATS), help="default: pt2 for a PATH in .pt2, else onnx")
     parser.add_argument("--dynamic-batch", action="store_true", help="let inputs have any number of items")
+    parser.add_argument(
+        "--output",
+        type=comma_list,
+        action="extend",
+        default=[],
+        metavar="BLOB,...",
+        help="end at these blobs, e.g. before a DetectionOutput, in place of the net's outputs",
+    )
     parser.add_argument("--no-check", action="store_true", help="do not run the file")
     add_force_overwrite(parser)
     parser.add_argument(
@@ -75,11 +84,13 @@ def run(arguments: argparse.Namespace) -> int:
         model = with_fillers(model, arguments.allow_missing, input_shapes=dict(arguments.input))
         if form == "torch":
             errors = cc.write_torch_source(
-                model, path, dict(arguments.input), compat=arguments.compat, check=not arguments.no_check
-            )
+                model, path, dict(arguments.input), compat=arguments.compat, check=not arguments.no_check,
+                outputs=arguments.output,
+            )  # fmt: skip
             return told(errors, path, arguments.no_check)
         with cc.write_atomically(path) as temporary:  # what fails its check must not stay
-            getattr(cc, write)(model, temporary, dict(arguments.input), arguments.dynamic_batch, arguments.compat)
+            options = (dict(arguments.input), arguments.dynamic_batch, arguments.compat, arguments.output)
+            getattr(cc, write)(model, temporary, *options)
             errors = {} if arguments.no_check else checked(getattr(cc, check), path, temporary, model, arguments.compat)
     return told(errors, path, arguments.no_check)
 

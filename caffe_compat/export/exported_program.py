@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from caffe_compat.errors import DataError, GraphError, UnsupportedLayerError
 from caffe_compat.export.closeness import check_outputs
+from caffe_compat.export.ending import ending_at, shapes_left, with_outputs
 from caffe_compat.export.pixels import pixels_of
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers.base import Shape
@@ -30,28 +31,36 @@ OPEN_BATCHES = (1, 3)  # items in the runs that check a file whose batch is open
 
 
 class _Outputs(nn.Module):
-    """A net's program: outputs by name, without the loss, for inputs in the net's order."""
+    """A net's program: blobs by name, without the loss, for inputs in the net's order."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net, names: Sequence[str]) -> None:
         super().__init__()
-        self.program = net.graph_module
+        own = list(names) == list(net.output_names)
+        self.program = net.graph_module if own else net.program(frozenset(net.input_names), names)
 
     def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
-        outputs: dict[str, Tensor] = self.program(*inputs)[0]
-        return outputs
+        blobs: dict[str, Tensor] = self.program(*inputs)[0]
+        return blobs
 
 
 def to_exported_program(
-    model: ModelLike, input_shapes: Mapping[str, Shape] | None = None, dynamic_batch: bool = False, compat: str = "bvlc"
+    model: ModelLike,
+    input_shapes: Mapping[str, Shape] | None = None,
+    dynamic_batch: bool = False,
+    compat: str = "bvlc",
+    outputs: Sequence[str] = (),
 ) -> torch.export.ExportedProgram:
     """The TEST net of `model` by torch.export: it takes the inputs in the net's order, float32, and gives {output: ..}.
 
     input_shapes: {blob: shape} in place of those that the net declares. dynamic_batch: the first axis of the inputs
-    that have one of the size of the first input's may have any size from 1 on, the same for all. Labels are no longer
-    checked for their range. Raises UnsupportedLayerError where torch.export cannot follow a layer.
+    that have one of the size of the first input's may have any size from 1 on, the same for all. outputs: blobs to
+    end at in place of the net's outputs; layers that they do not need are left out. Labels are no longer checked for
+    their range. Raises UnsupportedLayerError where torch.export cannot follow a layer, GraphError for a blob of
+    `outputs` that no layer makes.
     """
-    model = as_model(model)
-    net = Net(model, "TEST", compat=compat, input_shapes=input_shapes).eval()
+    whole = as_model(model)
+    model = ending_at(whole, outputs)
+    net = Net(model, "TEST", compat=compat, input_shapes=shapes_left(whole, model, input_shapes)).eval()
     if not net.input_names:
         raise GraphError(f"net '{net.graph.name}' has no input; there is nothing to export")
     batch = torch.export.Dim("batch") if dynamic_batch else None
@@ -62,7 +71,8 @@ def to_exported_program(
     open_sizes = {"inputs": tuple(sizes)} if batch else None
     try:
         with torch.no_grad(), _quiet():
-            return torch.export.export(_Outputs(net), inputs, dynamic_shapes=open_sizes, strict=False)
+            program = _Outputs(net, tuple(outputs) or net.output_names)
+            return torch.export.export(program, inputs, dynamic_shapes=open_sizes, strict=False)
     except Exception as error:  # torch.export has no exception of its own for what it cannot follow
         why = " ".join(str(error).split("\n", 1)[0].split())
         raise UnsupportedLayerError(f"net '{net.graph.name}': torch.export cannot follow it: {why}") from error
@@ -74,13 +84,14 @@ def write_exported_program(
     input_shapes: Mapping[str, Shape] | None = None,
     dynamic_batch: bool = False,
     compat: str = "bvlc",
+    outputs: Sequence[str] = (),
 ) -> None:
     """Write `to_exported_program` of `model` to `path`, whole or not at all; torch.export.load reads it.
 
     Its extra file pixels.json tells what images go through before they are an input, where that is known.
     """
     model = as_model(model)
-    made = to_exported_program(model, input_shapes, dynamic_batch, compat)
+    made = to_exported_program(model, input_shapes, dynamic_batch, compat, outputs)
     with write_atomically(path) as temporary, temporary.open("wb") as file, _quiet():
         told = {"pixels.json": json.dumps({blob: asdict(each) for blob, each in pixels_of(model).items()})}
         torch.export.save(made, file, extra_files=told)  # type: ignore[arg-type]
@@ -96,15 +107,15 @@ def check_exported_program(
     """Load the file and run it and `model` here; {output: largest difference over its largest value}.
 
     inputs: by default seeded values that the net takes, in the shapes that it was made with; where the batch is open,
-    once for each of OPEN_BATCHES. GraphError where an output is off by more than `tolerance`, DataError for a file that
-    torch.export did not write.
+    once for each of OPEN_BATCHES. The blobs that the file gives are compared, outputs of the net or not. GraphError
+    where one is off by more than `tolerance`, DataError for a file that torch.export did not write.
     """
-    model = as_model(model)
     try:
         with _quiet():
             loaded = torch.export.load(path)
     except Exception as error:  # a zip without its parts, or no zip
         raise DataError(f"{os.fspath(path)}: torch.export did not write it: {error}") from error
+    model = with_outputs(as_model(model), _names(loaded))
     if inputs is not None:
         return _check_run(path, loaded, model, inputs, compat, tolerance)
     shapes = [tuple(each.shape) for each in (loaded.example_inputs or ((), {}))[0]]
@@ -127,6 +138,11 @@ def _is_open(program: torch.export.ExportedProgram) -> bool:
     return any(not isinstance(size, int) for shape in shapes for size in shape)
 
 
+def _names(program: torch.export.ExportedProgram) -> list[str]:
+    """The blobs that a program gives."""
+    return list(program.call_spec.out_spec.context)
+
+
 def _check_run(
     path: str | os.PathLike[str],
     loaded: torch.export.ExportedProgram,
@@ -138,8 +154,9 @@ def _check_run(
     net = Net(model, "TEST", compat=compat, input_shapes={name: each.shape for name, each in inputs.items()}).eval()
     tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in net.input_names}
     with torch.no_grad():
-        found, wanted = loaded.module()(*tensors.values()), net(**tensors)
-    found_arrays, wanted_arrays = ({name: each[name].numpy() for name in wanted} for each in (found, wanted))
+        found = loaded.module()(*tensors.values())
+        wanted = net(**tensors) if set(found) <= set(net.output_names) else net.blobs(**tensors)
+    found_arrays, wanted_arrays = ({name: each[name].numpy() for name in found} for each in (found, wanted))
     return check_outputs(path, found_arrays, wanted_arrays, tolerance)
 
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from caffe_compat.errors import CaffeCompatError, DataError, GraphError, UnsupportedLayerError
-from caffe_compat.export import onnx_attention, onnx_converted, onnx_elements, onnx_windows
+from caffe_compat.export import (
+    onnx_attention,
+    onnx_channels,
+    onnx_converted,
+    onnx_detection,
+    onnx_elements,
+    onnx_places,
+    onnx_sequences,
+    onnx_windows,
+)
 from caffe_compat.export.closeness import check_outputs
+from caffe_compat.export.ending import blob_of, ending_at, shapes_left, with_outputs
 from caffe_compat.export.onnx_in_place import found_inputs, name_outputs, writer_in_place
 from caffe_compat.export.onnx_program import WRITERS, Call, Inexpressible, Program
 from caffe_compat.export.pixels import pixels_of
@@ -30,7 +40,11 @@ BATCH = "batch"
 TOLERANCE = 1e-5  # of the largest value of an output
 OPEN_BATCHES = (1, 3)  # items in the runs that check a file whose batch is open
 
-_WRITERS = (onnx_attention, onnx_converted, onnx_elements, onnx_windows)  # imported so that their writers register
+# imported so that their writers register
+_WRITERS = (
+    onnx_attention, onnx_channels, onnx_converted, onnx_detection, onnx_elements, onnx_places, onnx_sequences,
+    onnx_windows,
+)  # fmt: skip
 TRAINING = "which belongs to training"
 DEPLOY = (
     "; this is a net for training: caffe-compat deploy NET --weights WEIGHTS --out deploy.prototxt --out-weights "
@@ -44,7 +58,11 @@ def onnx_types() -> frozenset[str]:
 
 
 def to_onnx(
-    model: ModelLike, input_shapes: Mapping[str, Shape] | None = None, dynamic_batch: bool = False, compat: str = "bvlc"
+    model: ModelLike,
+    input_shapes: Mapping[str, Shape] | None = None,
+    dynamic_batch: bool = False,
+    compat: str = "bvlc",
+    outputs: Sequence[str] = (),
 ) -> Any:
     """The TEST net of `model` as an onnx.ModelProto; inputs and outputs have the names of their blobs.
 
@@ -52,13 +70,16 @@ def to_onnx(
     "pixels of BLOB", what images go through before they are that input, where it is known.
 
     input_shapes: {blob: shape} in place of those that the net declares. dynamic_batch: the first axis of the inputs
-    that have one of the size of the first input's may have any size, and what follows from it. Raises
-    UnsupportedLayerError naming every layer that ONNX cannot express, GraphError for a net whose batch cannot change,
+    that have one of the size of the first input's may have any size, and what follows from it. outputs: blobs to end at
+    in place of the net's outputs; layers that they do not need are left out. Raises UnsupportedLayerError naming every
+    layer that ONNX cannot express, GraphError for a net whose batch cannot change and for a blob that no layer makes,
     DataError without the package onnx.
     """
-    model = as_model(model)
+    whole = as_model(model)
+    model = ending_at(whole, outputs)
     onnx = _package("onnx")
-    net = Net(model, "TEST", compat=compat, input_shapes=input_shapes)
+    net = Net(model, "TEST", compat=compat, input_shapes=shapes_left(whole, model, input_shapes))
+    shown = tuple(outputs) or net.output_names
     names = _value_names(net)
     shapes, open_axes = _shapes(net), _open_axes(net) if dynamic_batch else {}
     program, problems = Program(onnx), []
@@ -79,8 +100,8 @@ def to_onnx(
     if problems:
         training = DEPLOY if any(TRAINING in problem for problem in problems) else ""
         raise UnsupportedLayerError(f"net '{net.graph.name}': ONNX cannot express {'; '.join(problems)}{training}")
-    name_outputs(net, program, names, shapes)
-    made = _assemble(net, program, names, shapes, open_axes)
+    name_outputs(net, program, names, shapes, shown)
+    made = _assemble(net, program, names, shapes, open_axes, shown)
     onnx.helper.set_model_props(made, {f"pixels of {blob}": each.to_json() for blob, each in pixels_of(model).items()})
     return made
 
@@ -91,10 +112,10 @@ def write_onnx(
     input_shapes: Mapping[str, Shape] | None = None,
     dynamic_batch: bool = False,
     compat: str = "bvlc",
+    outputs: Sequence[str] = (),
 ) -> None:
     """Write `to_onnx` of `model` to `path`, whole or not at all."""
-    model = as_model(model)
-    made = to_onnx(model, input_shapes, dynamic_batch, compat)
+    made = to_onnx(model, input_shapes, dynamic_batch, compat, outputs)
     with write_atomically(path) as temporary:
         temporary.write_bytes(made.SerializeToString())
 
@@ -109,11 +130,11 @@ def check_onnx(
     """Run the ONNX file with onnxruntime and `model` here; {output: largest difference over its largest value}.
 
     inputs: by default seeded values that the net takes, in the shapes that the file declares; where the batch is open,
-    once for each of OPEN_BATCHES. GraphError where an output is off by more than `tolerance`, DataError without
-    onnxruntime.
+    once for each of OPEN_BATCHES. The blobs that the file gives are compared, outputs of the net or not. GraphError
+    where one is off by more than `tolerance`, DataError without onnxruntime.
     """
-    model = as_model(model)
     session = _package("onnxruntime").InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+    model = with_outputs(as_model(model), [value.name for value in session.get_outputs()])
     if inputs is not None:
         return _check_run(path, session, model, inputs, compat, tolerance)
     declared = {value.name: value.shape for value in session.get_inputs()}
@@ -140,11 +161,12 @@ def _check_run(
     tolerance: float,
 ) -> dict[str, float]:
     net = Net(model, "TEST", compat=compat, input_shapes={name: each.shape for name, each in inputs.items()})
-    right = net(**complete_inputs(net, inputs))
     outputs = [value.name for value in session.get_outputs()]
     read = {value.name: inputs[value.name] for value in session.get_inputs()}
     found = dict(zip(outputs, session.run(outputs, read), strict=True))
-    blobs = {name: name if name in right else name.rpartition(":")[0] for name in outputs}
+    blobs = {name: blob_of(name, net.shapes) for name in outputs}
+    given = complete_inputs(net, inputs)
+    right = net(**given) if set(blobs.values()) <= set(net.output_names) else net.blobs(**given)
     wanted = {name: right[blob].detach().numpy() for name, blob in blobs.items()}
     return check_outputs(path, found, wanted, tolerance)
 
@@ -207,6 +229,7 @@ def _assemble(
     names: Mapping[Blob, str],
     shapes: Mapping[Blob, Shape],
     open_axes: Mapping[Blob, frozenset[int]],
+    blobs: Sequence[str],
 ) -> Any:
     onnx = program.onnx
     read = {name for node in program.nodes for name in node.input}
@@ -217,13 +240,13 @@ def _assemble(
     made = {name for node in program.nodes for name in node.output}
 
     def declare(blob: Blob, name: str = "") -> Any:
-        follows = open_axes.get(blob, frozenset())
-        open_sizes: dict[int, Any] = {axis: None if axis else BATCH for axis in follows}
+        open_sizes: dict[int, Any] = {axis: None if axis else BATCH for axis in open_axes.get(blob, frozenset())}
+        open_sizes.update((axis, None) for axis in program.counted.get(names[blob], ()))
         sizes = [open_sizes.get(axis, size) for axis, size in enumerate(shapes[blob])]
         return onnx.helper.make_tensor_value_info(name or names[blob], onnx.TensorProto.FLOAT, sizes)
 
-    shown = {name: name if last[name] in net.hazards.final else names[last[name]] for name in net.output_names}
-    outputs = [declare(last[name], shown[name]) for name in net.output_names if shown[name] in made]
+    shown = {name: name if last[name] in net.hazards.final else names[last[name]] for name in blobs}
+    outputs = [declare(last[name], shown[name]) for name in blobs if shown[name] in made]
     if not outputs:
         raise GraphError(f"net '{net.graph.name}' has no output that a layer computes; there is nothing to export")
     constants = [constant for constant in program.constants if constant.name in read]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from caffe_compat.export.onnx_program import Call, Inexpressible, axis_of, writes
+from caffe_compat.layers.fields import enum_name
 
 
 @writes("ReLU")
@@ -80,23 +81,52 @@ def threshold(call: Call) -> None:
     call.op("Cast", [above], call.outputs[0], to=call.program.onnx.TensorProto.FLOAT)
 
 
+@writes("Sparsify")
+def sparsify(call: Call) -> None:
+    threshold = call.layer.thre
+    call.op("Shrink", call.inputs, call.outputs[0], lambd=threshold, bias=threshold)
+
+
+@writes("SymmetricRectify")
+def symmetric_rectify(call: Call) -> None:
+    """Every value nearer to 0 by the threshold, as far as that."""
+    x, layer = call.inputs[0], call.layer
+    wide = () if layer.channel_shared else (-1, *[1] * (len(call.bottoms[0]) - 2))
+    threshold = call.constant(np.maximum(call.blob(0), 0).reshape(wide))
+    size = call.op("Relu", [call.op("Sub", [call.op("Abs", [x]), threshold])])
+    call.op("Mul", [call.op("Sign", [x]), size], call.outputs[0])
+
+
+@writes("NegReLU")
+def negative_relu(call: Call) -> None:
+    x = call.inputs[0]
+    below = call.op("Less", [x, call.constant(0.0)])
+    above = call.op("Mul", [x, call.constant(call.layer.param.relu_param.negative_slope)])
+    call.op("Where", [below, x, above], call.outputs[0])
+
+
+@writes("HardSwish", "HSwish")
+def hard_swish(call: Call) -> None:
+    x = call.inputs[0]
+    gate = call.op("Clip", [call.shifted(x, 3), call.constant(0.0), call.constant(6.0)])
+    call.op("Div", [call.op("Mul", [x, gate]), call.constant(6.0)], call.outputs[0])
+
+
+@writes("Mean")
+def mean(call: Call) -> None:
+    """FlowNet's: subtracts or adds a value a channel."""
+    field = call.layer.field
+    sign = -1 if enum_name(field, "operation") == "SUBTRACT" else 1
+    for bottom, top, shape in zip(call.inputs, call.outputs, call.bottoms, strict=True):
+        values = np.tile(np.array(field.value, np.float32), shape[1] // len(field.value))
+        values = values.reshape(1, -1, *[1] * (len(shape) - 2)) * (sign * field.mean_scale)
+        moved = call.op("Add", [call.scaled(bottom, field.input_scale), call.constant(values)])
+        call.op("Mul", [moved, call.constant(field.output_scale)], top)
+
+
 @writes("Softmax")
 def softmax(call: Call) -> None:
     call.op("Softmax", call.inputs, call.outputs[0], axis=axis_of(call.layer, call.layer.axis, call.bottoms[0]))
-
-
-@writes("BatchNorm")
-def batch_norm(call: Call) -> None:
-    layer = call.layer
-    if not layer.use_global_stats:
-        raise Inexpressible("it normalizes by the statistics of its batch")
-    if len(call.bottoms[0]) < 2:
-        raise Inexpressible("its bottom has one axis")
-    factor = float(call.blob(2).reshape(-1)[0])
-    unit = np.float32(1 / factor if factor else 0)
-    ones, zeros = np.ones(layer.channels), np.zeros(layer.channels)
-    blobs = [call.constant(each) for each in (ones, zeros, call.blob(0) * unit, call.blob(1) * unit)]
-    call.op("BatchNormalization", [call.inputs[0], *blobs], call.outputs[0], epsilon=layer.eps)
 
 
 @writes("Scale")

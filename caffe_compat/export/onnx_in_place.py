@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,12 @@ def found_inputs(
     )
 
 
-def name_outputs(net: Net, program: Program, names: Mapping[Blob, str], shapes: Mapping[Blob, Shape]) -> None:
-    """Give every output whose memory a later layer has overwritten what lies there in the end."""
+def name_outputs(
+    net: Net, program: Program, names: Mapping[Blob, str], shapes: Mapping[Blob, Shape], outputs: Sequence[str]
+) -> None:
+    """Give every one of `outputs` whose memory a later layer has overwritten what lies there in the end."""
     for blob, there in net.hazards.final.items():
-        if blob.name in net.output_names:
+        if blob.name in outputs:
             shape = program.constant(f"{blob.name}:shape", list(shapes[blob]), np.int64)
             node = program.onnx.helper.make_node("Reshape", [names[there], shape], [blob.name], f"{blob.name}:in_place")
             program.nodes.append(node)

@@ -17,14 +17,18 @@ class Inexpressible(Exception):
 
 @dataclass
 class Program:
-    """The nodes and constants so far; `onnx` is the package."""
+    """The nodes and constants so far; `onnx` is the package.
+
+    counted: the axes of a value whose size the values decide, such as the number of boxes.
+    """
 
     onnx: Any
     nodes: list[Any] = field(default_factory=list)
     constants: list[Any] = field(default_factory=list)
+    counted: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def constant(self, name: str, values: Any, dtype: Any = np.float32) -> str:
-        """Store an array as `name`; the name."""
+        """Store an array as `name`, a number as one of a single axis; the name."""
         array = np.ascontiguousarray(np.asarray(values, dtype=dtype))
         self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name
@@ -72,6 +76,12 @@ class Call:
         """A new constant; its name."""
         name = f"{self.layer.name}:constant:{len(self.program.constants)}"
         return self.program.constant(name, values, dtype)
+
+    def scalar(self, value: float, dtype: Any = np.float32) -> str:
+        """A new constant without axes; its name."""
+        name = f"{self.layer.name}:constant:{len(self.program.constants)}"
+        self.program.constants.append(self.program.onnx.numpy_helper.from_array(np.array(value, dtype), name))
+        return name
 
     def blob(self, index: int) -> np.ndarray:
         """A learned blob, float32."""

@@ -34,49 +34,95 @@ def _filter_bank(call: Call, kind: str) -> None:
         "dilations": windows.dilation,
         "group": layer.group,
     }
+    slope = _slope(layer.param.convolution_param)
     for bottom, top in zip(call.inputs, call.outputs, strict=True):
-        call.op(kind, [bottom, *blobs], top, **options)
+        if slope is None:
+            call.op(kind, [bottom, *blobs], top, **options)
+        else:
+            call.op("LeakyRelu", [call.op(kind, [bottom, *blobs], **options)], top, alpha=slope)
+
+
+def _slope(field: Any) -> float | None:
+    """What Intel's layers with relu multiply by below 0; None without relu."""
+    return float(field.negative_slope) if field.relu else None
 
 
 @writes("InnerProduct")
 def inner_product(call: Call) -> None:
     layer = call.layer
     rows = call.op("Flatten", [call.inputs[0]], axis=layer.axis)
-    plain = layer.axis == 1
+    plain, slope = layer.axis == 1, _slope(layer.param.inner_product_param)
     blobs = [call.learned(index) for index in range(len(layer.blobs))]
-    top = call.op("Gemm", [rows, *blobs], call.outputs[0] if plain else None, transB=int(not layer.transpose))
+    last = call.outputs[0] if plain else None
+    transposed = int(not layer.transpose)
+    top = call.op("Gemm", [rows, *blobs], last if slope is None else None, transB=transposed)
+    if slope is not None:
+        top = call.op("LeakyRelu", [top], last, alpha=slope)
     if not plain:  # Flatten made one axis of all before `axis`
         call.reshape(top, [-1, *call.tops[0][1:]], call.outputs[0])
 
 
 @writes("Pooling")
 def pooling(call: Call) -> None:
-    layer = call.layer
-    if layer.pool == "STOCHASTIC":
-        raise Inexpressible("pool is STOCHASTIC")
+    layer, plan = call.layer, call.layer.plan(call.bottoms[0])
     if layer.mask:
-        raise Inexpressible("its second top is the mask of Caffe's indices")
-    plan = layer.plan(call.bottoms[0])
+        _max_and_mask(call, plan)
+        return
+    pool(call, plan, layer.pool, call.outputs[0], layer.param.pooling_param.avg_include_pad)
+
+
+@writes("SPP")
+def pyramid(call: Call) -> None:
+    """A pooling for each level, flattened and put one behind another."""
+    layer, plans = call.layer, call.layer.plans(call.bottoms[0])
+    if layer.levels == 1:
+        pool(call, plans[0], layer.pool, call.outputs[0])
+        return
+    levels = [call.op("Flatten", [pool(call, plan, layer.pool)], axis=1) for plan in plans]
+    call.op("Concat", levels, call.outputs[0], axis=1)
+
+
+def pool(call: Call, plan: Any, method: str, output: str | None = None, include_pad: bool = True) -> str:
+    """Bottom 0 pooled by MAX or AVE in the windows of `plan`."""
+    if method == "STOCHASTIC":
+        raise Inexpressible("pool is STOCHASTIC")
     windows: Windows = plan.windows
     shape: dict[str, Any] = {"kernel_shape": windows.kernel, "strides": windows.stride}
-    ends = [pad + extra for pad, extra in zip(windows.pad, _beyond(plan), strict=True)]
-    pads = [*windows.pad, *ends]
-    if layer.pool == "MAX":
-        if any(pad >= kernel for pad, kernel in zip(pads, windows.kernel * 2, strict=True)):
-            raise Inexpressible("its pad is as large as its kernel")
-        call.op("MaxPool", [call.inputs[0]], call.outputs[0], pads=pads, **shape)
-        return
-    areas = _areas(plan)
+    pads = _pads(plan)
+    if method == "MAX":
+        return call.op("MaxPool", [call.inputs[0]], output, pads=_checked_pads(plan), **shape)
+    areas = _areas(plan, include_pad)
     whole = int(np.prod(windows.kernel))
     padded = call.inputs[0]
     if any(pads):
-        edges = [0, 0, *windows.pad, 0, 0, *ends]
+        edges = [0, 0, *pads[:2], 0, 0, *pads[2:]]
         padded = call.op("Pad", [padded, call.constant(edges, np.int64)])
     if (areas == whole).all():
-        call.op("AveragePool", [padded], call.outputs[0], **shape)
-        return
-    means = call.op("AveragePool", [padded], **shape)
-    call.op("Mul", [means, call.constant(whole / areas)], call.outputs[0])
+        return call.op("AveragePool", [padded], output, **shape)
+    return call.op("Mul", [call.op("AveragePool", [padded], **shape), call.constant(whole / areas)], output)
+
+
+def _pads(plan: Any) -> list[int]:
+    """The pads before, then behind."""
+    pad = plan.windows.pad
+    return [*pad, *(each + extra for each, extra in zip(pad, _beyond(plan), strict=True))]
+
+
+def _checked_pads(plan: Any) -> list[int]:
+    """The pads of a MaxPool; Inexpressible where one is as large as its kernel."""
+    pads = _pads(plan)
+    if any(pad >= kernel for pad, kernel in zip(pads, plan.windows.kernel * 2, strict=True)):
+        raise Inexpressible("its pad is as large as its kernel")
+    return pads
+
+
+def _max_and_mask(call: Call, plan: Any) -> None:
+    """ONNX counts the places of the maxima over the whole blob, Caffe within the plane; both take the first."""
+    shape: dict[str, Any] = {"kernel_shape": plan.windows.kernel, "strides": plan.windows.stride}
+    places = f"{call.outputs[1]}:places"
+    call.op("MaxPool", [call.inputs[0]], [call.outputs[0], places], pads=_checked_pads(plan), **shape)
+    within = call.op("Mod", [places, call.constant(int(np.prod(plan.size)), np.int64)])
+    call.op("Cast", [within], call.outputs[1], to=call.program.onnx.TensorProto.FLOAT)
 
 
 def _beyond(plan: Any) -> list[int]:
@@ -86,15 +132,21 @@ def _beyond(plan: Any) -> list[int]:
     return [max((out - 1) * stride + kernel - n - 2 * pad, -pad) for out, n, kernel, stride, pad in terms]
 
 
-def _areas(plan: Any) -> np.ndarray:
-    """Caffe's divisor for every output: the part of its window before size + pad. [height, width]"""
+def _areas(plan: Any, include_pad: bool) -> np.ndarray:
+    """Caffe's divisor for every output: the part of its window before size + pad. [height, width]
+
+    Without include_pad, Intel's: the part in the image.
+    """
     windows = plan.windows
     lengths = []
     for out, n, kernel, stride, pad in zip(
         plan.output, plan.size, windows.kernel, windows.stride, windows.pad, strict=True
     ):
         starts = np.arange(out) * stride - pad
-        lengths.append(np.minimum(starts + kernel, n + pad) - starts)
+        if include_pad:
+            lengths.append(np.minimum(starts + kernel, n + pad) - starts)
+        else:
+            lengths.append(np.minimum(starts + kernel, n) - np.maximum(starts, 0))
     return np.outer(*lengths)
 
 

@@ -7,7 +7,7 @@ import os
 import runpy
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 
 from caffe_compat.errors import DataError, WriteError
 from caffe_compat.export.closeness import check_outputs
+from caffe_compat.export.ending import ending_at, shapes_left
 from caffe_compat.export.plain_torch.program import write_program
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.inputs import valid_inputs
@@ -60,17 +61,23 @@ if __name__ == "__main__":
 
 
 def torch_source(
-    model: ModelLike, input_shapes: Mapping[str, Shape] | None = None, compat: str = "bvlc"
+    model: ModelLike,
+    input_shapes: Mapping[str, Shape] | None = None,
+    compat: str = "bvlc",
+    outputs: Sequence[str] = (),
 ) -> tuple[str, dict[str, np.ndarray]]:
     """The text of a module with class `Model`, an nn.Module of torch.nn alone, and its state dict.
 
     `Model` computes the TEST net: forward gives the output, or {name: output} where there are several; `blobs` gives
     every blob by Caffe's name. Its modules are named as the layers, as far as Python allows; Dropout and BatchNorm act
-    as torch's own in training. input_shapes: {blob: shape} in place of those that the net declares. Raises
-    UnsupportedLayerError naming every layer that plain PyTorch has no form for.
+    as torch's own in training. input_shapes: {blob: shape} in place of those that the net declares. outputs:
+    blobs to end at in place of the net's outputs. Raises UnsupportedLayerError naming every layer that plain PyTorch
+    has no form for.
     """
-    model = as_model(model)
-    return write_program(Net(model, "TEST", compat=compat, input_shapes=input_shapes))
+    whole = as_model(model)
+    model = ending_at(whole, outputs)
+    net = Net(model, "TEST", compat=compat, input_shapes=shapes_left(whole, model, input_shapes))
+    return write_program(net, outputs)
 
 
 def write_torch_source(
@@ -80,15 +87,18 @@ def write_torch_source(
     dynamic_batch: bool = True,
     compat: str = "bvlc",
     check: bool = True,
+    outputs: Sequence[str] = (),
 ) -> dict[str, float]:
     """Write the folder `path`, whole or not at all; {blob: largest difference over its largest value}, {} unchecked.
 
-    dynamic_batch: the program takes any number of items where its layers do, whatever this says. Raises GraphError
-    where a blob is off by more than TOLERANCE: nothing is written then. DataError without the package safetensors.
+    dynamic_batch: the program takes any number of items where its layers do, whatever this says. outputs: as for
+    `torch_source`. Raises GraphError where a blob is off by more than TOLERANCE: nothing is written then. DataError
+    without the package safetensors.
     """
-    model = as_model(model)
-    net = Net(model, "TEST", compat=compat, input_shapes=input_shapes).eval()
-    text, state = write_program(net)
+    whole = as_model(model)
+    model = ending_at(whole, outputs)
+    net = Net(model, "TEST", compat=compat, input_shapes=shapes_left(whole, model, input_shapes)).eval()
+    text, state = write_program(net, outputs)
     save = _package("safetensors.numpy").save_file
     inputs = valid_inputs(net)
     with torch.no_grad():

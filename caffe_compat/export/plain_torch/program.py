@@ -52,8 +52,11 @@ class Interface:
         return ", ".join(["self", *(f"{variable}: Tensor" for variable in self.inputs.values())])
 
 
-def write_program(net: Net) -> tuple[str, dict[str, np.ndarray]]:
-    """The text of a module that computes `net`, and the state dict of its class; see folder.torch_source."""
+def write_program(net: Net, outputs: Sequence[str] = ()) -> tuple[str, dict[str, np.ndarray]]:
+    """The text of a module that computes `net`, and the state dict of its class; see folder.torch_source.
+
+    outputs: the blobs that its forward gives, by default the outputs of the net.
+    """
     source, variables = Source(), Names()
     names = {name: net.shapes[name] for name in net.input_names}
     shapes = infer_shapes(net.graph, [layer for _, layer in net.steps], names)
@@ -76,16 +79,16 @@ def write_program(net: Net) -> tuple[str, dict[str, np.ndarray]]:
         problems += _overwriting(net, number) or _write_layer(call)
     if problems:
         raise UnsupportedLayerError(f"net '{net.graph.name}': plain PyTorch has no form for {'; '.join(problems)}")
-    return _text(net, source, _interface(net, variables)), source.state
+    return _text(net, source, _interface(net, variables, outputs or net.output_names)), source.state
 
 
-def _interface(net: Net, variables: Names) -> Interface:
+def _interface(net: Net, variables: Names, wanted: Sequence[str]) -> Interface:
     read = {bottom.name for node, _ in net.steps for bottom in node.bottoms}
     inputs = {name: variables[name] for name in net.input_names if name in read}
     blobs = {
         name: variable for name, variable in variables.given.items() if name in inputs or name not in net.input_names
     }
-    outputs = [name for name in net.output_names if name in blobs and name not in inputs]
+    outputs = [name for name in wanted if name in blobs and name not in inputs]
     if not outputs:
         raise GraphError(f"net '{net.graph.name}' has no output that a layer computes; there is nothing to export")
     return Interface(inputs, blobs, outputs)

@@ -52,7 +52,7 @@ class SymmetricRectify(Elementwise):
         if len(shape) < 2:
             raise ShapeError(f"layer '{self.name}': a bottom of shape {shape} has no axis 1 for the channels")
         self.add_blob(() if self.channel_shared else (shape[1],), self.param.symmetric_rectify_param.filler)
-        if self.context.fills and (self.blobs[0] < 0).any():
+        if self.context.fills and not self.blobs[0].is_meta and (self.blobs[0] < 0).any():
             raise UnsupportedParameterError(
                 f"layer '{self.name}': symmetric_rectify_param.filler makes negative thresholds; they start at 0 or "
                 "more"

@@ -49,14 +49,14 @@ class Lstm(Layer):
             raise UnsupportedParameterError(f"layer '{self.name}': lstm_param.num_output is 0; it must be positive")
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
-        inputs = self._steps(bottom_shapes[0])[2]
+        inputs = self.steps_of(bottom_shapes[0])[2]
         field = self.param.lstm_param
         self.add_blob((4 * self.outputs, inputs), field.weight_filler)
         self.add_blob((4 * self.outputs, self.outputs), field.weight_filler)
         self.add_blob((4 * self.outputs,), field.bias_filler)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        steps, streams, inputs = self._steps(bottom_shapes[0])
+        steps, streams, inputs = self.steps_of(bottom_shapes[0])
         if inputs != self.blob_shapes[0][1]:
             raise ShapeError(
                 f"layer '{self.name}': bottom {bottom_shapes[0]} has {inputs} inputs a step, the blobs have "
@@ -68,11 +68,11 @@ class Lstm(Layer):
         return [(*rows, self.outputs)]
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
-        steps, streams, inputs = self._steps(bottom_shapes[0])
+        steps, streams, inputs = self.steps_of(bottom_shapes[0])
         return steps * streams * 4 * self.outputs * (inputs + self.outputs)
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        steps, streams, _ = self._steps(tuple(bottoms[0].shape))
+        steps, streams, _ = self.steps_of(tuple(bottoms[0].shape))
         gates_of_x = functional.linear(bottoms[0].reshape(steps, streams, -1), self.blob(0), self.blob(2))
         cont = torch.ones(steps, streams, 1, device=gates_of_x.device, dtype=gates_of_x.dtype)
         cont[0] = 0
@@ -96,7 +96,7 @@ class Lstm(Layer):
             return self.state[0], self.state[1]
         return zeros, zeros
 
-    def _steps(self, shape: Shape) -> tuple[int, int, int]:
+    def steps_of(self, shape: Shape) -> tuple[int, int, int]:
         """Steps, streams and inputs of a bottom."""
         if len(shape) == 3:
             return shape

@@ -1,0 +1,163 @@
+"""Layers that normalise, scale or rectify over channels, and dense blocks of them, as ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from caffe_compat.export.onnx_program import Call, Inexpressible, axis_of, writes
+from caffe_compat.layers.fields import enum_name
+from caffe_compat.layers.forks.faces.normalize import ChannelNormalize
+from caffe_compat.layers.forks.nvidia_intel.batch_norm import RectifiedBatchNorm, ScaledBatchNorm
+
+
+@writes("BatchNorm")
+def batch_norm(call: Call) -> None:
+    """With the scale and shift that NVIDIA's and Intel's have inside."""
+    layer = call.layer
+    if not layer.use_global_stats:
+        raise Inexpressible("it normalizes by the statistics of its batch")
+    if len(call.bottoms[0]) < 2:
+        raise Inexpressible("its bottom has one axis")
+    factor = 1.0 if isinstance(layer, ScaledBatchNorm) else float(call.blob(2).reshape(-1)[0])
+    unit = np.float32(1 / factor if factor else 0)
+    terms = [call.blob(index) for index in range(3, len(layer.blobs))]
+    terms += [np.ones(layer.channels), np.zeros(layer.channels)][len(terms) :]
+    blobs = [call.constant(each) for each in (*terms, call.blob(0) * unit, call.blob(1) * unit)]
+    rectifies = isinstance(layer, RectifiedBatchNorm) and layer.param.batch_norm_param.relu
+    top = None if rectifies else call.outputs[0]
+    top = call.op("BatchNormalization", [call.inputs[0], *blobs], top, epsilon=layer.eps)
+    if rectifies:
+        call.op("Relu", [top], call.outputs[0])
+
+
+@writes("BN", "SyncBN")
+def bn(call: Call) -> None:
+    layer = call.layer
+    wide = (1, -1, *[1] * (len(call.bottoms[0]) - 2))
+    if layer.infers:
+        scaled = call.op("Mul", [call.inputs[0], call.learned(0, wide)])
+        call.op("Add", [scaled, call.learned(1, wide)], call.outputs[0])
+        return
+    if layer.two_blobs:
+        raise Inexpressible("it normalizes by the statistics of its batch")
+    blobs = [call.learned(index, (-1,)) for index in range(4)]
+    call.op("BatchNormalization", [call.inputs[0], *blobs], call.outputs[0], epsilon=layer.eps)
+
+
+@writes("Normalize")
+def normalize(call: Call) -> None:
+    """SSD's; happynear's where it is that."""
+    layer, x = call.layer, call.inputs[0]
+    if isinstance(layer, ChannelNormalize):
+        _by_length(call, layer.param.normalize_param.normalize_type)
+        return
+    axes = list(range(1, len(call.bottoms[0]))) if layer.across_spatial else [1]
+    length = call.op("Sqrt", [call.shifted(_sum(call, call.op("Mul", [x, x]), axes), layer.eps)])
+    wide = () if layer.channel_shared else (-1, *[1] * (len(call.bottoms[0]) - 2))
+    call.op("Mul", [call.op("Div", [x, length]), call.learned(0, wide)], call.outputs[0])
+
+
+def _by_length(call: Call, kind: str) -> None:
+    x, least = call.inputs[0], 1e-6
+    if kind == "L1":
+        length = call.shifted(_sum(call, call.op("Abs", [x]), [1]), least)
+    else:
+        length = call.op("Sqrt", [call.shifted(_sum(call, call.op("Mul", [x, x]), [1]), least)])
+    call.op("Div", [x, length], call.outputs[0])
+    if len(call.outputs) > 1:
+        call.op("Identity", [length], call.outputs[1])
+
+
+def _sum(call: Call, value: str, axes: Sequence[int], keepdims: int = 1, output: str | None = None) -> str:
+    return call.op("ReduceSum", [value, call.constant(list(axes), np.int64)], output, keepdims=keepdims)
+
+
+@writes("ChannelNorm")
+def channel_norm(call: Call) -> None:
+    call.op("ReduceL2", call.inputs, call.outputs[0], axes=[1])
+
+
+@writes("Axpy")
+def axpy(call: Call) -> None:
+    factors = call.reshape(call.inputs[0], [0, 0, *[1] * (len(call.bottoms[1]) - 2)])
+    call.op("Add", [call.op("Mul", [factors, call.inputs[1]]), call.inputs[2]], call.outputs[0])
+
+
+@writes("Mish")
+def mish(call: Call) -> None:
+    factor = call.op("Tanh", [call.op("Softplus", call.inputs)])
+    call.op("Mul", [call.inputs[0], factor], call.outputs[0])
+
+
+@writes("Swish")
+def swish(call: Call) -> None:
+    factor = call.op("Sigmoid", [call.scaled(call.inputs[0], call.layer.beta)])
+    call.op("Mul", [call.inputs[0], factor], call.outputs[0])
+
+
+@writes("DenseBlock")
+def dense_block(call: Call) -> None:
+    """Normalisation, ReLU and convolution, put behind what there is, once a step."""
+    layer = call.layer
+    factor = float(call.blob(len(layer.blobs) - 1)[0])
+    unit = np.float32(1 / factor if factor else 0)
+    top = call.inputs[0]
+    for step in range(layer.steps):
+        x = _rectified(call, top, layer.steps + step, unit)
+        if layer.narrows:
+            x = call.op("Conv", [x, call.learned(5 * layer.steps + step)], kernel_shape=[1, 1])
+            x = _rectified(call, x, 6 * layer.steps + step, unit)
+        grown = call.op("Conv", [x, call.learned(step)], kernel_shape=[3, 3], pads=[1] * 4)
+        top = call.op("Concat", [top, grown], call.outputs[0] if step == layer.steps - 1 else None, axis=1)
+
+
+def _rectified(call: Call, value: str, first: int, unit: np.float32) -> str:
+    """ReLU of the normalisation with the blobs first, first + steps, ...: scale, bias, mean, variance."""
+    scale, bias, mean, var = (call.blob(first + kind * call.layer.steps).reshape(-1) for kind in range(4))
+    blobs = [call.constant(each) for each in (scale, bias, mean * unit, var * unit)]
+    return call.op("Relu", [call.op("BatchNormalization", [value, *blobs], epsilon=1e-5)])
+
+
+@writes("Reduction")
+def reduction(call: Call) -> None:
+    layer = call.layer
+    field = layer.param.reduction_param
+    kind = enum_name(field, "operation")
+    axes = list(range(axis_of(layer, layer.axis, call.bottoms[0]), len(call.bottoms[0])))
+    value = call.inputs[0]
+    if kind == "ASUM":
+        value = call.op("Abs", [value])
+    if kind == "SUMSQ":
+        value = call.op("Mul", [value, value])
+    output = call.outputs[0] if layer.coeff == 1 else None
+    if kind == "MEAN":
+        value = call.op("ReduceMean", [value], output, axes=axes, keepdims=0)
+    else:
+        value = _sum(call, value, axes, 0, output)
+    if layer.coeff != 1:
+        call.op("Mul", [value, call.scalar(layer.coeff)], call.outputs[0])
+
+
+@writes("ArgMax")
+def arg_max(call: Call) -> None:
+    """Of equal values the last comes first: ONNX takes the first, so the values are turned round."""
+    layer, x, shape = call.layer, call.inputs[0], call.bottoms[0]
+    axis = 1 if layer.axis is None else axis_of(layer, layer.axis, shape)
+    size = int(np.prod(shape[1:])) if layer.axis is None else shape[axis]
+    if any(axis in axes for axes in call.open_bottoms) and layer.axis is not None:
+        raise Inexpressible("it looks along the batch, whose size is open")
+    if layer.axis is None:
+        x = call.op("Flatten", [x], axis=1)
+    edges = [call.constant([each], np.int64) for each in (-1, np.iinfo(np.int64).min + 1, axis, -1)]
+    values, places = f"{call.outputs[0]}:values", f"{call.outputs[0]}:places"
+    many = call.constant([layer.top_k], np.int64)
+    call.op("TopK", [call.op("Slice", [x, *edges]), many], [values, places], axis=axis)
+    index = call.op("Sub", [call.constant(size - 1, np.int64), places])
+    index = call.op("Cast", [index], to=call.program.onnx.TensorProto.FLOAT)
+    if layer.axis is not None:
+        call.op("Identity", [values if layer.out_max_val else index], call.outputs[0])
+        return
+    both = call.op("Concat", [index, values], axis=1) if layer.out_max_val else index
+    call.reshape(both, [-1 if call.is_open else shape[0], *call.tops[0][1:]], call.outputs[0])
