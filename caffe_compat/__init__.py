@@ -108,7 +108,7 @@ if TYPE_CHECKING:
     from caffe_compat.proto.arrays import read_npy, read_npz
     from caffe_compat.proto.binary import read_blob, write_blob, write_net
     from caffe_compat.proto.conversion import convert_state, convert_weights
-    from caffe_compat.proto.files import write_atomically
+    from caffe_compat.proto.files import all_or_none, write_atomically
     from caffe_compat.proto.kinds import is_binary, refuse_exchanged
     from caffe_compat.proto.model import (
         Model,
@@ -167,7 +167,7 @@ if TYPE_CHECKING:
         "Preprocessing", "ProgressBar", "Pruned", "PrunedFilters", "RankError", "Record", "Report", "Selection",
         "ShapeError", "Shrunk", "Snapshot", "Solver", "SolverError", "SolverParameter", "SolverState", "Stage",
         "Statistics", "TRAINING_METHODS", "UnsupportedLayerError", "UnsupportedParameterError", "UserCodeError",
-        "Weights", "WeightsError", "WriteError", "as_model", "break_even_rank", "can_train", "certify",
+        "Weights", "WeightsError", "WriteError", "all_or_none", "as_model", "break_even_rank", "can_train", "certify",
         "certify_pruned", "certify_surgery", "check", "check_exported_program", "check_onnx", "check_opencv",
         "check_published", "check_torch_source", "choose_least", "common_shapes", "compare_blobs", "compare_cost",
         "compare_time", "complete_inputs", "compute_mean", "convert_state", "convert_weights", "decompose",
@@ -261,7 +261,7 @@ _MODULES = {  # home -> its public names
     "proto.arrays": "read_npy read_npz",
     "proto.binary": "read_blob write_blob write_net",
     "proto.conversion": "convert_state convert_weights",
-    "proto.files": "write_atomically",
+    "proto.files": "all_or_none write_atomically",
     "proto.kinds": "is_binary refuse_exchanged",
     "proto.model": "Model ModelLike Weights as_model model_text read_model read_net read_solver read_weights "
     "write_model",

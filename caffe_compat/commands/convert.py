@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         cc.convert_state(arguments.source, arguments.target)
         print(f"{arguments.target}: solver's state")
         return 0
-    with glog_lines():
+    with glog_lines(), cc.all_or_none():
         model = cc.convert_weights(
             arguments.source,
             arguments.target,
@@ -52,9 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
             rename_duplicates=arguments.rename_duplicates,
             plain=arguments.plain,
         )
+        if arguments.net_out:
+            cc.write_model(model, arguments.net_out)
     print(f"{arguments.target}: weights of {len(model.weights)} layers")
     if arguments.net_out:
-        cc.write_model(model, arguments.net_out)
         print(f"{arguments.net_out}: net")
     return 0
 

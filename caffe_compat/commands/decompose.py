@@ -129,12 +129,13 @@ def run(arguments: argparse.Namespace) -> int:
         given, paths["weights"] = paths["weights"], holding(paths["weights"], small)
         if given != paths["weights"]:
             check_targets([paths["weights"]], read, arguments.force_overwrite)
-        cc.write_model(small, paths["net"], paths["weights"])
-        report(start, small, ranks, dict(arguments.input))
-        if cc.can_train(small.net):
-            cc.write_fine_tune_solver(paths["solver"], str(paths["net"]), str(paths["weights"]), base)
-        else:
+        if not cc.can_train(small.net):
             del paths["solver"]
+        with cc.all_or_none():
+            cc.write_model(small, paths["net"], paths["weights"])
+            if "solver" in paths:
+                cc.write_fine_tune_solver(paths["solver"], str(paths["net"]), str(paths["weights"]), base)
+        report(start, small, ranks, dict(arguments.input))
         if arguments.certificate:
             written = cc.read_model(paths["net"], paths["weights"])
             shapes, folder = dict(arguments.input), Path(net).parent

@@ -54,14 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
     written: list[Path] = []
     if len(arguments.delimiter) != 1:
         raise cc.DataError(f"--delimiter '{arguments.delimiter}': wanted one character")
-    if arguments.folder:
-        written += write_parsed(curves, Path(arguments.folder), path.name, arguments.delimiter)
-    if arguments.csv:
-        written.append(_write(Path(arguments.csv), *_merged(curves), arguments.delimiter))
-    if arguments.plot:
-        from caffe_compat.commands.plots import plot_curves
+    with cc.all_or_none():
+        if arguments.folder:
+            written += write_parsed(curves, Path(arguments.folder), path.name, arguments.delimiter)
+        if arguments.csv:
+            written.append(_write(Path(arguments.csv), *_merged(curves), arguments.delimiter))
+        if arguments.plot:
+            from caffe_compat.commands.plots import plot_curves
 
-        written.append(plot_curves(curves, Path(arguments.plot), title=arguments.run))
+            written.append(plot_curves(curves, Path(arguments.plot), title=arguments.run))
     if arguments.json:
         print(as_json(told))
     elif not written or arguments.verbose:

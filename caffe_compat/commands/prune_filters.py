@@ -93,8 +93,9 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
         rest = {name: blobs for name, blobs in small.weights.items() if name not in cut}
         torch.manual_seed(arguments.seed)
         small = with_fillers(cc.Model(small.net, rest), cut, input_shapes=dict(arguments.input), folder=folder)
-    cc.write_model(small, written[0], written[1])
-    made.certificate.write(written[2])
+    with cc.all_or_none():
+        cc.write_model(small, written[0], written[1])
+        made.certificate.write(written[2])
     for name, layer in made.certificate.layers.items():
         if layer.filters < layer.largest:
             print(f"{name}\t{layer.largest} -> {layer.filters}")

@@ -74,9 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise cc.GraphError("nothing to do; --help lists what can be done")
     shapes = {} if any(operation.incomparable for operation in operations) else dict(arguments.input)
     certificate = cc.certify_surgery(original, operations, shapes, Path(arguments.net).parent)
-    cc.write_model(operations[-1].model, net, weights)
-    if arguments.certificate:
-        certificate.write(arguments.certificate)
+    with cc.all_or_none():
+        cc.write_model(operations[-1].model, net, weights)
+        if arguments.certificate:
+            certificate.write(arguments.certificate)
     for line in certificate.layers.values():
         print(line)
     if certificate.blobs:

@@ -20,6 +20,7 @@ from caffe_compat.proto.reading import open_file
 
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _COMMIT_EVERY = 1000  # records in a transaction, as Caffe's tools
+_LOCK_BYTES = 8192  # of LMDB's 126 readers
 _MAP_SIZE = 1 << 40  # address space, as Caffe (1 TB); the file grows as needed
 
 _open_environments: dict[str, tuple[Any, int]] = {}  # path -> environment, users; a forked child goes on using them
@@ -60,6 +61,7 @@ def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]], resume: bool 
     """
     lmdb = _module()
     with new_database(path, resume, (OSError, lmdb.Error)) as folder:
+        _reserve_lock(folder / "lock.mdb")
         environment = lmdb.open(str(folder), map_size=_MAP_SIZE, sync=False)
         try:
             source = iter(records)
@@ -72,6 +74,13 @@ def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]], resume: bool 
         finally:
             environment.close()
     return count
+
+
+def _reserve_lock(path: Path) -> None:
+    """Let the lock file have its place on the disk: it is mapped into memory, where a full disk would be a SIGBUS."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, _LOCK_BYTES)
 
 
 def _acquire(key: str, path: Path) -> Any:

@@ -73,6 +73,31 @@ def held_back() -> Iterator[list[tuple[Path, Path]]]:
         _held.reset(token)
 
 
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """Within this block, files that `write_atomically` writes appear at its end; none does where anything fails.
+
+    Raises WriteError where one cannot take its place.
+    """
+    with held_back() as held:
+        yield
+    outer = _held.get()
+    if outer is not None:
+        outer.extend(held)
+        return
+    try:
+        for temporary, path in held:
+            try:
+                os.replace(temporary, path)
+            except OSError as error:
+                raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        for temporary, _ in held:
+            temporary.unlink(missing_ok=True)
+    for folder in {path.parent for _, path in held}:
+        sync_folder(folder)
+
+
 def sync_folder(folder: Path) -> None:
     """Let the names in `folder` reach the disk, where the system can do that."""
     with suppress(OSError):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from caffe_compat.errors import ParseError
 from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.blobs import Weights
-from caffe_compat.proto.files import write_atomically
+from caffe_compat.proto.files import all_or_none, write_atomically
 from caffe_compat.proto.forms import Forms
 from caffe_compat.proto.kinds import PathLike, check_binary, is_binary, refuse_exchanged, weight_paths
 from caffe_compat.proto.pixels import Pixels, read_pixels
@@ -118,16 +118,16 @@ def read_model(
 def write_model(model: ModelLike, prototxt: PathLike, weights: PathLike | None = None) -> None:
     """Write the net as prototxt, and the weights, if `weights` is given: HDF5 where it ends in .h5, else .caffemodel.
 
-    Each file is written whole or not at all, the weights first. Raises WriteError, and WeightsError where HDF5 cannot
-    hold a layer's name.
+    Both are written whole, or neither is. Raises WriteError, and WeightsError where HDF5 cannot hold a layer's name.
     """
     model = as_model(model)
-    if weights is not None and os.fspath(weights).endswith(".h5"):
-        hdf5.write_weights(weights, model.weights, model.net, model.forms)
-    elif weights is not None:
-        binary.write_net(weights, model.net, model.weights, model.forms)
-    with write_atomically(prototxt) as temporary:
-        temporary.write_text(model_text(model), encoding="utf-8")
+    with all_or_none():
+        if weights is not None and os.fspath(weights).endswith(".h5"):
+            hdf5.write_weights(weights, model.weights, model.net, model.forms)
+        elif weights is not None:
+            binary.write_net(weights, model.net, model.weights, model.forms)
+        with write_atomically(prototxt) as temporary:
+            temporary.write_text(model_text(model), encoding="utf-8")
 
 
 def model_text(model: ModelLike) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from caffe_compat.errors import DataError, WriteError
-from caffe_compat.proto.files import find_file, write_atomically
+from caffe_compat.proto.files import all_or_none, find_file, write_atomically
 
 
 def test_file_appears_whole_with_the_usual_permissions(tmp_path):
@@ -33,6 +33,26 @@ def test_failure_while_writing_leaves_the_old_file_and_no_rest(tmp_path):
     )
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_written_together_appear_together_or_not_at_all(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    second.write_bytes(b"old")
+    with pytest.raises(WriteError), all_or_none():
+        with write_atomically(first) as temporary:
+            temporary.write_bytes(b"new")
+        with write_atomically(second) as temporary:
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == [second] and second.read_bytes() == b"old"
+    with all_or_none():
+        with all_or_none(), write_atomically(first) as temporary:
+            temporary.write_bytes(b"new")
+        assert not first.exists()
+        with write_atomically(second) as temporary:
+            temporary.write_bytes(b"new")
+        assert second.read_bytes() == b"old"
+    assert first.read_bytes() == second.read_bytes() == b"new"
+    assert sorted(tmp_path.iterdir()) == [first, second]
 
 
 def test_what_killed_writers_left_goes_after_an_hour(tmp_path):
