@@ -189,6 +189,14 @@ def here(site: Path, nets: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
             del known[name]
 
 
+def test_check_says_that_a_plugins_layer_is_its_own_and_unproved(here: Path) -> None:
+    report = cc.check(cc.read_model("net.prototxt"))
+    found = {each.layer: (each.verdict, each.reason) for each in report.layers}
+    unproved = ("approximate", "of a plugin (cubes.cells); nothing here proves its numbers")
+    assert found["cube"] == found["loss"] == unproved
+    assert found["fc"] == ("exact", "") and report.clean
+
+
 def test_nets_of_known_types_import_no_plugin(here: Path) -> None:
     cc.Net(cc.parse_text(NET[: NET.index('layer { name: "cube"')], cc.NetParameter))
     main([])

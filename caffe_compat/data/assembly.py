@@ -29,6 +29,15 @@ class Item:
     decode: Callable[[], np.ndarray]
 
 
+def check_size(found: Shape, wanted: Shape, where: str, others: str) -> None:
+    """DataError where the image at `where` does not have the size of `others`, with which it makes a batch."""
+    if found != wanted:
+        raise DataError(
+            f"{where}: the image is {found} (height, width, channels), {others} {wanted}; "
+            "set crop_size, or resize the images to one size"
+        )
+
+
 class Assembler:
     """Makes (images, labels) of a batch: float32 (batch, height, width, channels) and float32 (batch,).
 
@@ -99,11 +108,7 @@ class Assembler:
             decoded = images[index]
             image = items[index].decode() if decoded is None else decoded
             found = self.transform.output_shape(image.shape, items[index].where)
-            if found != shape:
-                raise DataError(
-                    f"{items[index].where}: the image is {found} (height, width, channels), {others} {shape}; "
-                    "set crop_size, or resize the images to one size"
-                )
+            check_size(found, shape, items[index].where, others)
             self.transform.place(image, draws, index, target[index])
             images[index] = None if self._cache is None else image
 

@@ -9,10 +9,11 @@ from functools import partial
 
 import numpy as np
 
-from caffe_compat.data.assembly import CACHE_BYTES, Assembler, Item
+from caffe_compat.data.assembly import CACHE_BYTES, Assembler, Item, check_size
 from caffe_compat.data.databases import Database
 from caffe_compat.data.datum import Bytes, Datum, corrupt, parse_alike, parse_datum
 from caffe_compat.data.images import decode_image, interleaved
+from caffe_compat.data.labels import MOST_BYTES, MOST_RECORDS, StoredLabels
 from caffe_compat.data.transform import Draws, Transform
 from caffe_compat.errors import DataError
 
@@ -137,6 +138,26 @@ class DatumBatches:
                 return None
             pixels[number], labels[number] = image, datum.label
         return WholeSet(pixels, labels, self)
+
+    def labels(self) -> StoredLabels:
+        """The labels of the first records, no image file decoded.
+
+        DataError where one of them is damaged, or a raw image is of another size than the first of its batch.
+        """
+        labels, passed, count, shape = list[int](), 0, self.database.count, self._first
+        for number, record in enumerate(self.database.records()):
+            if number == MOST_RECORDS or passed > MOST_BYTES:
+                break
+            passed += len(record)
+            datum = self._parse(number, record)
+            labels.append(datum.label)
+            if not datum.encoded:
+                found = self.transform.output_shape(self._decode(number, datum).shape, self._where(number))
+                shape = shape if number % self.batch_size else found
+                check_size(found, shape, self._where(number), "the first of its batch")
+        else:
+            count = len(labels)
+        return StoredLabels({1: np.array(labels, np.float32)}, len(labels), count)
 
     def close(self) -> None:
         """Close the database and stop the decoding threads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from caffe_compat.data.labels import MOST_RECORDS, StoredLabels
 from caffe_compat.data.order import permutation
 from caffe_compat.errors import DataError
 from caffe_compat.proto.files import find_file
@@ -16,6 +18,7 @@ from caffe_compat.proto.hdf5_safety import Allowance, open_hdf5
 from caffe_compat.proto.reading import read_lines
 
 Shape = tuple[int, ...]
+_NARROW = 16  # values of a row
 
 
 def read_file_list(path: Path, folder: Path | None = None) -> list[Path]:
@@ -93,6 +96,21 @@ class HDF5Batches:
                     np.asarray(rows[-1:], np.float32)
                     found.append(np.asarray(rows[: self.batch_size], np.float32))
         return tuple(found[: len(self.names)])
+
+    def labels(self) -> StoredLabels:
+        """The first rows of each dataset whose rows are small, as those of labels are; wide ones are left out."""
+        narrow = [top for top, shape in enumerate(self.row_shapes) if math.prod(shape) <= _NARROW]
+        found: dict[int, list[np.ndarray]] = {top: [] for top in narrow}
+        left = MOST_RECORDS
+        for file, rows in zip(self.files, self._rows, strict=True):
+            taken = min(left, rows)
+            if not taken or not narrow:
+                break
+            with open_hdf5(file, DataError) as handle:
+                for top in narrow:
+                    found[top].append(np.asarray(handle[self.names[top]][:taken], np.float32))
+            left -= taken
+        return StoredLabels({top: np.concatenate(found[top]) for top in narrow}, MOST_RECORDS - left, sum(self._rows))
 
     def close(self) -> None:
         """Let go of the file held in memory."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from caffe_compat.data.assembly import CACHE_BYTES, Assembler, Item
 from caffe_compat.data.images import read_image
+from caffe_compat.data.labels import StoredLabels
 from caffe_compat.data.order import generator, permutation
 from caffe_compat.data.transform import Transform
 from caffe_compat.errors import DataError, MissingDataError
@@ -106,6 +107,11 @@ class ImageBatches:
             if not os.path.exists(self.load.root + name):
                 raise MissingDataError(f"{self.load.root}{name}: there is no such image")
         return self.read(0)
+
+    def labels(self) -> StoredLabels:
+        """The labels of the whole list."""
+        labels = np.array([label for _, label in self.entries], np.float32)
+        return StoredLabels({1: labels}, len(labels), len(labels))
 
     def close(self) -> None:
         """Stop the decoding threads."""

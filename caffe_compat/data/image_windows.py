@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.data.images import read_image, resize_image
+from caffe_compat.data.labels import StoredLabels
 from caffe_compat.data.order import generator
 from caffe_compat.data.transform import Transform
 from caffe_compat.errors import DataError
@@ -105,6 +106,11 @@ class WindowBatches:
         self._load = lru_cache(_CACHED_IMAGES if cache_images else 8)(lambda name: read_image(Path(root + name)))
         self._pool = ThreadPoolExecutor(workers, "decode")
         self._check(transform)
+
+    def labels(self) -> StoredLabels:
+        """The labels of all windows of the foreground, those of the background being 0."""
+        labels = np.array([window.label for window in self._foreground], np.float32)
+        return StoredLabels({1: labels}, len(labels), len(labels))
 
     @property
     def shapes(self) -> list[Shape]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from caffe_compat.layers.base import Layer
+from caffe_compat.layers.table import layer_types
 from caffe_compat.proto import dialects
 from caffe_compat.proto.schema import NetParameter, is_repeated
 
@@ -34,6 +35,13 @@ def caveat(param: Any, phase: str) -> str:
     if phase == "TRAIN" and _draws(param):
         return "draws in TRAIN with Caffe's distribution, not its random numbers"
     return ""
+
+
+def of_plugin(param: Any, kind: type[Layer]) -> str:
+    """What to say of a layer of a type that the package has not; empty for its own types."""
+    if param.type in layer_types():
+        return ""
+    return f"of a plugin ({kind.__module__}); nothing here proves its numbers"
 
 
 def _draws(param: Any) -> bool:

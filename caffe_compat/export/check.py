@@ -18,8 +18,8 @@ from caffe_compat.errors import (
     UnsupportedLayerError,
     UnsupportedParameterError,
 )
-from caffe_compat.export.caveats import caveat, ignored_fields
-from caffe_compat.export.check_data import first_batch, is_missing, label_faults
+from caffe_compat.export.caveats import caveat, ignored_fields, of_plugin
+from caffe_compat.export.check_data import Labels, first_batch, is_missing, label_faults, source_labels
 from caffe_compat.export.check_report import APPROXIMATE, EXACT, UNSUPPORTED, VERDICTS, Finding, Report, Verdict
 from caffe_compat.export.check_weights import shared_parameters, weight_faults
 from caffe_compat.export.deeds import deeds, find_module
@@ -73,9 +73,10 @@ def check(
     net = _with_one_kind_of_rule(model.net, findings)
     chosen = tuple(phases) or _phases(net, level, tuple(stages))
     walks = []
+    gradients = net.force_backward or (not phases and chosen == ("TEST",))
     for phase in chosen:
         context = Context(phase=phase, compat=compat, folder=folder, fork=dialects.disputed(net))
-        walks.append(_Walk(Model(net, model.weights), context, dict(input_shapes or {}), findings))
+        walks.append(_Walk(Model(net, model.weights), context, dict(input_shapes or {}), findings, gradients))
         walks[-1].run(level, tuple(stages))
     _check_files(model, walks, findings, weights_files)
     verdicts: dict[int, Verdict] = {}
@@ -110,10 +111,13 @@ class Findings:
 class _Walk:
     """The layers of one phase, each set up as far as what stands above it allows."""
 
-    def __init__(self, model: Model, context: Context, input_shapes: dict[str, Shape], findings: Findings) -> None:
+    def __init__(
+        self, model: Model, context: Context, input_shapes: dict[str, Shape], findings: Findings, gradients: bool
+    ) -> None:
+        self.gradients = gradients  # whether TEST tells of them, for it is all there is, or the net asks for them
         self.model, self.context, self.input_shapes, self.findings = model, context, input_shapes, findings
         self.shapes: dict[Blob, Shape] = {}
-        self.values: dict[Blob, Any] = {}  # the first batch of what sources give
+        self.labels: dict[Blob, Labels] = {}  # of what sources give
         self.layers: list[Layer] = []  # those whose blobs could be made
         self.verdicts: dict[int, Verdict] = {}
 
@@ -130,9 +134,9 @@ class _Walk:
             if node.param.type != "Split" or node.name in own:
                 self.verdicts[next(numbers)] = verdict
         learnable_params(self.layers, on_fault=self.findings.fault)
-        for layer, message in label_faults(graph, self.shapes, self.values):
-            self.findings.problem(layer, "data", message)
-        for layer, message, is_undefined in overwritten(graph):
+        for layer, message, is_problem in label_faults(graph, self.shapes, self.labels):
+            (self.findings.problem if is_problem else self.findings.note)(layer, "data", message)
+        for layer, message, is_undefined in overwritten(graph, self.gradients):
             (self.findings.problem if is_undefined else self.findings.note)(layer, "in-place", message)
         self._note_unknown_shapes(graph)
 
@@ -158,7 +162,7 @@ class _Walk:
             self.findings.problem(param.name, "fork-field", f"layer '{param.name}': {ignored}")
         for path in unobeyed_fields(param):
             self.findings.note(param.name, "unread-field", f"layer '{param.name}': {path} is not read here")
-        reason = ignored or caveat(param, self.context.phase)
+        reason = ignored or caveat(param, self.context.phase) or of_plugin(param, kind)
         return Verdict(param.name, param.type, APPROXIMATE if reason else EXACT, reason)
 
     def _unsupported(self, param: Any, kind: str, message: str) -> Verdict:
@@ -189,10 +193,12 @@ class _Walk:
         if all(given):
             return [tuple(shape) for shape in given if shape is not None]
         found: Sequence[Shape] = []
+        tops = len(node.tops)
         try:
             layer.setup([])
             found = top_shapes(node, layer, [])
-            self.values.update(zip(node.tops, first_batch(layer), strict=False))
+            labels = source_labels(layer, first_batch(layer))
+            self.labels.update((node.tops[top], each) for top, each in labels.items() if top < tops)
         except DataError as error:
             found = self._without_data(node, error, found)
         finally:

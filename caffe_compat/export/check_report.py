@@ -24,7 +24,7 @@ FINDINGS = {
         "values": "values that are not finite, BatchNorm whose factor is 0 beside statistics, variances below 0",
     },
     "note": {
-        "data": "a source whose data is not here, and the shapes taken in its place",
+        "data": "a source whose data is not here, and the shapes taken in its place; how many labels were looked at",
         "shape": "layers whose shapes could not be checked",
         "sharing": "parameters that layers share",
         "in-place": "layers that compute, as in Caffe, with what a layer in place has overwritten",

@@ -10,11 +10,13 @@ import numpy as np
 from caffe_compat.graph.graph import Graph
 from caffe_compat.graph.hazards import find_hazards
 
+_LEFT = "Caffe computes them with what is left there, and so does this"
 
-def overwritten(graph: Graph) -> Iterator[tuple[str, str, bool]]:
+
+def overwritten(graph: Graph, gradients: bool = False) -> Iterator[tuple[str, str, bool]]:
     """(layer, message, whether no value is Caffe's) for every layer that computes with overwritten memory.
 
-    While testing, only what changes the forward pass.
+    While testing, what changes the backward pass only with `gradients`, and as what concerns those who ask for them.
     """
     for number, hazard in find_hazards(graph.nodes).by_number.items():
         name = graph.nodes[number].name
@@ -24,6 +26,8 @@ def overwritten(graph: Graph) -> Iterator[tuple[str, str, bool]]:
         for text, is_forward in hazard.notes:
             if is_forward or graph.phase == "TRAIN":
                 yield name, f"layer '{name}': {text}; Caffe computes with what is left there, and so does this", False
+            elif gradients:
+                yield name, f"layer '{name}': where gradients are asked for, {text}; {_LEFT}", False
 
 
 def odd_values(layer: Any, blobs: Sequence[np.ndarray]) -> Iterator[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caffe_compat.data.labels import StoredLabels
 from caffe_compat.data.prefetch import Batches, Prefetched
 from caffe_compat.errors import DataError, ShapeError
 from caffe_compat.layers.base import Context, Shape
@@ -82,6 +83,12 @@ class StoredLayer(SourceLayer):
         batches = self.batches.source if isinstance(self.batches, Prefetched) else self.batches
         peek = getattr(batches, "peek", None)
         return (batches.read(0) if peek is None else peek())[: len(self.param.top)]
+
+    def stored_labels(self) -> StoredLabels | None:
+        """What the first records hold for small tops, see `StoredLabels`; None where the source cannot tell."""
+        batches = self.batches.source if isinstance(self.batches, Prefetched) else self.batches
+        look = getattr(batches, "labels", None)
+        return None if look is None else look()
 
     def next_batch(self) -> tuple[Tensor, ...]:
         arrays = self.batches.read(self._cursor)

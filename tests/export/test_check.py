@@ -137,6 +137,16 @@ def test_max_pooling_in_place_is_a_problem():
     assert problems(text) == [("p", "in-place")]
 
 
+def test_a_net_for_tests_alone_has_notes_on_gradients_for_those_who_ask_for_them():
+    text = layer("s", "Sigmoid") + in_place("r", "ReLU", "s")
+    (found,) = [note for note in cc.check(cc.Model(net(text), {})).notes if note.kind == "in-place"]
+    assert found.layer == "s" and "layer 's': where gradients are asked for, " in found.message
+    assert overwritten(text, "TEST") == []
+    assert overwritten(f"force_backward: true {text}", "TEST") == ["s"]
+    trained = [note.message for note in cc.check(cc.Model(net(text + LOSS), {})).notes if note.kind == "in-place"]
+    assert len(trained) == 1 and "asked for" not in trained[0]
+
+
 def test_the_usual_chain_in_place_is_not_named():
     kinds = ("BatchNorm", "Scale", "ReLU", "Dropout")
     text = layer("c", "Convolution", more=CONV) + "".join(in_place(kind, kind, "c") for kind in kinds)

@@ -246,3 +246,58 @@ def test_a_net_without_layers_is_a_problem(capsys: pytest.CaptureFixture[str]) -
         pass
     assert main(["check", "empty.prototxt"]) == 1
     assert "problem: the net has no layers" in capsys.readouterr().out
+
+
+BEYOND: dict[str, tuple[Callable[[], object], str, str]] = {  # faults that the first batch does not show
+    "lmdb": (lambda: remade(many(datum(8, 7))), DATA, "label 7 of record 40 is not in 0 to 3"),
+    "leveldb": (
+        lambda: write_database(Path("ldb2"), many(datum(8, -1)), "LEVELDB"),
+        DATA.replace("LMDB", "LEVELDB").replace('"db"', '"ldb2"'), "label -1 of record 40 is not in 0 to 3",
+    ),
+    "two of them": (
+        lambda: remade([*many(datum(8, 7)), (b"999", datum(8, 9))]),
+        DATA, "label 7 of record 40 is not in 0 to 3; 2 of 43 records have such labels",
+    ),
+    "images": (lambda: image_list("0.png 0", "1.png 1", "2.png 2", "3.png 4"), IMAGES, "label 4 of record 3 is not"),
+    "hdf5": (lambda: two_files(np.arange(6)), HDF5, "label 4 of record 10 is not in 0 to 3; 2 of 12 records have"),
+    "hdf5 label maps": (lambda: two_files(np.ones((6, 1)) * 5), HDF5, "label 5 of record 6 is not in 0 to 3"),
+    "windows": (lambda: window_list("4 0.9 0 0 3 3"), WINDOWS, "label 4 of the first batch is not in 0 to 3"),
+    "damaged record": (lambda: remade(many(b"\xff\xff")), DATA, "record 40 is damaged"),
+    "record of another size": (lambda: remade(many(datum(7))), DATA, "record 41: the image is (8, 8, 3)"),
+    "record without values": (lambda: remade(many(b"\x08\x03\x10\x08\x18\x08")), DATA, "record 40 is damaged"),
+}  # fmt: skip
+
+
+def many(last: bytes) -> list[tuple[bytes, bytes]]:
+    return [*((b"%03d" % i, datum(8, i % 4)) for i in range(40)), (b"900", last), (b"998", datum(8))]
+
+
+def two_files(labels: np.ndarray) -> None:
+    write("list.txt", "data.h5\na.h5")
+    hdf5("a.h5", data=np.zeros((6, 3, 8, 8)), label=labels)
+    if labels.ndim == 2:
+        hdf5("data.h5", data=np.zeros((6, 3, 8, 8)), label=np.zeros((6, 1)))
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_what_is_wrong_beyond_the_first_batch_is_found(name: str) -> None:
+    prepare, data, said = BEYOND[name]
+    prepare()
+    problems = report(net(data)).problems
+    assert problems and all(said in found.message and found.kind == "data" for found in problems), problems
+
+
+def test_how_many_labels_were_looked_at_is_said_where_not_all_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    remade(many(datum(8)))
+    assert report(net(DATA)).notes == ()
+    monkeypatch.setattr("caffe_compat.data.batches.MOST_RECORDS", 30)
+    (note,) = report(net(DATA)).notes
+    assert note.message == ("layer 'loss': the labels of the first 30 of 42 records were looked at; all are in 0 to 3")
+    remade(many(datum(8, 7)))
+    assert report(net(DATA)).clean
+    monkeypatch.setattr("caffe_compat.data.batches.MOST_RECORDS", 41)
+    (found,) = report(net(DATA)).problems
+    assert found.message == "layer 'loss': label 7 of record 40 is not in 0 to 3"
+    monkeypatch.setattr("caffe_compat.data.batches.MOST_BYTES", 100)
+    (note,) = report(net(DATA)).notes
+    assert "the labels of the first 1 of 42 records" in note.message
