@@ -15,6 +15,7 @@ InnerProduct, it is L = |M^T M - I| with M the filters as rows, or as columns wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,7 +75,9 @@ def conv_orthogonality(
     """
     if padding == "paper":
         pad = ((weight.shape[2] - 1) // stride[0] * stride[0], (weight.shape[3] - 1) // stride[1] * stride[1])
-        parts = [_paper_part(bank, stride, pad) for bank in weight.chunk(group)]
+        is_plain = tuple(stride) == (1, 1) and weight.dtype in (torch.float32, torch.float64)
+        part_of = _spectral_part if is_plain else _paper_part
+        parts = [part_of(bank, stride, pad) for bank in weight.chunk(group)]
     else:
         pad = (1, 1) if isinstance(padding, str) else padding
         parts = [_code_part(bank, stride, pad) for bank in weight.chunk(group)]
@@ -125,6 +128,23 @@ def _code_part(bank: Tensor, stride: Pair, pad: Pair) -> tuple[Tensor, Tensor]:
     centre = off.shape[3] // 2
     off[:, :, centre, centre].diagonal().sub_(1)
     return off.square().sum(), _correlated(bank, off, stride, pad, first=True, second=True)
+
+
+def _spectral_part(bank: Tensor, stride: Pair, pad: Pair) -> tuple[Tensor, Tensor]:
+    """The same at stride 1 in the frequency domain, where every shift of R is a product of matrices by itself.
+
+    With filters padded by zeros to 2 k - 1 places an axis nothing wraps around: R^(f) = W^(f) W^(f)*, I is the identity
+    at each f, and |R - I| is the same there (Parseval; 2 k - 1 is odd, so that all columns but the first count twice).
+    """
+    size = (bank.shape[2] + pad[0], bank.shape[3] + pad[1])
+    spectrum = torch.fft.rfft2(bank, s=size)
+    filters = spectrum.permute(2, 3, 0, 1).contiguous()
+    off = filters @ filters.mH
+    off.diagonal(dim1=-2, dim2=-1).sub_(1)
+    squares = torch.view_as_real(off).square().sum((0, 2, 3, 4))
+    total = (2 * squares.sum() - squares[0]) / math.prod(size)
+    gradient = torch.fft.irfft2((off @ filters).permute(2, 3, 0, 1).contiguous(), s=size)
+    return total, 2 * gradient[:, :, : bank.shape[2], : bank.shape[3]]
 
 
 def _paper_part(bank: Tensor, stride: Pair, pad: Pair) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from caffe_compat.errors import SolverError
 from caffe_compat.solver.methods.method import Step
@@ -154,12 +155,34 @@ def ocnn_trajectory(case, folder):
             given.resume()
 
 
+ONE = torch.ones((), dtype=torch.float64)
+
+
+def pairs(count):
+    """The places of an identity of `count` rows."""
+    return torch.arange(count), torch.arange(count)
+
+
 ORTHO = {"penalty": ortho_penalty, "trajectory": ortho_trajectory, "metric": ortho_metric}
 OCNN = {
     "column": column_case, "conv": conv_case, "derived": derived_case, "matrix": matrix_case, "net": ocnn_net,
     "trajectory": ocnn_trajectory,
 }  # fmt: skip
 OTHER = ("importance", "prune", "rounds")  # of OrthoReg, in tests/prune
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3, 2), (4, 7, 1, 3), (3, 2, 5, 5), (8, 3, 2, 4)])
+def test_at_stride_1_all_shifts_are_those_of_a_convolution_with_itself(shape):
+    """conv2d of W with itself, differentiated by torch."""
+    torch.manual_seed(0)
+    weight = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    pad = (shape[2] - 1, shape[3] - 1)
+    off = F.conv2d(weight, weight, padding=pad)
+    norm = (off - torch.zeros_like(off).index_put_((*pairs(shape[0]), *map(torch.tensor, pad)), ONE)).norm()
+    norm.backward()
+    value, gradient = conv_orthogonality(weight.detach())
+    torch.testing.assert_close(value, norm.detach(), rtol=1e-13, atol=0)
+    torch.testing.assert_close(gradient, weight.grad, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", [name for name in cases("orthoreg") if not name.startswith(OTHER)])
