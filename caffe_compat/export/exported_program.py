@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from caffe_compat.export.closeness import check_outputs
 from caffe_compat.export.ending import ending_at, shapes_left, with_outputs
 from caffe_compat.export.pixels import pixels_of
 from caffe_compat.graph.graph import build_graph
-from caffe_compat.layers.base import Shape
+from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
 from caffe_compat.proto.files import write_atomically
@@ -75,7 +76,17 @@ def to_exported_program(
             return torch.export.export(program, inputs, dynamic_shapes=open_sizes, strict=False)
     except Exception as error:  # torch.export has no exception of its own for what it cannot follow
         why = " ".join(str(error).split("\n", 1)[0].split())
-        raise UnsupportedLayerError(f"net '{net.graph.name}': torch.export cannot follow it: {why}") from error
+        told = _where(error, why.removesuffix("."))
+        raise UnsupportedLayerError(f"net '{net.graph.name}': torch.export cannot follow {told}") from error
+
+
+def _where(error: Exception, why: str) -> str:
+    """`why`, behind the layer in whose forward pass `error` was raised, and how to go without that."""
+    frames = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
+    layer = next((each for each in frames if isinstance(each, Layer)), None)
+    if layer is None:
+        return f"it: {why}"
+    return f"layer '{layer.name}' ({layer.param.type}): {why}; --output BLOB,... ends the net before it"
 
 
 def write_exported_program(

@@ -22,6 +22,7 @@ _INSIDE = {
     "SoftmaxWithLoss": "Softmax",
 }
 _METRICS = frozenset({"Accuracy", "HDF5Output", "Silence"})
+_MEASURES = ("Accuracy", "Evaluate")  # ends of the types that compare with the truth
 _LEARNING = frozenset(
     {"Convolution", "ConvolutionDepthwise", "Deconvolution", "DepthwiseConvolution", "Embed", "InnerProduct", "LSTM",
      "RNN"}
@@ -44,7 +45,7 @@ class Step:
     @property
     def is_metric(self) -> bool:
         """Whether it only measures, shows or stores."""
-        return self.layer.type in _METRICS or self.layer.type.endswith("Accuracy")
+        return self.layer.type in _METRICS or self.layer.type.endswith(_MEASURES)
 
     @property
     def weight(self) -> float:
@@ -132,5 +133,5 @@ def wanted_values(steps: Sequence[Step], heads: Sequence[Head], with_weights: Co
         elif step.reads and not step.is_loss and not step.is_metric:
             wanted.update(value for value in step.makes if value not in read)
     if not wanted:
-        wanted.update(step.reads[0] for step in steps if step.layer.type.endswith("Accuracy"))
+        wanted.update(step.reads[0] for step in steps if step.layer.type.endswith(_MEASURES))
     return wanted

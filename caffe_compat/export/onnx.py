@@ -45,11 +45,13 @@ _WRITERS = (
     onnx_attention, onnx_channels, onnx_converted, onnx_detection, onnx_elements, onnx_places, onnx_sequences,
     onnx_windows,
 )  # fmt: skip
+_OF_ANY_SIZE = frozenset({"Dropout", "Power", "Silence", "Split"})
 TRAINING = "which belongs to training"
 DEPLOY = (
     "; this is a net for training: caffe-compat deploy NET --weights WEIGHTS --out deploy.prototxt --out-weights "
     "deploy.caffemodel makes the one to export"
 )
+ENDING = "; --output BLOB,... ends the net before"
 
 
 def onnx_types() -> frozenset[str]:
@@ -98,8 +100,8 @@ def to_onnx(
         )
         problems += _write(call, writer_in_place(net, number))
     if problems:
-        training = DEPLOY if any(TRAINING in problem for problem in problems) else ""
-        raise UnsupportedLayerError(f"net '{net.graph.name}': ONNX cannot express {'; '.join(problems)}{training}")
+        way_out = DEPLOY if any(TRAINING in problem for problem in problems) else ENDING
+        raise UnsupportedLayerError(f"net '{net.graph.name}': ONNX cannot express {'; '.join(problems)}{way_out}")
     name_outputs(net, program, names, shapes, shown)
     made = _assemble(net, program, names, shapes, open_axes, shown)
     onnx.helper.set_model_props(made, {f"pixels of {blob}": each.to_json() for blob, each in pixels_of(model).items()})
@@ -178,10 +180,15 @@ def _write(call: Call, in_place: Callable[[Call], None] | None) -> list[str]:
     if layer.param.type not in WRITERS:
         measures = layer.default_loss_weight or layer.param.type == "Accuracy"
         return [f"{shown}, {TRAINING}" if measures else shown]
+    counted = [axes for axes in map(call.program.counted.get, call.inputs) if axes]
+    if counted and layer.param.type not in _OF_ANY_SIZE:
+        return [f"{shown}: the values decide how many rows its bottom has"]
     try:
         (in_place or WRITERS[layer.param.type])(call)
     except Inexpressible as error:
         return [f"{shown}: {error}"]
+    if counted:
+        call.program.counted.update(dict.fromkeys(call.outputs, counted[0]))
     return []
 
 

@@ -16,20 +16,36 @@ from caffe_compat.layers.forks.nvidia_intel.batch_norm import RectifiedBatchNorm
 def batch_norm(call: Call) -> None:
     """With the scale and shift that NVIDIA's and Intel's have inside."""
     layer = call.layer
-    if not layer.use_global_stats:
-        raise Inexpressible("it normalizes by the statistics of its batch")
-    if len(call.bottoms[0]) < 2:
-        raise Inexpressible("its bottom has one axis")
-    factor = 1.0 if isinstance(layer, ScaledBatchNorm) else float(call.blob(2).reshape(-1)[0])
-    unit = np.float32(1 / factor if factor else 0)
     terms = [call.blob(index) for index in range(3, len(layer.blobs))]
     terms += [np.ones(layer.channels), np.zeros(layer.channels)][len(terms) :]
-    blobs = [call.constant(each) for each in (*terms, call.blob(0) * unit, call.blob(1) * unit)]
     rectifies = isinstance(layer, RectifiedBatchNorm) and layer.param.batch_norm_param.relu
     top = None if rectifies else call.outputs[0]
-    top = call.op("BatchNormalization", [call.inputs[0], *blobs], top, epsilon=layer.eps)
+    if not layer.use_global_stats and not isinstance(layer, ScaledBatchNorm):
+        top = _by_batch(call, terms, top)[0]
+    else:
+        top = _by_stored(call, terms, top)
     if rectifies:
         call.op("Relu", [top], call.outputs[0])
+
+
+def _by_stored(call: Call, terms: Sequence[np.ndarray], output: str | None) -> str:
+    layer = call.layer
+    factor = 1.0 if isinstance(layer, ScaledBatchNorm) else float(call.blob(2).reshape(-1)[0])
+    unit = np.float32(1 / factor if factor else 0)
+    blobs = [call.constant(each) for each in (*terms, call.blob(0) * unit, call.blob(1) * unit)]
+    return call.op("BatchNormalization", [call.inputs[0], *blobs], output, epsilon=layer.eps)
+
+
+def _by_batch(call: Call, terms: Sequence[np.ndarray], output: str | None = None) -> tuple[str, str, str]:
+    """scale * (x - mean) / sqrt(var + eps) + shift by the batch's own mean and (biased) variance; these behind it."""
+    axes = [axis for axis in range(len(call.bottoms[0])) if axis != 1]
+    wide = (1, -1, *[1] * (len(axes) - 1))
+    mean = call.op("ReduceMean", [call.inputs[0]], axes=axes)
+    centred = call.op("Sub", [call.inputs[0], mean])
+    var = call.op("ReduceMean", [call.op("Mul", [centred, centred])], axes=axes)
+    unit = call.op("Div", [centred, call.op("Sqrt", [call.shifted(var, call.layer.eps)])])
+    scaled = call.op("Mul", [unit, call.constant(terms[0].reshape(wide))])
+    return call.op("Add", [scaled, call.constant(terms[1].reshape(wide))], output), mean, var
 
 
 @writes("BN", "SyncBN")
@@ -41,7 +57,10 @@ def bn(call: Call) -> None:
         call.op("Add", [scaled, call.learned(1, wide)], call.outputs[0])
         return
     if layer.two_blobs:
-        raise Inexpressible("it normalizes by the statistics of its batch")
+        _, mean, var = _by_batch(call, [call.blob(index) for index in (0, 1)], call.outputs[0])
+        for top, value in zip(call.outputs[1:], (mean, var), strict=False):
+            call.reshape(value, (1, -1, 1, 1), top)
+        return
     blobs = [call.learned(index, (-1,)) for index in range(4)]
     call.op("BatchNormalization", [call.inputs[0], *blobs], call.outputs[0], epsilon=layer.eps)
 

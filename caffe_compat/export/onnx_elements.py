@@ -156,12 +156,13 @@ def _lined_up(call: Call, shape: tuple[int, ...]) -> list[int]:
 
 @writes("MVN")
 def mvn(call: Call) -> None:
-    param, axes = call.layer.param.mvn_param, len(call.bottoms[0])
+    """The top has four axes whatever the bottom has."""
+    param, axes, x = call.layer.param.mvn_param, len(call.bottoms[0]), call.inputs[0]
     if axes != 4:
-        raise Inexpressible(f"its bottom has {axes} axes, not 4")
+        x = call.reshape(x, [*[0] * axes, *[1] * (4 - axes)])
     varies = param.normalize_variance
-    means = _plane_means(call, call.inputs[0], param.across_channels)
-    centred = call.op("Sub", [call.inputs[0], means], None if varies else call.outputs[0])
+    means = _plane_means(call, x, param.across_channels)
+    centred = call.op("Sub", [x, means], None if varies else call.outputs[0])
     if varies:
         variance = _plane_means(call, call.op("Mul", [centred, centred]), param.across_channels)
         call.op("Div", [centred, call.shifted(call.op("Sqrt", [variance]), param.eps)], call.outputs[0])

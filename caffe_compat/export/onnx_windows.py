@@ -21,10 +21,8 @@ def deconvolution(call: Call) -> None:
 
 
 def _filter_bank(call: Call, kind: str) -> None:
-    """All bottoms go through the same weights."""
+    """All bottoms go through the same weights; axes before the channels count as one."""
     layer = call.layer
-    if layer.axis != 1:
-        raise Inexpressible(f"its channels are axis {layer.axis}, not 1")
     windows: Windows = layer.windows
     blobs = [call.learned(index) for index in range(len(layer.blobs))]
     options: dict[str, Any] = {
@@ -35,11 +33,15 @@ def _filter_bank(call: Call, kind: str) -> None:
         "group": layer.group,
     }
     slope = _slope(layer.param.convolution_param)
-    for bottom, top in zip(call.inputs, call.outputs, strict=True):
-        if slope is None:
-            call.op(kind, [bottom, *blobs], top, **options)
-        else:
-            call.op("LeakyRelu", [call.op(kind, [bottom, *blobs], **options)], top, alpha=slope)
+    for index, (bottom, top) in enumerate(zip(call.inputs, call.outputs, strict=True)):
+        last = top if layer.axis == 1 else None
+        if layer.axis != 1:
+            bottom = call.reshape(bottom, [-1, *call.bottoms[index][layer.axis :]])
+        value = call.op(kind, [bottom, *blobs], last if slope is None else None, **options)
+        if slope is not None:
+            value = call.op("LeakyRelu", [value], last, alpha=slope)
+        if layer.axis != 1:
+            call.reshape(value, call.open_shape(index), top)
 
 
 def _slope(field: Any) -> float | None:

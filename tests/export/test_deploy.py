@@ -217,3 +217,17 @@ def test_layers_of_train_are_taken_where_only_train_has_data(caplog):
     with pytest.raises(cc.GraphError, match="layer 'conv': bottom 0 is 'data'"):
         cc.deploy(model, phase="TEST")
     assert cc.deploy(model, shapes={"data": (1, 3, 32, 24)}, phase="TRAIN").net == made.net
+
+
+def test_what_evaluates_detections_goes_and_the_detections_stay():
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 8 } shape { dim: 1 dim: 4 } } top: "c" }
+    layer { name: "p" type: "Input" top: "p" input_param { shape { dim: 1 dim: 2 dim: 8 } } }
+    layer { name: "gt" type: "Input" top: "gt" input_param { shape { dim: 1 dim: 1 dim: 1 dim: 8 } } }
+    layer { name: "det" type: "DetectionOutput" bottom: "x" bottom: "c" bottom: "p" top: "det"
+      detection_output_param { num_classes: 2 } }
+    layer { name: "eval" type: "DetectionEvaluate" bottom: "det" bottom: "gt" top: "eval"
+      detection_evaluate_param { num_classes: 2 background_label_id: 0 name_size_file: "gone" } }
+    """
+    made = cc.deploy(cc.Model(cc.parse_text(text, cc.NetParameter)))
+    assert [layer.name for layer in made.net.layer] == ["x", "p", "det"]

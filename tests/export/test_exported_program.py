@@ -6,6 +6,7 @@ import torch
 
 import caffe_compat as cc
 from tests.conftest import golden, shared
+from tests.export.onnx_cases import detector
 from tests.export.test_onnx import golden_model
 from tests.net.test_golden_nets import _drawn_inputs
 
@@ -84,3 +85,12 @@ def test_a_program_whose_sizes_change_inside_alone_is_checked_as_it_was_made(tmp
     model = cc.Model(cc.parse_text(text, cc.NetParameter))
     cc.write_exported_program(model, tmp_path / "net.pt2")
     assert cc.check_exported_program(tmp_path / "net.pt2", model) == {"f": 0.0}
+
+
+def test_a_layer_that_cannot_be_followed_is_named_and_a_net_that_ends_before_it_is_written(tmp_path):
+    model = detector()
+    with pytest.raises(cc.UnsupportedLayerError, match=r"follow layer 'det' \(DetectionOutput\): .*; --output BLOB"):
+        cc.to_exported_program(model)
+    blobs = ["loc_f", "cf", "prior"]
+    cc.write_exported_program(model, tmp_path / "net.pt2", outputs=blobs)
+    assert cc.check_exported_program(tmp_path / "net.pt2", model) == dict.fromkeys(blobs, 0)

@@ -18,8 +18,6 @@ TOLERANCE = 1e-5  # of the largest value, as for Caffe's own tops
 EXPRESSIBLE = {*WRITERS, "Input"}
 # Cases of types that ONNX has a form for, and the reason why it has none for this case
 REFUSED = {
-    "bn_test_use_batch": "layer 'lay' (BatchNorm): it normalizes by the statistics of its batch",
-    "conv_axis2": "layer 'lay' (Convolution): its channels are axis 2, not 1",
     "pool_stochastic_test": "layer 'lay' (Pooling): pool is STOCHASTIC",
     "silence": "has no output",
 }

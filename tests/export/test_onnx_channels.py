@@ -12,6 +12,8 @@ pytest.importorskip("onnxruntime")
 MAP = (2, 4, 5, 6)
 LAYERS = {
     "bn": ("BN", ""),
+    "bn_of_the_batch": ("BN", 'top: "mean" top: "var" bn_param { bn_mode: LEARN }'),
+    "batch_norm_of_the_batch": ("BatchNorm", "batch_norm_param { use_global_stats: false }"),
     "bn_infers": ("BN", "bn_param { bn_mode: INFERENCE }"),
     "nvidia_batch_norm": ("BatchNorm", "batch_norm_param { scale_bias: true }"),
     "intel_batch_norm": ("BatchNorm", "batch_norm_param { filler { value: 2 } relu: true }"),
@@ -65,7 +67,10 @@ def test_of_equal_values_the_last_place_comes_first(tmp_path):
     assert float(cc.Net(model)(a=equal)["y"]) == 4
 
 
-def test_statistics_of_the_batch_are_refused_by_name():
-    model = one_layer('layer { name: "l" type: "BN" bottom: "a" top: "y" bn_param { bn_mode: LEARN } }', MAP)
-    with pytest.raises(cc.UnsupportedLayerError, match="it normalizes by the statistics of its batch"):
-        cc.to_onnx(model)
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 5)])
+@pytest.mark.parametrize("across", ["true", "false"])
+def test_mvn_of_fewer_axes_has_a_top_of_four(shape, across, tmp_path):
+    layer = f'layer {{ name: "l" type: "MVN" bottom: "a" top: "y" mvn_param {{ across_channels: {across} eps: 1 }} }}'
+    model = one_layer(layer, shape)
+    assert largest_error(model, tmp_path) <= 1e-5
+    assert largest_error(model, tmp_path, dynamic_batch=True) <= 1e-5

@@ -5,36 +5,10 @@ import pytest
 
 import caffe_compat as cc
 from tests.conftest import shared
+from tests.export.onnx_cases import detector
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-
-HEAD = """
-layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 12 } } }
-layer { name: "loc" type: "Convolution" bottom: "x" top: "loc" convolution_param { num_output: %d kernel_size: 1 } }
-layer { name: "loc_p" type: "Permute" bottom: "loc" top: "loc_p" permute_param { order: 0 order: 2 order: 3 order: 1 } }
-layer { name: "loc_f" type: "Flatten" bottom: "loc_p" top: "loc_f" }
-layer { name: "conf" type: "Convolution" bottom: "x" top: "conf" convolution_param { num_output: 6 kernel_size: 1 } }
-layer { name: "cp" type: "Permute" bottom: "conf" top: "cp" permute_param { order: 0 order: 2 order: 3 order: 1 } }
-layer { name: "cr" type: "Reshape" bottom: "cp" top: "cr" reshape_param { shape { dim: 0 dim: -1 dim: 3 } } }
-layer { name: "cs" type: "Softmax" bottom: "cr" top: "cs" softmax_param { axis: 2 } }
-layer { name: "cf" type: "Flatten" bottom: "cs" top: "cf" }
-layer { name: "prior" type: "PriorBox" bottom: "x" bottom: "x" top: "prior"
-  prior_box_param { min_size: 2 max_size: 5 variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2 } }
-layer { name: "det" type: "DetectionOutput" bottom: "loc_f" bottom: "cf" bottom: "prior" top: "det"
-  detection_output_param { num_classes: 3 nms_param { nms_threshold: 0.45 %s } %s } }
-"""
-
-
-def detector(channels=8, suppression="top_k: 40", settings="code_type: CENTER_SIZE keep_top_k: 12"):
-    net = cc.parse_text(HEAD % (channels, suppression, settings), cc.NetParameter)
-    random = np.random.RandomState(0)
-    weights = {
-        layer: (random.normal(0, 0.6, (count, 3, 1, 1)).astype(np.float32), np.zeros(count, np.float32))
-        for layer, count in (("loc", channels), ("conf", 6))
-    }
-    return cc.Model(net, weights)
-
 
 @pytest.mark.parametrize(
     "arguments",
@@ -61,6 +35,16 @@ def test_suppression_leaves_rows_out_and_the_file_leaves_their_number_open(tmp_p
     assert found.shape == (1, 1, 12, 7)
     made = cc.to_onnx(model)
     assert [dim.dim_value for dim in made.graph.output[0].type.tensor_type.shape.dim] == [1, 1, 0, 7]
+
+
+def test_what_reads_rows_whose_number_is_open_is_refused_unless_it_takes_any(tmp_path):
+    model = detector()
+    model.net.layer.add(name="same", type="Power", bottom=["det"], top=["same"])
+    model.net.layer.add(name="sigmoid", type="Sigmoid", bottom=["det"], top=["sigmoid"])
+    cc.write_onnx(model, tmp_path / "net.onnx", outputs=["det", "same"])
+    assert max(cc.check_onnx(tmp_path / "net.onnx", model).values()) <= 1e-6
+    with pytest.raises(cc.UnsupportedLayerError, match=r"layer 'sigmoid' \(Sigmoid\): the values decide how many rows"):
+        cc.to_onnx(model)
 
 
 def test_a_box_turned_inside_out_suppresses_none_and_is_suppressed_by_none(tmp_path):
