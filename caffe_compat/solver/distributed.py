@@ -26,7 +26,7 @@ from caffe_compat.layers.stored import StoredLayer
 from caffe_compat.solver.continuation import generators, set_generators, sources
 from caffe_compat.solver.links import LINK_TIMEOUT, connect
 from caffe_compat.solver.sidecar import Sidecar
-from caffe_compat.solver.snapshots import snapshot_paths
+from caffe_compat.solver.snapshots import newest_snapshot, snapshot_paths
 from caffe_compat.solver.solver import Solver
 
 logger = logging.getLogger(__name__)
@@ -194,8 +194,25 @@ class DistributedSolver(Solver):
     def _deserted(self) -> str:
         """What to say when another rank is gone, after one of those left has kept the state before this iteration."""
         message = f"iteration {self.iteration}: one of the {self.ranks} processes has ended, so the others stop"
-        path = self._snapshot_alone() if self.rank == 0 or self._root_is_gone() else None
-        return f"{message}; resume from {path}, with any number of processes" if path else message
+        if self.rank and not self._root_is_gone():
+            return message
+        scheduled = None if self._is_exact_alone else newest_snapshot(self.config.snapshot_prefix)
+        message += f"; resume from {self._snapshot_alone()}, with any number of processes"
+        if scheduled is None:
+            return message
+        return (
+            f"{message}: it has BatchNorm's statistics as rank {self.rank} has them now, so as an undisturbed run, to "
+            f"the bit, goes on only {scheduled.path}"
+        )
+
+    @property
+    def _is_exact_alone(self) -> bool:
+        """Whether this rank can write what the root would have: statistics are each rank's own, large ones not kept."""
+        statistics = [layer.blobs[index] for _, layer in self.net.steps for index in layer.fixed_blobs]
+        if not self.rank:
+            return all(blob.numel() <= LARGEST_STATISTIC for blob in statistics)
+        pairs = zip(self._moved_by_passes, self._before_pass, strict=True)
+        return not statistics and all(torch.equal(now, before) for now, before in pairs)
 
     def _snapshot_alone(self) -> Path:
         self._unread()

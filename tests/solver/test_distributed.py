@@ -167,3 +167,27 @@ def test_a_request_of_one_rank_stops_all_after_the_same_iteration(tmp_path):
     assert (root.returncode, other.returncode) == (0, 0), log
     assert log.splitlines()[-1].endswith("Optimization stopped early.")
     assert len(list(tmp_path.glob("small_iter_*.solverstate"))) == 1
+
+
+NORM = 'layer { name: "norm" type: "BatchNorm" bottom: "conv1" top: "conv1" }\nlayer { name: "relu1"'
+
+
+@pytest.mark.slow
+def test_a_snapshot_that_has_another_ranks_statistics_names_the_last_scheduled_one_beside_it(tmp_path, monkeypatch):
+    """BatchNorm's statistics are each rank's own, and the root took its with it."""
+    problem = Problem(tmp_path)
+    problem.edit("net.prototxt", 'layer { name: "relu1"', NORM)
+    problem.edit("solver.prototxt", "max_iter: 20", "max_iter: 100000000")
+    root, other = started(tmp_path)
+    for line in root.stderr:
+        if "Iteration 15, loss" in line:
+            break
+    root.kill()
+    root.communicate(timeout=60)
+    last = other.communicate(timeout=100)[1].splitlines()[-1]
+    monkeypatch.chdir(tmp_path)
+    said = re.search(r"iteration (\d+): .* resume from (\S+), .*statistics as rank 1.*undisturbed.* only (\S+)$", last)
+    assert said, last
+    assert_goes_on(said)
+    scheduled = cc.open_snapshot(said[3])
+    assert scheduled.stored.iteration == int(said[1]) // 10 * 10
