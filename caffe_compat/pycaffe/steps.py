@@ -34,7 +34,8 @@ _FRESH = frozenset(
     {"BatchNorm", "Convolution", "Deconvolution", "Eltwise", "InnerProduct", "LRN", "Pooling", "ReLU", "Softmax"}
 )
 # Types of which `backward_reads` says everything; of others, what autograd has saved of bottoms follows the blobs
-_KNOWN = frozenset(CAFFE_TYPES) - {"LSTM", "Python", "RNN"}
+_RECURRENT = frozenset({"LSTM", "RNN"})
+_KNOWN = frozenset(CAFFE_TYPES) - {*_RECURRENT, "Python"}
 
 
 class Step:
@@ -224,13 +225,17 @@ class _Record:
         return moved and bool(step.rereads)
 
     def _follow(self) -> None:
-        """Take what a script has written into the blobs over into the very tensors that autograd has saved."""
+        """Take what a script has written into the blobs over into the very tensors that autograd has saved.
+
+        Recurrent layers read their bottoms again whoever wrote them: they are those of a net inside the layer.
+        """
+        others = self.bottoms if self.step.type in _RECURRENT else ()
         for index, (blob, saved) in enumerate(zip(self._blobs, (*self.bottoms, *self.tops), strict=True)):
-            if blob._data.is_watched:
-                now = blob._read()
-                if blob._data.edits != self._edits[index]:
-                    saved.data.copy_(now)
-                    self._edits[index] = blob._data.edits
+            now = blob._read()
+            moved = index < len(others) and now.data_ptr() != saved.data_ptr()
+            if moved or blob._data.edits != self._edits[index]:
+                saved.data.copy_(now)
+                self._edits[index] = blob._data.edits
 
 
 def _now(blobs: Sequence[Blob], before: Sequence[Tensor], reread: Sequence[int]) -> tuple[Tensor, ...]:

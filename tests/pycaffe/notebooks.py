@@ -1,10 +1,10 @@
 """Run the code cells of BVLC's notebooks: python -m tests.pycaffe.notebooks --bvlc DIR --data DIR [NAME ...]
 
---bvlc: a checkout of BVLC/caffe (commit 9b89154), which stays as it is: each notebook runs in a copy of it. --data: a
-folder with `mnist` (idx files), `googlenet` (deploy.prototxt, bvlc_googlenet.caffemodel) and `imagenet-sample` (images,
-labels.txt). What is changed in a notebook stands in CHANGES, and in README.md beside this file with what came out.
+--bvlc: a checkout of BVLC/caffe, which stays as it is: each notebook runs in a copy of it. Commit 9b89154, but b8cc297
+for hdf5_classification, as brewing-logreg was called then. --data: a folder with `mnist` (idx files), `googlenet`
+(deploy.prototxt, bvlc_googlenet.caffemodel) and `imagenet-sample` (images, labels.txt). What is changed in a notebook stands in CHANGES, and in README.md beside this file with what came out.
 Cells are of Python 2: lib2to3 makes them of Python 3; lines of the shell and of IPython are left out. Needs the extra
-pycaffe, matplotlib, pandas and scikit-learn, and a Python that has lib2to3 (up to 3.12).
+pycaffe, matplotlib, pandas, tables and scikit-learn, and a Python that has lib2to3 (up to 3.12).
 """
 
 import argparse
@@ -21,10 +21,7 @@ from pathlib import Path
 # name -> (text in the cells, what takes its place); a cell that holds SKIP of its name is left out
 NO_GPU = [("caffe.set_device(0)", "pass"), ("caffe.set_mode_gpu()", "caffe.set_mode_cpu()")]
 CAFFENET = "models/bvlc_reference_caffenet/"
-WITHOUT_WEIGHTS = (
-    "caffe.set_mode_cpu(); caffe.set_random_seed(1); "
-    f"caffe.Net('../{CAFFENET}deploy.prototxt', caffe.TEST).save(weights)"
-)
+WITHOUT_WEIGHTS = f"caffe.set_mode_cpu(); caffe.Net('../{CAFFENET}deploy.prototxt', caffe.TEST).save(weights)"
 CHANGES = {
     "00-classification": [
         *NO_GPU,
@@ -77,13 +74,14 @@ CHANGES = {
     "02-fine-tuning": [
         *NO_GPU,
         ("mean_file=caffe_root + 'data/ilsvrc12/imagenet_mean.binaryproto'", "mean_value=[104.0, 117.0, 123.0]"),
-        ("batch_size=50", "batch_size=10"),
+        ("batch_size=50", "batch_size=4"),
+        ("batch_index = 8", "batch_index = 2"),
         ("NamedTemporaryFile(delete=False)", "NamedTemporaryFile('w', delete=False)"),
         ("list(np.loadtxt(imagenet_label_file, str, delimiter='\\t'))", "[str(i) for i in range(1000)]"),
         ("list(np.loadtxt(style_label_file, str, delimiter='\\n'))", "open(style_label_file).read().splitlines()"),
         ("assert os.path.exists(weights)", WITHOUT_WEIGHTS),
         ("niter = 200", "niter = 2"),
-        ("test_iters=10", "test_iters=2"),
+        ("test_iters=10", "test_iters=1"),
     ],
     "pascal-multilabel-with-datalayer": [
         (
@@ -97,6 +95,19 @@ CHANGES = {
         ("5823/128", "2"),
         ("np.int)", "int)"),
         ("range(5)", "range(2)"),
+    ],
+    "detection": [
+        ("labels_df.sort('synset_id')", "labels_df.sort_values('synset_id')"),
+        ("max_s.sort(ascending", "max_s = max_s.sort_values(ascending"),
+        (".order(", ".sort_values("),
+        ("scores[:, np.newaxis]", "scores.values[:, np.newaxis]"),
+    ],
+    "hdf5_classification": [
+        ("loss='log', n_iter=1000", "loss='log_loss', max_iter=1000"),
+        ("class_weight='auto'", "class_weight='balanced'"),
+        ("sklearn.cross_validation", "sklearn.model_selection"),
+        ("import sklearn\n", "import sklearn, sklearn.model_selection, sklearn.metrics\n"),
+        ("_ = pd.scatter_matrix", "0 and pd.scatter_matrix"),
     ],
     "siamese/mnist_siamese": [
         (
@@ -114,7 +125,7 @@ BEFORE = {
 import os
 lines = [line.split() for line in open('../data/given/imagenet-sample/labels.txt')]
 os.makedirs('../data/flickr_style')
-for part, chosen in (('train', lines[:150]), ('test', lines[150:])):
+for part, chosen in (('train', lines[:-50]), ('test', lines[-50:])):
     with open(f'../data/flickr_style/{part}.txt', 'w') as file:
         file.writelines(f'../data/given/imagenet-sample/{name} {int(number) % 5}\\n' for name, number in chosen)
 """,
@@ -139,6 +150,33 @@ import scipy, scipy.sparse
 scipy.misc = sys.modules['scipy.misc'] = misc
 for file in ('pycaffe/tools.py', 'pycaffe/layers/pascal_multilabel_datalayers.py'):  # Python 2
     subprocess.run([sys.executable, '-W', 'ignore', '-m', 'lib2to3', '-w', '-n', file], check=True, capture_output=True)
+""",
+    "detection": """
+import os, subprocess, sys, caffe
+os.makedirs('_temp')
+with open('_temp/det_input.csv', 'w') as file:
+    file.write('filename,xmin,ymin,xmax,ymax\\n')
+    for x, y in ((0, 0), (20, 40), (100, 30), (140, 60), (150, 5), (60, 90)):
+        file.write(f'images/fish-bike.jpg,{x},{y},{x + 180},{y + 150}\\n')
+with open('../data/ilsvrc12/det_synset_words.txt', 'w') as file:
+    names = ['person', 'bicycle'] + [f'thing {number}, object' for number in range(198)]
+    file.writelines(f'n{number:08d} {name}\\n' for number, name in enumerate(names))
+model = '../models/bvlc_reference_rcnn_ilsvrc13/'
+weights = model + 'bvlc_reference_rcnn_ilsvrc13.caffemodel'
+caffe.Net(model + 'deploy.prototxt', caffe.TEST).save(weights)
+with open('../python/detect.py') as file:
+    script = file.read().replace("to_hdf(args.output_file, 'df'", "to_hdf(args.output_file, key='df'")  # pandas 3
+with open('../python/detect.py', 'w') as file:
+    file.write(script)
+subprocess.run(
+    [sys.executable, '-m', 'caffe_compat', 'python', '../python/detect.py', '--crop_mode=list', '--raw_scale=255',
+     f'--pretrained_model={weights}', f'--model_def={model}deploy.prototxt', '--mean_file=', '_temp/det_input.csv',
+     '_temp/det_output.h5'], check=True)
+""",
+    "hdf5_classification": """
+import pathlib
+for path in pathlib.Path('hdf5_classification').glob('solver*.prototxt'):
+    path.write_text(path.read_text().replace('max_iter: 10000', 'max_iter: 2000'))
 """,
     "siamese/mnist_siamese": """
 import shutil
@@ -181,6 +219,9 @@ def run(name: str, bvlc: Path, data: Path) -> tuple[int, float, str]:
         root = Path(folder, "caffe")
         for part in ("examples", "models", "data"):
             shutil.copytree(bvlc / part, root / part)
+        if (bvlc / "python").is_dir():
+            (root / "python").mkdir()
+            shutil.copy(bvlc / "python" / "detect.py", root / "python")
         (root / "data" / "given").symlink_to(data.resolve())
         script = root / "examples" / f"{name}.py"
         script.write_text(code(bvlc / "examples" / f"{name}.ipynb", name))
@@ -201,10 +242,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bvlc", type=Path, required=True, metavar="DIR")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CHANGES)}; default: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CHANGES)}; default: all there are")
     arguments = parser.parse_args()
     failed = 0
-    for name in arguments.names or CHANGES:
+    here = [name for name in CHANGES if (arguments.bvlc / "examples" / f"{name}.ipynb").is_file()]
+    for name in arguments.names or here:
         status, seconds, told = run(name, arguments.bvlc, arguments.data)
         failed += status != 0
         print(f"{name}: {'ran' if status == 0 else 'FAILED'} in {seconds:.0f} s\n{told}\n", flush=True)
