@@ -202,8 +202,9 @@ def _slices(net: Any, coupled: Coupled, removed: Removed) -> None:
             widths = [left(top, number) for top in node.tops]
             if any(width is None for width in widths):
                 continue
-            if layer.type == "Slice" and layer.slice_param.axis == 1 and len(widths) > 1:
-                layer.slice_param.slice_point[:] = np.cumsum([int(width or 0) for width in widths])[:-1].tolist()
+            ends = np.cumsum([int(width or 0) for width in widths])
+            if layer.type == "Slice" and ends[-1] == left(node.bottoms[0], number):  # which one of rows is not
+                layer.slice_param.slice_point[:] = ends[:-1].tolist()
             elif layer.type == "Reshape" and layer.reshape_param.axis == 0 and _names_channels(layer):
                 layer.reshape_param.shape.dim[1] = int(widths[0] or 0)
 

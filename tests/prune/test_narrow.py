@@ -112,6 +112,14 @@ NETS = {
     + conv("b", "x", 3)
     + conv("c", "y", 3)
     + layer("last", "Eltwise", "b c"),
+    **{
+        f"cut {axis}": conv("a", "data", 6)
+        + f'layer {{ name: "cut" type: "Slice" bottom: "a" top: "x" top: "y" slice_param {{ {axis} }} }}\n'
+        + conv("b", "x", 3, 3)
+        + conv("c", "y", 3, 3)
+        + layer("last", "Eltwise", "b c")
+        for axis in ("", "axis: -3", "axis: -3 slice_point: 4", "slice_dim: 1", "axis: 2", "slice_dim: 2", "axis: -2")
+    },
     "flattened": conv("a", "data", 6) + layer("last", "InnerProduct", "a", "inner_product_param { num_output: 5 }"),
     "fully connected": conv("a", "data", 6)
     + layer("f", "InnerProduct", "a", "inner_product_param { num_output: 7 }")
