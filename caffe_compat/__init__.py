@@ -6,6 +6,8 @@ The names below are the whole public interface. Each is imported from its home w
 
 from __future__ import annotations
 
+import caffe_compat.early  # isort: split
+
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-
 import caffe_compat as cc
 from caffe_compat.commands.numbers import finite, input_shape, real_number, whole_number
 from caffe_compat.commands.options import CRITERIA, comma_list, with_fillers
@@ -91,6 +89,8 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
     if arguments.init == "random":
         cut = [name for name, layer in made.certificate.layers.items() if layer.filters < layer.largest]
         rest = {name: blobs for name, blobs in small.weights.items() if name not in cut}
+        import torch
+
         torch.manual_seed(arguments.seed)
         small = with_fillers(cc.Model(small.net, rest), cut, input_shapes=dict(arguments.input), folder=folder)
     with cc.all_or_none():

@@ -1,8 +1,11 @@
 """How a command starts: help without heavy imports, and Ctrl-C at any moment without a traceback."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +57,63 @@ sys.exit(main({verb.split()}))
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, cwd=problem.folder)
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
     assert done.returncode in (0, 130, -signal.SIGINT) or "no such log" in done.stderr
+
+
+INTERRUPTING = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["INTERRUPT_AT"]:
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(1000):  # the signal is taken between two steps of Python
+                pass
+
+sys.meta_path.insert(0, Finder())
+"""
+ENTRY = "import sys\nfrom caffe_compat.__main__ import main\nsys.exit(main())\n"  # what pip makes of the entry point
+
+
+@pytest.mark.parametrize("door", ["entry", "-m", "-m of a module"])
+@pytest.mark.parametrize(
+    "name", ["caffe_compat.decompose", "caffe_compat.__main__", "caffe_compat.commands.numbers", "torch"]
+)
+def test_ctrl_c_ends_a_command_without_a_word_from_the_first_lines_of_the_package_on(problem, door, name):
+    problem.write("sitecustomize.py", INTERRUPTING)
+    script = problem.write("caffe-compat", ENTRY)
+    words = {"entry": [str(script), "show", "net.prototxt"], "-m": ["-m", "caffe_compat", "show", "net.prototxt"]}
+    program = words.get(door, ["-m", "caffe_compat.solve", "solver.prototxt"])
+    places = os.pathsep.join([str(problem.folder), str(Path(cc.__file__).parent.parent)])
+    done = subprocess.run(
+        [sys.executable, *program], env={**os.environ, "PYTHONPATH": places, "INTERRUPT_AT": name},
+        cwd=problem.folder, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode in (-signal.SIGINT, 130)  # a shell reports both as 130
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_ctrl_c_at_any_moment_shows_no_line_of_the_package(problem):
+    """Before its first lines the process is Python's own, which shows a traceback of its own files."""
+    command = [sys.executable, "-m", "caffe_compat", "show", "net.prototxt"]
+    for step in range(8):
+        process = subprocess.Popen(
+            command, cwd=problem.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        time.sleep(step * 0.02)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+        assert f"caffe_compat{os.sep}" not in error or "import caffe_compat.early" in error
+        assert process.returncode in (0, 130, -signal.SIGINT) or "<frozen" in error
+
+
+def test_a_library_leaves_ctrl_c_as_it_is():
+    program = "import signal, caffe_compat; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    for words in (
+        ["-c", program],
+        ["-m", "timeit", "-n1", "-r1", program],
+    ):
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120)
+        assert done.stdout.splitlines()[0] == "True", done
 
 
 def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it(problem):

@@ -10,6 +10,7 @@ from tests.export.onnx_cases import detector
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+
 @pytest.mark.parametrize(
     "arguments",
     [
