@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +24,10 @@ from torch import Tensor
 from caffe_compat.errors import SolverError
 from caffe_compat.net.net import Net
 from caffe_compat.solver.methods.layers import FILTER_BANKS
-from caffe_compat.solver.methods.method import Entry, Method, Step, hook_bottoms, hook_forward
-from caffe_compat.solver.methods.units import Unit, find_units, paths
+from caffe_compat.solver.methods.listening import Listener
+from caffe_compat.solver.methods.method import Entry, Method, Step
+from caffe_compat.solver.methods.savings import Savings, group_of
+from caffe_compat.solver.methods.units import Unit, find_units
 from caffe_compat.solver.words import at_least, ratio
 
 logger = logging.getLogger(__name__)
@@ -82,16 +83,11 @@ class GroupFisher(Method):
         self._places = {user: index for index, p in enumerate(net.learnable_params) for user in p.users}
         order = {node.name: place for place, node in enumerate(net.graph.nodes)}
         self.units.sort(key=lambda unit: self._rank(unit, order))
-        self._parts: dict[str, list[Tensor]] = {}
-        self._maps: dict[str, tuple[int, int]] = {}  # images, places of the output, of the last pass
-        for name, layer in self._banks.items():
-            hook_forward(layer, self.title, self._measure(name))
-        for name in {place.layer for unit in self.units for place in unit.reads}:
-            hook_bottoms(self._banks[name], self.title, self._listen(name))
-        self._paths = paths(net)
         self._owners = self._find_owners()
+        self._listener = Listener(self.title, self._banks, self._owners)
         self.scores = torch.zeros(len(self.units), dtype=torch.float64)
         self.gone: list[int] = []
+        self._savings = Savings(net, self.units, self._banks, self._places, self.gone, self._listener.maps)
         self._masks: dict[int, Tensor] = {}
         self.ended = False
 
@@ -100,7 +96,7 @@ class GroupFisher(Method):
         return frozenset(self._places[name, 0] for name in self._banks if (name, 0) in self._places)
 
     def before_pass(self, step: Step) -> None:
-        self._parts = {}
+        self._listener.forget()
         self._mask(step.weights)
 
     def after_pass(self, step: Step, gradients: list[Tensor]) -> None:
@@ -110,20 +106,7 @@ class GroupFisher(Method):
 
     def interval_scores(self) -> Tensor:
         """What the passes of this iteration add to the score of each unit: (units,), float64."""
-        added = torch.zeros(len(self.units), dtype=torch.float64)
-        passes = max((len(parts) for parts in self._parts.values()), default=0)
-        for k in range(passes):
-            total: Tensor | None = None
-            for name, parts in self._parts.items():
-                if k >= len(parts) or not parts[k].dim():
-                    continue
-                part = parts[k].double().cpu()
-                total = part.new_zeros(len(part), len(self.units)) if total is None else total
-                channels, units = self._owners[name]
-                total.index_add_(1, units, part[:, channels])
-            if total is not None:
-                added += total.square().sum(0)
-        return added
+        return self._listener.scores(len(self.units), self._owners)
 
     def after_update(self, step: Step) -> None:
         self._mask(step.weights)
@@ -143,25 +126,18 @@ class GroupFisher(Method):
         """What the score of each unit is divided by, before the division by 1e6 or 1e9."""
         if self._config.delta == "NONE":
             return [1.0] * len(self.units)
-        measure = self._activations if self._config.delta == "ACTS" else self._multiply_adds
+        measure = self._savings.activations if self._config.delta == "ACTS" else self._savings.multiply_adds
         return [measure(unit) for unit in self.units]
 
     def report(self, weights: list[Tensor]) -> Iterable[str]:
-        if self._maps:
+        if self._listener.maps:
             flops, acts = self.left()
             shares = f"{100 * flops:.4g}% of multiply-adds, {100 * acts:.4g}% of activations"
             yield f"{self.title}: {len(self.gone)} gone, left are {shares}"
 
     def left(self) -> tuple[float, float]:
         """The shares of multiply-adds and of activations that are left, of the layers that this is about."""
-        spent, whole = [0.0, 0.0], [0.0, 0.0]
-        for name, layer in self._banks.items():
-            images, places = self._maps[name]
-            outputs, inputs = self._widths(layer)
-            for total, out, into in ((whole, outputs, inputs), (spent, self._outputs(name), self._inputs(name))):
-                total[0] += images * places * self._taps(layer) * out * into / self._group(layer)
-                total[1] += images * places * out
-        return spent[0] / whole[0], spent[1] / whole[1]
+        return self._savings.left()
 
     def state_dict(self) -> dict[str, Any]:
         return {"scores": self.scores, "gone": list(self.gone), "ended": self.ended, "units": len(self.units)}
@@ -170,7 +146,7 @@ class GroupFisher(Method):
         if state["units"] != len(self.units):
             raise ValueError(f"it has {state['units']} units of channels, this net {len(self.units)}")
         self.scores = torch.as_tensor(state["scores"], dtype=torch.float64)
-        self.gone, self.ended = [int(number) for number in state["gone"]], bool(state["ended"])
+        self.gone[:], self.ended = [int(number) for number in state["gone"]], bool(state["ended"])
         self._make_masks([param.tensor.detach() for param in self._net.learnable_params])
 
     def _find_owners(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -221,46 +197,6 @@ class GroupFisher(Method):
             or (config.target_acts and acts <= config.target_acts)
         )
 
-    def _activations(self, unit: Unit) -> float:
-        """A maker counts once for coupled readers, and as often as its output reaches it for a single one."""
-        times = self._reached(unit)
-        return float(sum(math.prod(self._maps[p.layer]) * len(p.indices) * times.get(p.layer, 1) for p in unit.writes))
-
-    def _reached(self, unit: Unit) -> Counter[str]:
-        readers = {self._places.get((place.layer, 0)) for place in unit.reads}
-        if len(readers) > 1:
-            return Counter()
-        return sum((self._paths[place.layer] for place in unit.reads), Counter())
-
-    def _multiply_adds(self, unit: Unit) -> float:
-        total = 0.0
-        for places, others in ((unit.reads, self._outputs), (unit.writes, self._inputs)):
-            for place in places:
-                layer = self._banks[place.layer]
-                each = math.prod(self._maps[place.layer]) * self._taps(layer) * others(place.layer)
-                total += each / self._group(layer)
-        return total
-
-    def _widths(self, layer: Any) -> tuple[int, int]:
-        weight = layer.blob(0)
-        return weight.shape[0], weight.shape[1] * self._group(layer)
-
-    def _outputs(self, name: str) -> int:
-        gone = {i for n in self.gone for p in self.units[n].writes if p.layer == name for i in p.indices}
-        return self._widths(self._banks[name])[0] - len(gone)
-
-    def _inputs(self, name: str) -> int:
-        gone = {i for n in self.gone for p in self.units[n].reads if p.layer == name for i in p.indices}
-        return self._widths(self._banks[name])[1] - len(gone)
-
-    @staticmethod
-    def _group(layer: Any) -> int:
-        return int(getattr(layer, "group", 1))
-
-    @staticmethod
-    def _taps(layer: Any) -> int:
-        return math.prod(layer.blob(0).shape[2:])
-
     def _make_masks(self, weights: list[Tensor]) -> None:
         """Of each weight and bias that lost something, where it is left."""
         self._masks = {}
@@ -272,7 +208,7 @@ class GroupFisher(Method):
                         self._keep(weights, place.layer, blob)[list(place.indices)] = False
             for place in unit.reads:
                 layer, kept = self._banks[place.layer], self._keep(weights, place.layer, 0)
-                group = self._group(layer)
+                group = group_of(layer)
                 if group == 1:
                     kept[:, list(place.indices)] = False
                     continue
@@ -290,39 +226,6 @@ class GroupFisher(Method):
     def _mask(self, weights: list[Tensor]) -> None:
         for index, kept in self._masks.items():
             weights[index].masked_fill_(~kept, 0)
-
-    def _measure(self, name: str) -> Any:
-        def on_forward(module: Any, bottoms: Any, tops: Any) -> None:
-            every = tops if isinstance(tops, tuple) else (tops,)
-            if not torch.is_grad_enabled():
-                return
-            self._maps[name] = (every[0].shape[0], sum(math.prod(top.shape[2:]) for top in every))
-
-        return on_forward
-
-    def _listen(self, name: str) -> Any:
-        """The gradient that layer `name` alone gives each bottom: through a view of its own."""
-
-        def on_bottoms(module: Any, bottoms: Any) -> Any:
-            if not torch.is_grad_enabled():
-                return None
-            calls = self._parts.setdefault(name, [])
-            place, flat = len(calls), module.param.type == "InnerProduct"
-            calls.append(torch.zeros(()))
-            views = []
-            for bottom in bottoms:
-                views.append(bottom.view_as(bottom) if bottom.requires_grad else bottom)
-                if bottom.requires_grad:
-                    values = bottom.detach()
-                    views[-1].register_hook(lambda g, a=values: self._take(calls, place, flat, a, g))
-            return tuple(views)
-
-        return on_bottoms
-
-    @staticmethod
-    def _take(calls: list[Tensor], place: int, flat: bool, activation: Tensor, gradient: Tensor) -> None:
-        product = activation * gradient
-        calls[place] = calls[place] + (product.flatten(1) if flat else product.flatten(2).sum(2))
 
 
 ENTRIES = (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
@@ -15,6 +15,8 @@ from caffe_compat.net.params import LearnableParam, param_specs
 # Two methods of these kinds on one parameter contradict one another: what makes filters alike, or orthonormal, acts on
 # all of them, those too that another one is taking away, and gives these a length again.
 CONTRARY = ({"attracts", "spreads"}, {"attracts", "prunes"}, {"spreads", "prunes"}, {"prunes"})
+
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,30 @@ def hook_bottoms(layer: nn.Module, owner: str, hook: Callable[[Any, Any], Any]) 
             del layer._forward_pre_hooks[key]
     hook.owner = owner  # type: ignore[attr-defined]
     layer.register_forward_pre_hook(hook)
+
+
+def acting(net: Net, field: str, decay: str) -> Iterator[tuple[int, LearnableParam, Any]]:
+    """(number, parameter, ParamSpec) of each whose spec has the multiplier `field`; SolverError where none has it.
+
+    decay: the field of the solver that asks for the method.
+    """
+    found = [
+        (index, param, spec)
+        for index, param in enumerate(net.learnable_params)
+        if getattr(spec := spec_of(net, param), field) != 0
+    ]
+    if not found:
+        raise SolverError(
+            f"{decay} acts where {field} is not 0, but net '{net.graph.name}' sets none; "
+            f"add {field}: 1 to the param of the weights that it should act on"
+        )
+    yield from found
+
+
+def read_config(kind: type[Config], param: Any, prefix: str, **names: str) -> Config:
+    """The config of a method from its fields: `prefix` and the name of each of its own, or what `names` has for it."""
+    own = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: getattr(param, names.get(name, prefix + name)) for name in own})
 
 
 def spec_of(net: Net, param: LearnableParam) -> Any:

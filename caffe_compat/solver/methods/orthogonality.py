@@ -11,7 +11,7 @@ from torch import Tensor
 from caffe_compat.errors import SolverError
 from caffe_compat.net.net import Net
 from caffe_compat.solver.methods.layers import FILTER_BANKS, siblings_of
-from caffe_compat.solver.methods.method import Entry, Method, Step, spec_of
+from caffe_compat.solver.methods.method import Entry, Method, Step, acting, read_config
 from caffe_compat.solver.regularizers.ocnn import PADDINGS, ConvTerm, ocnn, ocnn_penalty
 from caffe_compat.solver.regularizers.ortho import OrthoTerm, ortho, ortho_penalty
 from caffe_compat.solver.words import finite, one_of
@@ -36,14 +36,7 @@ class OrthoConfig:
 
 def read_ortho(param: Any) -> OrthoConfig | None:
     """The settings of the SolverParameter `param`; None where ortho_decay is 0."""
-    config = OrthoConfig(
-        param.ortho_decay,
-        param.ortho_type,
-        param.ortho_rule,
-        param.ortho_layer_weight,
-        param.ortho_squared,
-        param.ortho_padding,
-    )
+    config = read_config(OrthoConfig, param, "ortho_")
     finite("ortho_decay", config.decay)
     one_of("ortho_type", config.type, TYPES)
     one_of("ortho_rule", config.rule, RULES)
@@ -108,10 +101,7 @@ class OrthogonalConvolution(Method):
 def _chosen(config: OrthoConfig, net: Net) -> dict[int, Any]:
     """Number of a parameter -> its ParamSpec, of those with an ortho_mult; SolverError where there are none."""
     chosen = {}
-    for index, param in enumerate(net.learnable_params):
-        spec = spec_of(net, param)
-        if spec.ortho_mult == 0:
-            continue
+    for index, param, spec in acting(net, "ortho_mult", "ortho_decay"):
         where = f"layer '{param.layer}': ortho_mult"
         finite(where, spec.ortho_mult)
         one_of(f"layer '{param.layer}': ortho_side", spec.ortho_side, _SIDES)
@@ -121,11 +111,6 @@ def _chosen(config: OrthoConfig, net: Net) -> dict[int, Any]:
                 f"{tuple(param.tensor.shape)}; give it to the weights of a Convolution or InnerProduct"
             )
         chosen[index] = spec
-    if not chosen:
-        raise SolverError(
-            f"ortho_decay acts where ortho_mult is not 0, but net '{net.graph.name}' sets none; "
-            "add ortho_mult: 1 to the param of the weights that should become orthogonal"
-        )
     return chosen
 
 

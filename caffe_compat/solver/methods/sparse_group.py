@@ -11,7 +11,7 @@ from torch import Tensor
 
 from caffe_compat.errors import SolverError
 from caffe_compat.net.net import Net
-from caffe_compat.solver.methods.method import Entry, Method, Step, spec_of
+from caffe_compat.solver.methods.method import Entry, Method, Step, acting, read_config
 from caffe_compat.solver.regularizers.sparse_group import (
     PROXES,
     GroupTerm,
@@ -38,15 +38,8 @@ class SparseGroupConfig:
 
 def read_sparse_group(param: Any) -> SparseGroupConfig | None:
     """The settings of the SolverParameter `param`; None where sparse_group_decay is 0."""
-    config = SparseGroupConfig(
-        param.sparse_group_decay,
-        param.sparse_group_penalty,
-        param.sparse_group_beta,
-        param.beta_growth,
-        param.beta_growth_interval,
-        param.sparse_group_alpha,
-        param.sparse_group_samples,
-    )
+    names = {"growth": "beta_growth", "growth_interval": "beta_growth_interval"}
+    config = read_config(SparseGroupConfig, param, "sparse_group_", **names)
     one_of("sparse_group_penalty", config.penalty, PROXES)
     at_least("sparse_group_decay", config.decay, 0)
     at_least("beta_growth_interval", config.growth_interval, 0)
@@ -122,12 +115,7 @@ class SparseGroup(Method):
 
 
 def _terms(config: SparseGroupConfig, net: Net) -> Iterable[GroupTerm]:
-    found = False
-    for index, param in enumerate(net.learnable_params):
-        spec = spec_of(net, param)
-        if spec.sparse_group_mult == 0:
-            continue
-        found = True
+    for index, param, spec in acting(net, "sparse_group_mult", "sparse_group_decay"):
         at_least(f"layer '{param.layer}': sparse_group_mult", spec.sparse_group_mult, 0)
         if param.tensor.dim() < 2:
             raise SolverError(
@@ -136,10 +124,6 @@ def _terms(config: SparseGroupConfig, net: Net) -> Iterable[GroupTerm]:
             )
         columns = net.layers[param.layer].param.type == "InnerProduct"
         yield GroupTerm(index, columns, config.decay * spec.sparse_group_mult)
-    if not found:
-        raise SolverError(
-            f"sparse_group_decay acts where sparse_group_mult is not 0, but net '{net.graph.name}' sets none; set it"
-        )
 
 
 ENTRIES = (

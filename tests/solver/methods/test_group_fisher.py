@@ -180,7 +180,7 @@ def check_mask_gradients(case, method, t):
         per = len(place.indices) if place.layer == "fc" else 1
         gone |= {(author(place.layer), i // per) for i in place.indices}
     sums = {}
-    for layer, calls in method._parts.items():
+    for layer, calls in method._listener.parts.items():
         for call in calls:
             if call.dim():
                 sums[author(layer)] = sums.get(author(layer), 0) + call.numpy()
