@@ -16,9 +16,10 @@ from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
 from caffe_compat.net.timing import compare_time
 from caffe_compat.proto.model import Model
+from caffe_compat.prune.constants import Removed
 from caffe_compat.prune.importance import mean_gradients, round_ratios
 from caffe_compat.prune.masks import cut_off
-from caffe_compat.prune.narrow import Coupled, Removed, narrow_classes
+from caffe_compat.prune.narrow import Coupled, narrow_classes
 from caffe_compat.prune.selection import DATA_CRITERIA, OWN_COUNT, Gradients, Selection, select
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ and from a = r = 0, both damped by a half (new = old / 2 + update / 2):
     r_ik <- s_ik - max over k' != k of (a_ik' + s_ik')
     a_ik <- min(0, r_kk + sum over i' not in {i, k} of max(0, r_i'k)),   a_kk <- sum over i' != k of max(0, r_i'k)
 
-    a_ik <- min(0, r_kk + sum over i' not in {i, k} of max(0, r_i'k)),  a_kk <- sum over i' != k of max(0, r_i'k)
 i joins the k of largest s_ik, and each cluster's exemplar becomes its member of largest sum of s within it. As
 utils/common.py of lmbxmu/EPruner at ddb844f with scikit-learn 0.20.1, which had no random noise yet. A larger beta, a
 preference further below 0, leaves fewer filters.

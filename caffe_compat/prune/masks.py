@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from caffe_compat.proto.model import Model
-from caffe_compat.prune.narrow import Coupled, Removed
+from caffe_compat.prune.constants import Removed
+from caffe_compat.prune.narrow import Coupled
 from caffe_compat.prune.owners import owns_weights
 
 

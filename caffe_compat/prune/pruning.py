@@ -16,14 +16,13 @@ from caffe_compat.net.certificate import Certificate, compare_outcomes
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.reading import read_json
 from caffe_compat.prune.budget import Trials, within_budget
+from caffe_compat.prune.constants import Removed, dead_channels
 from caffe_compat.prune.masks import cut_off
 from caffe_compat.prune.narrow import (
     Coupled,
     Narrowed,
-    Removed,
     classes_removed,
     couple,
-    dead_channels,
     narrow_classes,
 )
 from caffe_compat.prune.selection import Selection
@@ -121,7 +120,7 @@ def _certificate(
     fold: bool,
     folder: Path | None,
 ) -> Certificate:
-    dead = dead_channels(model, coupled, removed) if fold else {}
+    dead = dead_channels(model, coupled.channels.classes, removed) if fold else {}
     cut = {number: [k for k in channels if k not in dead.get(number, ())] for number, channels in removed.items()}
     masked = cut_off(model, coupled, cut)
     blobs = compare_outcomes(masked, found, input_shapes, folder)

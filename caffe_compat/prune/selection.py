@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from caffe_compat.errors import RankError
 from caffe_compat.graph.channels import Axis, ChannelClass
 from caffe_compat.proto.model import Model
+from caffe_compat.prune.constants import Removed
 from caffe_compat.prune.exemplars import PREFERENCE_BETA, find_exemplars
 from caffe_compat.prune.importance import Scores, check_share, choose_least, filter_norms, protected
-from caffe_compat.prune.narrow import Coupled, Removed
+from caffe_compat.prune.narrow import Coupled
 from caffe_compat.prune.owners import owners
 
 logger = logging.getLogger(__name__)

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from caffe_compat.errors import RankError
+from caffe_compat.errors import RankError, WeightsError
 from caffe_compat.net.net import Net
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.proto.text import parse_text
 from caffe_compat.prune.masks import cut_off
 from caffe_compat.prune.narrow import couple, narrow, narrow_classes
+from caffe_compat.prune.pruning import certify_pruned
 from caffe_compat.prune.selection import Selection, select
 from tests.prune.building import Building, output
 from tests.solver.methods.golden import Case, cases, close, runner_of
@@ -185,6 +186,20 @@ def test_filters_of_zeros_go_exactly_where_nothing_is_padded():
 def test_what_cannot_go_is_named(kind, gone, message):
     with pytest.raises(RankError, match=message):
         narrow(random_model(f"{DATA}{NETS[kind]}{END}"), gone)
+
+
+def test_groups_stay_equal_and_what_goes_for_that_is_told(caplog):
+    model = random_model(f"{DATA}{NETS['grouped']}{END}")
+    assert narrow(model, {"g": [0, 4]}).kept["g"] == [1, 2, 3, 5, 6, 7] and not caplog.text
+    assert narrow(model, {"g": [0]}).kept["g"] == [1, 2, 3, 5, 6, 7]
+    assert "layer 'g': filters [4] go too, for groups would become unequal without them" in caplog.text
+
+
+def test_a_certificate_whose_groups_are_unequal_fits_no_net():
+    model = random_model(f"{DATA}{NETS['grouped']}{END}")
+    weights = {**model.weights, "g": tuple(blob[1:] for blob in model.weights["g"])}
+    with pytest.raises(WeightsError, match=r"layer 'g' has blobs of .*; the certificate's filters leave"):
+        certify_pruned(model, Model(model.net, weights), {"g": tuple(range(1, 8))})
 
 
 @pytest.mark.parametrize(
