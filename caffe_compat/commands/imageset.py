@@ -55,8 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.skip_bad,
     )
     make = _with_numbers if arguments.float_labels or arguments.backend == "hdf5" else _with_classes
-    written, bad = make(arguments, conversion)
-    print(f"{arguments.database}: {written} images in {time.monotonic() - began:.1f} s, {len(bad)} skipped")
+    try:
+        written, bad = make(arguments, conversion)
+    except cc.DataError as error:
+        raise type(error)(f"{error}{_of_numbers(arguments)}") from error
+    beside = arguments.float_labels and arguments.backend != "hdf5"
+    labels = f", their labels in {cc.labels_path(arguments.database)}" if beside else ""
+    took = time.monotonic() - began
+    print(f"{arguments.database}: {written} images in {took:.1f} s, {len(bad)} skipped{labels}")
     return 0
 
 
@@ -74,6 +80,18 @@ def _with_classes(arguments: argparse.Namespace, conversion: cc.Conversion) -> t
             arguments.workers,
             arguments.resume,
         )
+
+
+def _of_numbers(arguments: argparse.Namespace) -> str:
+    """The way out where a list of classes was wanted, and what is there are labels that are numbers."""
+    if arguments.float_labels or arguments.backend == "hdf5":
+        return ""
+    try:
+        entries = cc.read_float_list(arguments.list)
+    except cc.CaffeCompatError:
+        return ""
+    others = any(len(labels) > 1 or not float(labels[0]).is_integer() for _, labels in entries)
+    return "; labels that are several or no whole numbers go by --float-labels" if others else ""
 
 
 def _with_numbers(arguments: argparse.Namespace, conversion: cc.Conversion) -> tuple[int, list[str]]:

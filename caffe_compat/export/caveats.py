@@ -16,6 +16,7 @@ _NEUTRAL = frozenset(
         "cudnn_convolution_algo_seeker", "cudnn_math_override", "debug", "debug_params", "display", "engine",
         "forward_math", "forward_type", "fuse", "multinode", "optimization", "parser_threads", "per_fla_fuse",
         "prefetch", "random_seed", "reshape_every_iter", "stats_batch_size", "threads", "use_gpu_transform",
+        "BC_ultra_space_efficient", "force_nd_im2col", "gpuIdx", "workspace_MB",
     }
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ _UNOBEYED: dict[str, tuple[str, ...]] = {
     "BboxAccuracy": ("bbox_reg_param.cls_aware",),
     "BoxOutput": _BBOX,
     "DecodeBBox": ("bbox_reg_param.cls_aware",),
+    **dict.fromkeys(("Correlation", "Correlation1D"), ("correlation_param.displacement", "correlation_param.dilation")),
     "DeformablePSROIPooling": ("deformable_psroi_pooling_param.pooled_size",),
     "DenseBlock": tuple(
         f"denseblock_param.{name}"
@@ -23,14 +24,23 @@ _UNOBEYED: dict[str, tuple[str, ...]] = {
     ),
     "DetectionAccuracy": (*_BBOX, "detection_accuracy_param.coord_num"),
     "DetectionLoss": _BBOX,
-    "DetectionOutput": ("detection_output_param.visualize_threshold", "detection_output_param.save_file"),
+    "DetectionOutput": (
+        "detection_output_param.visualize_threshold", "detection_output_param.save_file",
+        "detection_output_param.nms_param.type", "detection_output_param.nms_param.variance",
+    ),
     "FocalLoss": ("focal_loss_param.beta",),
     "Interp": ("interp_param.use_blob_size",),
     "LabelSpecificAdd": ("label_specific_add_param.transform_test",),
-    "MultiBoxLoss": ("multibox_loss_param.do_neg_mining",),
+    "MultiBoxLoss": (
+        "multibox_loss_param.do_neg_mining", "multibox_loss_param.nms_param.eta", "multibox_loss_param.nms_param.type",
+        "multibox_loss_param.nms_param.variance",
+    ),
+    "Normalize": ("normalize_param.fix_gradient",),
     "PredictBox": ("predict_box_param.nms", "predict_box_param.output_vector"),
     "PriorBox": ("prior_box_param.reduce_boxes", "prior_box_param.width", "prior_box_param.height"),
-    "PriorBoxClustered": tuple(f"prior_box_param.{name}" for name in ("min_size", "max_size", "aspect_ratio", "flip")),
+    "PriorBoxClustered": tuple(
+        f"prior_box_param.{name}" for name in ("min_size", "max_size", "aspect_ratio", "flip", "reduce_boxes")
+    ),
     "ProposalTarget": ("proposal_target_param.gt_iou_thr", "proposal_target_param.stage", "bbox_reg_param.bbox_std"),
     "RegionLoss": tuple(
         f"region_loss_param.{name}"
@@ -61,10 +71,12 @@ def unobeyed_fields(param: Any) -> list[str]:
     return [path for path in _UNOBEYED.get(param.type, ()) if _is_set(param, *path.split("."))]
 
 
-def _is_set(param: Any, message: str, name: str) -> bool:
-    if not param.HasField(message):
-        return False
-    fields = getattr(param, message)
+def _is_set(fields: Any, *path: str) -> bool:
+    *messages, name = path
+    for message in messages:
+        if not fields.HasField(message):
+            return False
+        fields = getattr(fields, message)
     field = fields.DESCRIPTOR.fields_by_name[name]
     value = getattr(fields, name)
     return bool(len(value)) if is_repeated(field) else bool(value != field.default_value)

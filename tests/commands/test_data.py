@@ -81,3 +81,21 @@ def test_a_mistake_is_one_line_and_exit_status_2(in_formats, tmp_path, capsys, w
         status = stop.code
     message = capsys.readouterr().err
     assert status == 2 and wanted in message and message.count("\n") == 1
+
+
+def test_labels_that_are_no_classes_are_told_with_their_option(tmp_path, monkeypatch, capsys):
+    cv2 = pytest.importorskip("cv2")
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(name, np.zeros((4, 4, 3), np.uint8))
+    hint = "; labels that are several or no whole numbers go by --float-labels"
+    for labels, has_hint in (("0.5", True), ("1 2", True), ("x", False), ("1", None)):
+        (tmp_path / "list.txt").write_text(
+            f"a.png 0\nb.png {labels}\n" if labels != "1 2" else "a.png 1 2\nb.png 3 4\n"
+        )
+        words = ["data", "imageset", "./", "list.txt", f"db{labels[:1]}{has_hint}"]
+        assert main(words) == (0 if has_hint is None else 2)
+        assert (hint in capsys.readouterr().err) == bool(has_hint)
+    (tmp_path / "list.txt").write_text("a.png 0.5\nb.png 1\n")
+    assert main(["data", "imageset", "./", "list.txt", "floats", "--float-labels"]) == 0
+    assert capsys.readouterr().out.strip().endswith("0 skipped, their labels in floats_labels")
