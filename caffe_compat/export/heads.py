@@ -45,7 +45,8 @@ class Step:
     @property
     def is_metric(self) -> bool:
         """Whether it only measures, shows or stores."""
-        return self.layer.type in _METRICS or self.layer.type.endswith(_MEASURES)
+        compares = self.layer.type == "CTCGreedyDecoder" and len(self.reads) > 1
+        return compares or self.layer.type in _METRICS or self.layer.type.endswith(_MEASURES)
 
     @property
     def weight(self) -> float:
@@ -125,13 +126,16 @@ def wanted_values(steps: Sequence[Step], heads: Sequence[Head], with_weights: Co
     wanted = {head.value for head in heads}
     read = {value for step in steps for value in step.reads}
     learned: set[Value] = set()
+    lost: set[Value] = set()  # losses, and what is computed from them, such as hard examples
     for step in steps:
-        if step.layer.name in with_weights or step.layer.type in _LEARNING or learned.intersection(step.reads):
+        if step.is_loss or lost.intersection(step.reads):
+            lost.update(step.makes)
+        elif step.layer.name in with_weights or step.layer.type in _LEARNING or learned.intersection(step.reads):
             learned.update(step.makes)
         if step.is_loss and step.layer.type not in _INSIDE:
             wanted.update(learned.intersection(step.reads))
         elif step.reads and not step.is_loss and not step.is_metric:
-            wanted.update(value for value in step.makes if value not in read)
+            wanted.update(value for value in step.makes if value not in read and value not in lost)
     if not wanted:
         wanted.update(step.reads[0] for step in steps if step.layer.type.endswith(_MEASURES))
     return wanted

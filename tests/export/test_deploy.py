@@ -231,3 +231,28 @@ def test_what_evaluates_detections_goes_and_the_detections_stay():
     """
     made = cc.deploy(cc.Model(cc.parse_text(text, cc.NetParameter)))
     assert [layer.name for layer in made.net.layer] == ["x", "p", "det"]
+
+
+@pytest.mark.parametrize(("labels", "kept"), [('bottom: "label"', ["data"]), ("", ["data", "decode"])])
+def test_a_decoder_that_compares_with_labels_is_a_measure(labels, kept):
+    text = f"""
+    layer {{ name: "data" type: "Input" top: "x" top: "label" input_param {{ shape {{ dim: 5 dim: 1 dim: 4 }}
+      shape {{ dim: 1 dim: 3 }} }} }}
+    layer {{ name: "fc" type: "InnerProduct" bottom: "x" top: "fc" inner_product_param {{ num_output: 4 axis: 2 }} }}
+    layer {{ name: "decode" type: "CTCGreedyDecoder" bottom: "fc" {labels} top: "decode" }}
+    layer {{ name: "loss" type: "WarpCTCLoss" bottom: "fc" bottom: "label" top: "loss" }}
+    """
+    made = cc.deploy(cc.Model(cc.parse_text(text, cc.NetParameter)))
+    assert [layer.name for layer in made.net.layer if layer.name != "fc"] == kept
+
+
+def test_what_is_computed_from_a_loss_goes_with_it():
+    text = """
+    layer { name: "data" type: "Input" top: "x" top: "y" input_param { shape { dim: 2 dim: 4 } shape { dim: 2 dim: 3 } } }
+    layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc" inner_product_param { num_output: 3 } }
+    layer { name: "each" type: "EuclideanLoss" bottom: "fc" bottom: "y" top: "each" loss_weight: 0 }
+    layer { name: "hard" type: "Power" bottom: "each" top: "hard" power_param { scale: 2 } }
+    layer { name: "loss" type: "EuclideanLoss" bottom: "fc" bottom: "y" top: "loss" }
+    """
+    made = cc.deploy(cc.Model(cc.parse_text(text, cc.NetParameter)))
+    assert [layer.name for layer in made.net.layer] == ["data", "fc"]
