@@ -248,7 +248,8 @@ def test_a_decoder_that_compares_with_labels_is_a_measure(labels, kept):
 
 def test_what_is_computed_from_a_loss_goes_with_it():
     text = """
-    layer { name: "data" type: "Input" top: "x" top: "y" input_param { shape { dim: 2 dim: 4 } shape { dim: 2 dim: 3 } } }
+    layer { name: "data" type: "Input" top: "x" top: "y"
+      input_param { shape { dim: 2 dim: 4 } shape { dim: 2 dim: 3 } } }
     layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc" inner_product_param { num_output: 3 } }
     layer { name: "each" type: "EuclideanLoss" bottom: "fc" bottom: "y" top: "each" loss_weight: 0 }
     layer { name: "hard" type: "Power" bottom: "each" top: "hard" power_param { scale: 2 } }
