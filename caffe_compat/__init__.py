@@ -142,6 +142,7 @@ if TYPE_CHECKING:
     from caffe_compat.recipes.rank_pruning import Pruned, prune_ranks
     from caffe_compat.recipes.shrink import Shrunk, shrink
     from caffe_compat.recipes.stages import Stage
+    from caffe_compat.solver.board import TensorBoardLog
     from caffe_compat.solver.callbacks import KeepBest, KeepLast, Patience
     from caffe_compat.solver.distributed import DistributedSolver, is_root, process_count, process_group
     from caffe_compat.solver.filters import filter_angles
@@ -168,7 +169,8 @@ if TYPE_CHECKING:
         "PreparedNet",
         "Preprocessing", "ProgressBar", "Pruned", "PrunedFilters", "RankError", "Record", "Report", "Selection",
         "ShapeError", "Shrunk", "Snapshot", "Solver", "SolverError", "SolverParameter", "SolverState", "Stage",
-        "Statistics", "TRAINING_METHODS", "UnsupportedLayerError", "UnsupportedParameterError", "UserCodeError",
+        "Statistics", "TRAINING_METHODS", "TensorBoardLog", "UnsupportedLayerError", "UnsupportedParameterError",
+        "UserCodeError",
         "Weights", "WeightsError", "WriteError", "all_or_none", "as_model", "break_even_rank", "can_train", "certify",
         "certify_pruned", "certify_surgery", "check", "check_exported_program", "check_onnx", "check_opencv",
         "check_published", "check_torch_source", "choose_least", "common_shapes", "compare_blobs", "compare_cost",
@@ -285,6 +287,7 @@ _MODULES = {  # home -> its public names
     "recipes.rank_pruning": "Pruned prune_ranks",
     "recipes.shrink": "Shrunk shrink",
     "recipes.stages": "Stage",
+    "solver.board": "TensorBoardLog",
     "solver.callbacks": "KeepBest KeepLast Patience",
     "solver.distributed": "DistributedSolver is_root process_count process_group",
     "solver.filters": "filter_angles",

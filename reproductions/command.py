@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from reproductions.runner import Runner
 from reproductions.runs import RESULTS
 from reproductions.steps import Network, Place
 
+BROKEN_PIPE = 141  # exit status, as a shell reports the signal
+
 
 def main(network: Network, words: Sequence[str] | None = None) -> int:
     """Do what `words` (default: the command line) ask; 0, or 2 with one line on stderr."""
@@ -24,6 +27,10 @@ def main(network: Network, words: Sequence[str] | None = None) -> int:
                 run(network, arguments, Path(folder))
         else:
             run(network, arguments, arguments.work or network.folder / "run")
+        sys.stdout.flush()
+    except BrokenPipeError:  # `--list | head`: whoever read has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except (cc.CaffeCompatError, OSError) as error:
         print(f"{network.name}: {error}", file=sys.stderr)
         return 2

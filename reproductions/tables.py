@@ -1,12 +1,10 @@
-"""The tables of README.md, made from what real Caffe recorded and from results/: `python -m reproductions.tables`."""
+"""The tables of README.md and docs/, from what Caffe recorded and from results/: `python -m reproductions.tables`."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands import VERBS
@@ -15,6 +13,8 @@ from reproductions.record import read_result
 from reproductions.report.first import FIRST, find_cell
 from reproductions.report.sheets import ours_text, signed, value_text
 from reproductions.runs import HERE, RESULTS, read_runs
+from reproductions.site_tables import TABLES as SITE_TABLES
+from reproductions.site_tables import markdown
 
 README = HERE.parent / "README.md"
 GOLDEN = HERE.parent / "tests" / "golden"
@@ -167,13 +167,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
     "findings": findings,
     "methods": methods,
+    **SITE_TABLES,
 }
-
-
-def markdown(rows: Iterable[tuple[Any, ...]]) -> str:
-    """Rows, the first of them the head, as a Markdown table."""
-    head, *body = [f"| {' | '.join(row)} |\n" for row in rows]
-    return head + re.sub(r"[^|\n]+", "---", head) + "".join(body)
 
 
 def filled(text: str) -> str:
@@ -187,8 +182,16 @@ def filled(text: str) -> str:
     return text
 
 
-def main(readme: Path = README) -> None:
-    readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
+def pages() -> list[Path]:
+    """README and every page of the site."""
+    return [README, *sorted((README.parent / "docs").rglob("*.md"))]
+
+
+def main() -> None:
+    for path in pages():
+        text = path.read_text(encoding="utf-8")
+        if filled(text) != text:
+            path.write_text(filled(text), encoding="utf-8")
 
 
 if __name__ == "__main__":

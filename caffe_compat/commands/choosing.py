@@ -137,5 +137,6 @@ def plan_budget(model: cc.Model, arguments: argparse.Namespace) -> cc.Plan:
         plan = cc.ranks_by_budget(
             model, part, UNITS[unit], arguments.method, arguments.multiple, arguments.enable_fc, shapes
         )
-    print(f"{unit}: {plan.before:g} -> {plan.after:g} ({plan.after / plan.before:.3f})")
+    if not arguments.json:
+        print(f"{unit}: {plan.before:g} -> {plan.after:g} ({plan.after / plan.before:.3f})")
     return plan

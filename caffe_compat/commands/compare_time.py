@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.costs import print_json
 from caffe_compat.commands.options import choose_device
 
 Key = tuple[str, str, int]  # a layer: its name, its type, and how many of both stand before it
@@ -28,6 +29,10 @@ def compare(arguments: argparse.Namespace) -> int:
         layers = layer_times(nets, inputs, rounds, max(arguments.warm_up, 1))
     whole = {layout: cc.compare_time(nets, inputs, rounds, layout) for layout in layouts(device)}
     whole["prepared"] = cc.compare_time([net.prepare() for net in nets], inputs, rounds)
+    if arguments.json:
+        total = [(layout, times[0], times[1]) for layout, times in whole.items()]
+        print_json({"layers": in_ms(rows_of(layers)), "total": in_ms(total)})
+        return 0
     print(table(layers, whole))
     where = f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     print(f"ms of a forward pass in TEST; medians and quartiles of {rounds} rounds that take turns; {where}")
@@ -96,19 +101,31 @@ def layer_keys(net: cc.Net) -> dict[Any, Key]:
     return keys
 
 
+def rows_of(layers: Sequence[Times]) -> list[tuple[str, Sequence[float], Sequence[float]]]:
+    """Every layer of the first net with those of the second in its place: name, seconds of each; empty for none."""
+    rows: list[tuple[str, Sequence[float], Sequence[float]]] = []
+    taken: set[Key] = set()
+    for key, seconds in layers[0].items():
+        stand_ins = [key] if key in layers[1] else [other for other in layers[1] if _stands_for(other, key, layers)]
+        taken.update(stand_ins)
+        together = [sum(parts) for parts in zip(*(layers[1][other] for other in stand_ins), strict=True)]
+        rows.append((key[0], seconds, together))
+    return rows + [(key[0], [], seconds) for key, seconds in layers[1].items() if key not in taken]
+
+
+def in_ms(rows: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> list[dict[str, Any]]:
+    """Medians in milliseconds, null where a net has no such layer."""
+    medians = [[1e3 * statistics.median(each) if any(each) else None for each in row[1:]] for row in rows]
+    return [{"name": row[0], "a": a, "b": b} for row, (a, b) in zip(rows, medians, strict=True)]
+
+
 def table(layers: Sequence[Times], whole: Mapping[str, Sequence[Sequence[float]]]) -> str:
     """A row for every layer of the first net with those of the second in its place, and one for each whole pass.
 
     whole: {layout, or "prepared": seconds of every round of both nets}, the layout in which nets run first.
     """
     rows: list[tuple[str, ...]] = [("layer", "A", "quartiles", "B", "quartiles", "A/B")]
-    taken: set[Key] = set()
-    for key, seconds in layers[0].items():
-        stand_ins = [key] if key in layers[1] else [other for other in layers[1] if _stands_for(other, key, layers)]
-        taken.update(stand_ins)
-        together = [sum(parts) for parts in zip(*(layers[1][other] for other in stand_ins), strict=True)]
-        rows.append(_row(key[0], seconds, together))
-    rows += [_row(key[0], [], seconds) for key, seconds in layers[1].items() if key not in taken]
+    rows += [_row(*each) for each in rows_of(layers)]
     for index, (layout, (before, after)) in enumerate(whole.items()):
         rows.append(_row(f"total, {layout}" if index else "total", before, after))
     rows = [row for row in rows if set(row[1:]) != {"-"}]

@@ -21,6 +21,7 @@ from typing import Any
 import caffe_compat as cc
 from caffe_compat.commands import fitting
 from caffe_compat.commands.choosing import choose_ranks, naming_the_exception, tell_nothing
+from caffe_compat.commands.costs import add_json, costs_of, print_json
 from caffe_compat.commands.numbers import input_shape, real_number, whole_number
 from caffe_compat.commands.options import (
     METHODS,
@@ -69,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--certificate", metavar="PATH", help="check the written files and write what was found as JSON"
     )
     add_allow_missing(parser)
+    add_json(parser)
     parser.add_argument("--threads", type=whole_number(), metavar="N", help="CPU threads, for --budget latency")
     parser.add_argument(
         "--latency-table", metavar="PATH", help="file of measured times to take and add to, for --budget latency"
@@ -135,7 +137,9 @@ def run(arguments: argparse.Namespace) -> int:
             cc.write_model(small, paths["net"], paths["weights"])
             if "solver" in paths:
                 cc.write_fine_tune_solver(paths["solver"], str(paths["net"]), str(paths["weights"]), base)
-        report(start, small, ranks, dict(arguments.input))
+        costs = counted(start, small, dict(arguments.input))
+        if not arguments.json:
+            report(start, ranks, costs)
         if arguments.certificate:
             written = cc.read_model(paths["net"], paths["weights"])
             shapes, folder = dict(arguments.input), Path(net).parent
@@ -143,7 +147,10 @@ def run(arguments: argparse.Namespace) -> int:
             same = {name: whole.weights[name] for name in arguments.allow_missing if name in whole.weights}
             written = cc.Model(written.net, {**same, **written.weights})
             certify(whole, written, shapes, None, folder).write(arguments.certificate)
-    print("\n".join(f"Saved as {path}" for path in paths.values()))
+    if arguments.json:
+        print_json({"ranks": ranks, "costs": costs and costs_of(costs), "saved": paths})
+    else:
+        print("\n".join(f"Saved as {path}" for path in paths.values()))
     return 0
 
 
@@ -177,12 +184,19 @@ def rank_line(layer: Any, rank: Any) -> str:
     return f"{layer.name}\t{', '.join(map(str, used))}/{layer.convolution_param.num_output} filters"
 
 
-def report(before: cc.Model, after: cc.Model, ranks: Mapping[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
-    """The fork's line for every layer, and the costs where the shapes of the inputs are known."""
+def counted(before: cc.Model, after: cc.Model, shapes: dict[str, tuple[int, ...]]) -> cc.Comparison | None:
+    """What both nets cost, where the shapes of the inputs are known."""
+    try:
+        return cc.compare_cost(before, after, shapes or None)
+    except (cc.DataError, cc.UnsupportedLayerError) as error:
+        log.info("Costs are not counted: %s", error)
+        return None
+
+
+def report(before: cc.Model, ranks: Mapping[str, Any], costs: cc.Comparison | None) -> None:
+    """The fork's line for every layer, and the costs."""
     for layer in before.net.layer:
         if layer.name in ranks and layer.type in ("Convolution", "InnerProduct"):
             print(rank_line(layer, ranks[layer.name]))
-    try:
-        print(cc.compare_cost(before, after, shapes or None))
-    except (cc.DataError, cc.UnsupportedLayerError) as error:
-        log.info("Costs are not counted: %s", error)
+    if costs is not None:
+        print(costs)

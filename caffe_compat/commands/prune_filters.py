@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.costs import add_json, costs_of, print_json
 from caffe_compat.commands.numbers import finite, input_shape, real_number, whole_number
 from caffe_compat.commands.options import CRITERIA, comma_list, with_fillers
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
@@ -13,6 +15,7 @@ from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("with NET and WEIGHTS: remove filters")
+    add_json(parser)
     group.add_argument(
         "--criterion",
         metavar="NAME",
@@ -96,20 +99,40 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
     with cc.all_or_none():
         cc.write_model(small, written[0], written[1])
         made.certificate.write(written[2])
-    for name, layer in made.certificate.layers.items():
+    costs: cc.Comparison | str
+    try:
+        costs = cc.compare_cost(model, small, dict(arguments.input) or None)
+    except cc.DataError as error:
+        costs = f"Costs are not counted: {error}"
+    if arguments.json:
+        counted = costs_of(costs) if isinstance(costs, cc.Comparison) else None
+        print_json(
+            {"filters": _left(made.certificate), "costs": counted, "blobs": made.certificate.blobs, "saved": written}
+        )
+    else:
+        _report(made.certificate, costs, written)
+    return 0
+
+
+def _left(certificate: cc.Certificate) -> dict[str, dict[str, Any]]:
+    """{layer: how many filters there were and are, and whether its constants are exact at borders}."""
+    return {
+        name: {"before": layer.largest, "after": layer.filters, "exact": layer.exact}
+        for name, layer in certificate.layers.items()
+    }
+
+
+def _report(certificate: cc.Certificate, costs: cc.Comparison | str, written: list[str]) -> None:
+    for name, layer in certificate.layers.items():
         if layer.filters < layer.largest:
             print(f"{name}\t{layer.largest} -> {layer.filters}")
-    try:
-        print(cc.compare_cost(model, small, dict(arguments.input) or None))
-    except cc.DataError as error:
-        print(f"Costs are not counted: {error}")
-    worst = max(made.certificate.blobs.values(), default=0.0)
+    print(costs)
+    worst = max(certificate.blobs.values(), default=0.0)
     print(f"Largest difference from the masked net: {worst:.3g} of a blob's largest value")
-    inexact = [name for name, layer in made.certificate.layers.items() if not layer.exact]
+    inexact = [name for name, layer in certificate.layers.items() if not layer.exact]
     if inexact:
         print(f"At the borders of {', '.join(inexact)} constants of removed filters are only approximated")
     print(f"Saved as {written[0]} and {written[1]}; proved by {written[2]}")
-    return 0
 
 
 def _by_layer(option: str, words: tuple[str, ...]) -> dict[str, float]:

@@ -14,9 +14,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.costs import add_json, print_json
 from caffe_compat.commands.numbers import real_number, whole, whole_number
 from caffe_compat.commands.options import (
     METHODS,
@@ -59,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fine-tune-iter", type=whole_number(), metavar="N", help="0 for none (default: a third of SOLVER's max_iter)"
     )
     parser.add_argument("--out", default="shrunk", metavar="FOLDER", help="where every step goes (default shrunk)")
+    add_json(parser)
     add_device(parser)
     add_compat(parser)
 
@@ -85,6 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.compat,
             watched,
         )
+    if arguments.json:
+        print_json(asdict(made))
+        return 0
     print(made)
     if made.deployed:
         print(f"To deploy: {', '.join(map(str, made.deployed))}")

@@ -16,6 +16,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import caffe_compat as cc
@@ -30,7 +31,7 @@ from caffe_compat.commands.options import (
     one_of,
     set_threads,
 )
-from caffe_compat.commands.ranks import RankReport
+from caffe_compat.commands.ranks import KEEP, RankReport
 from caffe_compat.commands.signals import EFFECTS, heeding
 from caffe_compat.commands.terminal import glog_lines, progress
 
@@ -55,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-iter", type=whole_number(), metavar="N", help="stop after N iterations in all")
     _add_keeping(parser)
+    parser.add_argument(
+        "--tensorboard", metavar="DIR", help="write losses, tests, ranks and histograms of angles for TensorBoard"
+    )
     add_device(parser)
     _add_speed(parser)
     add_compat(parser)
@@ -137,9 +141,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def told(solver: cc.Solver, arguments: argparse.Namespace, snapshot: cc.Snapshot | None) -> Iterator[None]:
-    """Within this block, the JSON log, the ranks, the snapshots to keep and the progress bar follow `solver`."""
+    """Within this block, logs, ranks, the snapshots to keep and the progress bar follow `solver`."""
     journal = cc.JsonLinesLog(f"{solver.config.snapshot_prefix}.jsonl")
-    solver.callbacks += [journal, RankReport(journal), *keepers(arguments)]
+    boards = [] if arguments.tensorboard is None else [board(arguments.tensorboard)]
+    solver.callbacks += [journal, RankReport(journal), *boards, *keepers(arguments)]
     resume = str(snapshot.path) if snapshot else None
     journal.begin(event="start", command=shlex.join(sys.argv), resume=resume, **circumstances(solver))
     try:
@@ -147,6 +152,13 @@ def told(solver: cc.Solver, arguments: argparse.Namespace, snapshot: cc.Snapshot
             yield
     finally:
         journal.close()
+        for each in boards:
+            each.close()
+
+
+def board(folder: str) -> cc.TensorBoardLog:
+    """The callback of --tensorboard."""
+    return cc.TensorBoardLog(folder, partial(cc.rank_by_energy, keep=KEEP))
 
 
 def find_snapshot(path: str, word: str | None) -> cc.Snapshot | None:

@@ -7,9 +7,12 @@ caffe-compat sparsity NET WEIGHTS --batches 10    # and on batches of the net's 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.costs import add_json, print_json
 from caffe_compat.commands.numbers import whole_number
 from caffe_compat.commands.options import add_input
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
@@ -22,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batches", type=whole_number(0), default=0, metavar="N", help="batches of its own data to run"
     )
     parser.add_argument("--fuse", metavar="PREFIX", help="write the net without them, BatchNorm folded in")
+    add_json(parser)
     add_input(parser)
     add_force_overwrite(parser)
 
@@ -32,14 +36,33 @@ def run(arguments: argparse.Namespace) -> int:
     model = cc.read_model(arguments.net, arguments.weights)
     folder, shapes = Path(arguments.net).parent, dict(arguments.input) or None
     batches = cc.own_batches(model.net, arguments.batches, "TEST", folder=folder) if arguments.batches else []
-    rows: list[tuple[str, ...]] = [("layer", "filters", "|gamma| <= 1e-3", "never active", "mean selectivity")]
-    for name, layer in cc.measure_sparsity(model, batches, shapes, folder).items():
-        selective = "-" if layer.universality is None else f"{1 - float(layer.universality.mean()):.3f}"
-        counts = ("-" if count is None else str(count) for count in (layer.by_scale, layer.by_activation))
-        rows.append((name, str(layer.filters), *counts, selective))
-    for row in rows:
-        print("\t".join(row))
+    found = cc.measure_sparsity(model, batches, shapes, folder)
+    if arguments.json:
+        print_json({"layers": {name: _facts(layer) for name, layer in found.items()}, "saved": written})
+    else:
+        for row in [("layer", "filters", "|gamma| <= 1e-3", "never active", "mean selectivity"), *_rows(found)]:
+            print("\t".join(row))
     if arguments.fuse:
         cc.write_model(cc.prune_and_fuse(model, input_shapes=shapes, folder=folder), *written)
-        print(f"Saved as {written[0]} and {written[1]}")
+        if not arguments.json:
+            print(f"Saved as {written[0]} and {written[1]}")
     return 0
+
+
+def _facts(layer: Any) -> dict[str, Any]:
+    selectivity = None if layer.universality is None else 1 - float(layer.universality.mean())
+    return {
+        "filters": layer.filters,
+        "by_scale": layer.by_scale,
+        "by_activation": layer.by_activation,
+        "selectivity": selectivity,
+    }
+
+
+def _rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for name, layer in found.items():
+        filters, *counts, selectivity = _facts(layer).values()
+        shown = ["-" if count is None else str(count) for count in counts]
+        rows.append((name, str(filters), *shown, "-" if selectivity is None else f"{selectivity:.3f}"))
+    return rows

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.costs import add_json, print_json
 from caffe_compat.commands.numbers import whole_number
 from caffe_compat.commands.options import (
     add_compat,
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--iterations", type=whole_number(), default=50, metavar="N", help="batches to run (default 50)"
     )
+    add_json(parser)
     add_state(parser)
     add_device(parser)
     add_compat(parser)
@@ -54,7 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
         refuse_deploy_net(net, path)
         load(net, arguments.weights)
-        report(net.to(device), arguments.iterations)
+        loss, means = report(net.to(device), arguments.iterations)
+    if arguments.json:
+        print_json({"iterations": arguments.iterations, "loss": loss, "outputs": means})
     return 0
 
 
@@ -70,9 +74,8 @@ def refuse_deploy_net(net: cc.Net, path: str) -> None:
         )
 
 
-def report(net: cc.Net, iterations: int) -> None:
-    """Log every value of every output of each batch, then the mean loss and the mean of every output."""
-
+def report(net: cc.Net, iterations: int) -> tuple[float, dict[str, Any]]:
+    """Log every value of every output of each batch, then the mean loss and the mean of every output; gives these."""
     log.info("Running for %d iterations.", iterations)
     losses, sums = 0.0, dict[str, Any]()
     prepared = net.prepare()
@@ -90,3 +93,5 @@ def report(net: cc.Net, iterations: int) -> None:
         for value in total / iterations:
             scaled = f" (* {weights[name]:g} = {weights[name] * value:g} loss)" if weights[name] else ""
             log.info("%s = %s%s", name, f"{value:g}", scaled)
+    means = {name: total / iterations for name, total in sums.items()}
+    return losses / iterations, {name: float(mean[0]) if mean.size == 1 else mean for name, mean in means.items()}

@@ -51,8 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.iterations < 1:
         raise cc.SolverError(f"--iterations {arguments.iterations}: must be 1 or more")
-    if arguments.compare and arguments.json:
-        raise cc.SolverError("time: --json is for one net, not for --compare")
     if arguments.compare:
         with glog_lines():
             return compare(arguments)

@@ -116,7 +116,7 @@ class Pages:
         return np.frombuffer(self._bytes, np.uint8)[places[:, None] + np.arange(length)].view(kind)
 
     def _page(self, number: int) -> memoryview:
-        """The bytes of a page. Whether the file is still as long as its map is asked first: see README, "Formats"."""
+        """The bytes of a page. Whether the file is still as long as its map is asked first: see docs/formats.md."""
         start = number * self._size
         if os.fstat(self._handle.fileno()).st_size < len(self._bytes):
             raise DataError(f"{self.file}: became shorter while it was read; nothing may change it meanwhile")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
@@ -55,19 +57,31 @@ def _length(text: str) -> float:
     return sum(_LETTERS.get(letter, 7.6 if letter.isupper() else 7.0) for letter in text)
 
 
-def draw(boxes: Sequence[Box], edges: Sequence[tuple[int, int]]) -> str:
-    """An <svg> with a box for each layer, level by level, and a line for each edge."""
+def draw(boxes: Sequence[Box], edges: Sequence[tuple[int, int]]) -> tuple[str, float]:
+    """An <svg> with a box for each layer, level by level, and a line for each edge; and where its trunk is, pixels.
+
+    The name of box number N links to #layer-N.
+    """
     widths = [_width(box) for box in boxes]
     layout = lay_out(widths, edges)
     tops, height = _rows(boxes, layout)
     parts = [_edge(edge, boxes, layout, tops) for edge in layout.routes]
     for number, box in enumerate(boxes):
-        parts.append(_drawn(box, layout.centres[number] + _MARGIN, tops[layout.levels[number]], widths[number]))
+        drawn = _drawn(box, layout.centres[number] + _MARGIN, tops[layout.levels[number]], widths[number])
+        parts.append(f'<a href="#layer-{number}">{drawn}</a>')
     wide, high = layout.width + 2 * _MARGIN, height + _MARGIN
-    return (
+    svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{high:.0f}" '
         f'viewBox="0 0 {wide:.0f} {high:.0f}" role="img">\n' + "\n".join(parts) + "\n</svg>"
     )
+    return svg, _trunk(layout) + _MARGIN
+
+
+def _trunk(layout: Layout) -> float:
+    """The middle of the boxes that stand alone on their level; of all boxes where none does."""
+    counts = Counter(layout.levels)
+    alone = [centre for centre, level in zip(layout.centres, layout.levels, strict=True) if counts[level] == 1]
+    return statistics.median(alone or layout.centres or [0.0])
 
 
 def _lines(box: Box) -> list[str]:

@@ -16,11 +16,13 @@ def html_page(net: Net, ranks: Mapping[str, int] | None = None, keep: float = 0.
     """The page for a net. ranks: {layer: rank}, shown beside the largest possible; keep: what they were found for."""
     boxes, edges = boxes_of(net, ranks or {})
     template = Template(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
+    drawing, trunk = draw(boxes, edges)
     return template.substitute(
+        trunk=f"{trunk:.0f}",
         title=escape(net.graph.name or "net"),
         summary=_summary(net, boxes, keep if ranks else 0),
         legend=_legend(boxes),
-        drawing=draw(boxes, edges),
+        drawing=drawing,
         table=_table(boxes, bool(ranks)),
     )
 
@@ -54,6 +56,7 @@ def _table(boxes: Sequence[Box], with_ranks: bool) -> str:
     head = ["layer", "type", "shape", "parameters", "multiply-adds per image", "share"] + ["rank"] * with_ranks
     every = _every(boxes)
     total = sum(each.multiply_adds for each in every)
+    places = {id(box): place for place, box in enumerate(boxes)}
     rows = []
     for each in every:
         share = f"{100 * each.multiply_adds / total:.1f} %" if each.multiply_adds else ""
@@ -62,6 +65,7 @@ def _table(boxes: Sequence[Box], with_ranks: bool) -> str:
         if with_ranks:
             numbers.append(f"{each.rank} of {each.largest_rank}" if each.rank else "")
         text = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        rows.append(f"<tr>{text}{''.join(f'<td class=number>{number}</td>' for number in numbers)}</tr>")
+        anchor = f' id="layer-{places[id(each)]}"' if id(each) in places else ""
+        rows.append(f"<tr{anchor}>{text}{''.join(f'<td class=number>{number}</td>' for number in numbers)}</tr>")
     titles = "".join(f"<th{' class=number' * (i > 2)}>{word}</th>" for i, word in enumerate(head))
     return f"<table>\n<tr>{titles}</tr>\n" + "\n".join(rows) + "\n</table>"

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from reproductions.comparison import Group, Line, Ours, error
 from reproductions.report.facts import Facts
 from reproductions.report.figures import Figure, legend, method_legend, series_of
-from reproductions.report.svg import Axis, Plot, around, swatch_bar
+from reproductions.report.plot import Plot
+from reproductions.report.svg import Axis, around, swatch_bar
 from reproductions.runs import Run
 
 WORST = 45.0  # percent of error above which a net is not drawn to scale
@@ -102,7 +103,7 @@ def energies(facts: Facts) -> Figure | None:
     last = max(costs)
     for x, y, run in zip(costs, wrong[names[0]], runs, strict=True):
         if last - x > 0.05 * (last - min(costs)) or run is runs[0]:  # the nets that cost most stand close together
-            plot.label(run.method.removeprefix("pca at ").removesuffix(" energy"), x, y)
+            plot.label(run.method.removeprefix("pca at ").removesuffix(" energy"), x, y, 1)
             last = x
     rows = tuple(energy_row(run, names) for run in runs)
     head = (

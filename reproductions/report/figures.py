@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from reproductions.report.svg import WIDTH, Axis, Plot, Point, picture, swatch, swatch_line
+from reproductions.report.plot import Plot
+from reproductions.report.svg import Axis, Point, chart, picture, swatch, swatch_line
 
 # Colour and mark of a method, by the first of these words that it begins with.
 SERIES = (
@@ -21,6 +22,9 @@ SERIES = (
     ("baseline", 0),
     ("public", 0),
 )
+
+COLOURS = 8  # of page.css
+STYLES = ("", "dashed", "dotted")
 
 
 @dataclass(frozen=True)
@@ -55,39 +59,62 @@ def method_legend(methods: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return legend((series, "", name) for series, name in names.items())
 
 
+@dataclass(frozen=True)
+class Curve:
+    """Points of runs that differ in their seed alone. text: for the legend; short: what stands at the line's end."""
+
+    text: str
+    short: str
+    runs: tuple[tuple[Point, ...], ...]
+
+    def mean(self) -> list[Point]:
+        """The mean of the runs wherever all of them have a point."""
+        values = [dict(points) for points in self.runs]
+        shared = [x for x, _ in self.runs[0] if all(x in each for each in values)]
+        return [(x, sum(each[x] for each in values) / len(values)) for x in shared]
+
+
+def by_text(lines: Iterable[tuple[str, str, Sequence[Point]]]) -> list[Curve]:
+    """Runs of one text together: (text, short, points) of each."""
+    found: dict[str, tuple[str, list[tuple[Point, ...]]]] = {}
+    for text, short, points in lines:
+        if len(points) > 1:
+            found.setdefault(text, (short, []))[1].append(tuple(points))
+    return [Curve(text, short, tuple(runs)) for text, (short, runs) in found.items()]
+
+
 def curves(
-    name: str,
-    title: str,
-    caption: str,
-    lines: Sequence[tuple[str, int, str, Sequence[Point]]],
-    label: str,
-    ends: Sequence[str] = (),
+    name: str, title: str, caption: str, lines: Iterable[tuple[str, str, Sequence[Point]]], label: str
 ) -> Figure | None:
-    """Error against iterations; lines: (text, series, style, points). ends: what stands at the end of each line."""
-    lines = [line for line in lines if len(line[3]) > 1]
-    if not lines:
+    """A value, percent, against iterations; lines: (text, short, points), those of one text as their mean."""
+    drawn = [(curve, curve.mean()) for curve in by_text(lines)]
+    drawn = [(curve, points) for curve, points in drawn if len(points) > 1]
+    if not drawn:
         return None
-    errors = sorted(error for *_, points in lines for _, error in points)
+    values = sorted(value for _, points in drawn for _, value in points)
     # The first tests of a run from the fillers are near chance; they would press all others together.
-    top = min(errors[-1], errors[0] + 3 * (errors[len(errors) // 2] - errors[0]) + 1)
-    x = Axis("iterations", 0, max(points[-1][0] for *_, points in lines))
-    room = top - errors[0] or 1.0
-    y = Axis(label, errors[0] - 0.05 * room, errors[0] + room)
-    plot = Plot(title, caption, x, y)
-    for _, series, style, points in lines:
-        plot.line([(at, min(error, top)) for at, error in points], series, style)
-    for text, (_, series, _, points) in zip(ends, lines, strict=False):
-        across, down = plot.place(points[-1][0], min(points[-1][1], top))
-        down += 10 if series % 2 else -2  # lines of two series often end at one point
-        style, aside = ("note", 3) if across < WIDTH - 60 else ("note end", -6)
-        plot.write(text, across + aside, down, style)
-    keys = dict.fromkeys((swatch_line(series, style), text) for text, series, style, _ in lines)
-    rows = tuple(
-        (text, f"{points[-1][0]:,.0f}", f"{points[-1][1]:.2f}", f"{min(error for _, error in points):.2f}")
-        for text, _, _, points in lines
+    top = min(values[-1], values[0] + 3 * (values[len(values) // 2] - values[0]) + 1)
+    x = Axis("iterations", 0, max(points[-1][0] for _, points in drawn))
+    room = top - values[0] or 1.0
+    plot = Plot(title, caption, x, Axis(label, values[0] - 0.05 * room, values[0] + room), height=360, right=76)
+    for place, (curve, points) in enumerate(drawn):
+        shown = [(at, min(value, top)) for at, value in points]
+        plot.line(shown, place % COLOURS, STYLES[place // COLOURS % len(STYLES)])
+        plot.label(curve.short, *shown[-1], place % COLOURS)
+    keys = tuple(
+        (swatch_line(place % COLOURS, STYLES[place // COLOURS % len(STYLES)]), seeds_text(curve))
+        for place, (curve, _) in enumerate(drawn)
     )
-    head = ("run", "last iteration", "last", "lowest")
-    return Figure(name, title, caption, (plot.svg(),), tuple(keys), head, rows)
+    rows = tuple(
+        (seeds_text(curve), f"{points[-1][0]:,.0f}", f"{points[-1][1]:.2f}", f"{min(y for _, y in points):.2f}")
+        for curve, points in drawn
+    )
+    head = ("run", "last iteration", "last %", "lowest %")
+    return Figure(name, title, caption, (plot.svg(),), keys, head, rows)
+
+
+def seeds_text(curve: Curve) -> str:
+    return curve.text if len(curve.runs) == 1 else f"{curve.text}, mean of {len(curve.runs)} seeds"
 
 
 def colours(pixels: Sequence[str], left: float, top: float, size: float) -> list[str]:
@@ -102,7 +129,12 @@ def colours(pixels: Sequence[str], left: float, top: float, size: float) -> list
 
 def mosaic(title: str, heading: str, filters: Sequence[Sequence[str]], framed: int, across: int = 8) -> str:
     """Small pictures in rows under a heading; the first `framed` of them with a frame."""
-    size, gap, head = 8.0, 10.0, 22.0
+    return chart(*(mosaic_of(title, heading, filters, framed, across, size) for size in (6.0, 8.0)))
+
+
+def mosaic_of(title: str, heading: str, filters: Sequence[Sequence[str]], framed: int, across: int, size: float) -> str:
+    """One drawing of a mosaic, each pixel of a filter `size` pixels wide."""
+    gap, head = 8.0, 22.0
     side = len(filters[0]) * size
     body = [f'<text class="note" x="4" y="14">{escape(heading)}</text>']
     for place, pixels in enumerate(filters):

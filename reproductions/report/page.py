@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from reproductions.comparison import Line
 from reproductions.report.causes import CAUSES
 from reproductions.report.figures import Figure
-from reproductions.report.first import FIRST, find_cell
-from reproductions.report.sheets import Note, Sheet, signed, value_text
+from reproductions.report.first import LEAD, find_cell, sentences
+from reproductions.report.sheets import Note, Sheet, signed, with_unit
 
 STYLE = Path(__file__).with_name("page.css")
 LONG = 40  # letters above which a cell may be broken into lines
-TITLE = "Coordinating Filters for Faster Deep Neural Networks: the paper and ours"
+TITLE = "Coordinating Filters: the paper and ours"
 HEAD = """<!DOCTYPE html>
 <!-- made by `python -m reproductions.report`, do not edit -->
 <html lang="en">
@@ -28,8 +30,9 @@ HEAD = """<!DOCTYPE html>
 <body>
 <main>
 <h1>{title}</h1>
-<p class="soft">Numbers of Wen et al., ICCV 2017, beside what caffe_compat measures. README.md in this folder has the
-same tables; every number has its command and its log.</p>
+"""
+SOURCE = """<p class="soft">Numbers of Wen et al., ICCV 2017, beside what caffe_compat measures. README.md in this
+folder has the same tables; every number has its command and its log.</p>
 """
 READING = """<p>A cell reads paper → ours (difference). ± is the standard deviation over seeds. † was restored from
 other numbers of the paper, ‡ read off a drawn curve or bar. A number alone has no counterpart.</p>
@@ -44,34 +47,72 @@ def page(
     unfinished: Sheet,
 ) -> str:
     """The whole file."""
-    parts = [HEAD.format(title=escape(TITLE), style=STYLE.read_text(encoding="utf-8")), tiles(tables)]
-    narrow = "".join(figure_text(figure) for figure in figures if len(figure.pictures) == 1)
-    wide = "".join(figure_text(figure) for figure in figures if len(figure.pictures) > 1)
-    parts.append(f'<h2>Figures</h2>\n<div class="figures">\n{narrow}</div>\n{wide}')
-    parts.append("<h2>Tables of the paper</h2>\n" + READING + "".join(map(sheet_text, paper)))
+    parts = [HEAD.format(title=escape(TITLE), style=STYLE.read_text(encoding="utf-8"))]
+    narrow = [figure for figure in figures if len(figure.pictures) == 1]
+    wide = [figure for figure in figures if len(figure.pictures) > 1]
+    drawn = "".join(map(figure_text, narrow)), "".join(map(figure_text, wide))
     causes = "".join(f"<li>{escape(cause)}</li>\n" for cause in CAUSES)
-    parts.append(f'<h2>What was missed, and why, as far as we know</h2>\n<ul class="causes">\n{causes}</ul>\n')
-    parts.append("<h2>Every run</h2>\n" + "".join(map(folded, runs)))
+    sections = [
+        Section("figures", "Figures", f'<div class="figures">\n{drawn[0]}</div>\n{drawn[1]}',
+                [(figure.name, figure.title) for figure in (*narrow, *wide)]),
+        Section("tables", "Tables of the paper", READING + "".join(map(sheet_text, paper)),
+                [(anchor(sheet.title), sheet.title) for sheet in paper]),
+        Section("missed", "What was missed, and why, as far as we know", f'<ul class="causes">\n{causes}</ul>\n'),
+        Section("runs", "Every run", "".join(map(folded, runs)),
+                [(anchor(sheet.title), sheet.title) for sheet in runs]),
+    ]  # fmt: skip
     if unfinished.rows:
-        parts.append("<h2>Unfinished</h2>\n" + table_text(unfinished))
+        sections.append(Section("unfinished", "Unfinished", table_text(unfinished)))
+    parts += [opening(tables), contents(sections), SOURCE, *(section.text() for section in sections)]
     return "".join(parts) + "</main>\n</body>\n</html>\n"
 
 
+@dataclass(frozen=True)
+class Section:
+    """A part of the page. inside: (anchor, title) of what has an anchor of its own in it."""
+
+    name: str
+    title: str
+    body: str
+    inside: Sequence[tuple[str, str]] = ()
+
+    def text(self) -> str:
+        return f'<h2 id="{self.name}">{escape(self.title)}</h2>\n{self.body}'
+
+
+def anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def contents(sections: Sequence[Section]) -> str:
+    """The table of contents: a line of sections, and what is in each behind a fold."""
+    links = "".join(f'<li><a href="#{each.name}">{escape(each.title)}</a></li>' for each in sections)
+    parts = "".join(
+        f"<li>{escape(each.title)}<ul>"
+        + "".join(f'<li><a href="#{name}">{escape(title)}</a></li>' for name, title in each.inside)
+        + "</ul></li>\n"
+        for each in sections
+        if each.inside
+    )
+    folded_parts = f"<details><summary>All figures and tables</summary>\n<ul>{parts}</ul></details>\n" if parts else ""
+    return f'<nav aria-label="Contents">\n<ul>{links}</ul>\n{folded_parts}</nav>\n'
+
+
+def opening(tables: Mapping[str, list[Line]]) -> str:
+    """The first screen: sentences and numbers, as far as they were measured."""
+    said = " ".join(sentences(tables))
+    return (f'<p class="lead">{escape(said)}</p>\n' if said else "") + tiles(tables)
+
+
 def tiles(tables: Mapping[str, list[Line]]) -> str:
-    """The first numbers one sees: ours, and the paper's with the difference."""
+    """Three numbers: ours, and the paper's with the difference."""
     found = []
-    for key, name in FIRST:
+    for key, name in LEAD:
         cell = find_cell(tables, *key)
-        if cell is None or not (cell.ours or cell.unfinished):
-            continue
-        unit = {"percent": " %", "times": " times"}.get(cell.published.unit, "")
-        paper = value_text(cell.published.value, cell.published.unit) + unit
-        if cell.ours is None or cell.difference is None:
-            ours, rest = "-", f"paper {paper}; ours is unfinished"
-        else:
-            ours = value_text(cell.ours.value, cell.published.unit) + unit
+        if cell is not None and cell.ours is not None and cell.difference is not None:
+            ours, paper = (with_unit(value, cell.published.unit) for value in (cell.ours.value, cell.published.value))
             rest = f"paper {paper}, difference {signed(cell.difference, cell.published.unit)}"
-        found.append(f"<div><dt>{escape(name)}</dt><dd>{ours}<small>{rest}</small></dd></div>\n")
+            found.append(f"<div><dt>{escape(name)}</dt><dd>{ours}<small>{rest}</small></dd></div>\n")
     return f'<dl class="tiles">\n{"".join(found)}</dl>\n' if found else ""
 
 
@@ -95,12 +136,14 @@ def figure_text(figure: Figure) -> str:
 def sheet_text(sheet: Sheet) -> str:
     notes = "".join(f"<li>{note_text(note)}</li>\n" for note in sheet.notes)
     listed = f'<ul class="notes">\n{notes}</ul>\n' if notes else ""
-    return f'<section class="table">\n<h3>{escape(sheet.title)}</h3>\n{table_text(sheet)}{listed}</section>\n'
+    head = f'<section class="table" id="{anchor(sheet.title)}">\n<h3>{escape(sheet.title)}</h3>'
+    return f"{head}\n{table_text(sheet)}{listed}</section>\n"
 
 
 def folded(sheet: Sheet) -> str:
     count = f"{len(sheet.rows)} run{'s' if len(sheet.rows) != 1 else ''}"
-    return f"<details><summary>{escape(sheet.title)}: {count}</summary>\n{table_text(sheet)}</details>\n"
+    head = f'<details id="{anchor(sheet.title)}"><summary>{escape(sheet.title)}: {count}</summary>'
+    return f"{head}\n{table_text(sheet)}</details>\n"
 
 
 def table_text(sheet: Sheet) -> str:

@@ -11,6 +11,7 @@ from reproductions.runs import Run
 WIDEST = 6  # columns; a table with more is turned, one line a number
 MOST = 9  # numbers that are listed in one cell
 DOUBT = {"restored": "†", "digitised": "‡", "derived": ""}  # how a number of the paper was read, where not from print
+PERCENT = ("percent", "share")  # units of paper.csv that are shown in percent
 STRUCTURE = "full rank"  # shown as the denominator of the rank
 
 
@@ -46,12 +47,14 @@ def paper_sheet(source: str, lines: Sequence[Line]) -> Sheet:
             if cell.ours is not None:
                 answered.add(key)
     rows = [line.row for line in lines]
+    units = {cell.published.name: cell.published.unit for line in lines for cell in shown(line)}
     if len(names) <= WIDEST:
         across, down = names, rows
         keys = [[(row, name) for name in names] for row in rows]
     else:
         across, down = rows, names
         keys = [[(row, name) for row in rows] for name in names]
+    across, down = ([f"{name}, %" if units.get(name) in PERCENT else name for name in each] for each in (across, down))
     body = tuple((head, *(texts.get(key, "") for key in row)) for head, row in zip(down, keys, strict=True))
     strong = {(i, j + 1) for i, row in enumerate(keys) for j, key in enumerate(row) if key in answered}
     notes = [run_note(line.row, group) for line in lines for group in line.groups]
@@ -98,12 +101,14 @@ def ours_text(ours: Ours, unit: str) -> str:
 
 
 def value_text(value: float, unit: str) -> str:
-    """A number as its unit is read: 18.05 (percent), 1.78 (times), 0.4263 (share), 17 (the rest)."""
-    if unit in ("percent", "times"):
-        return f"{value:.2f}"
-    if unit == "share":
-        return f"{value:.4f}".rstrip("0").rstrip(".")
+    """A number as its unit is read: 18.05 (percent), 1.78 (times), 42.63 (a share of 0.4263), 17 (the rest)."""
+    if unit in ("percent", "times", "share"):
+        return f"{100 * value if unit == 'share' else value:.2f}"
     return f"{value:,.1f}".removesuffix(".0") if value != int(value) else f"{value:,.0f}"
+
+
+def with_unit(value: float, unit: str) -> str:
+    return value_text(value, unit) + {"percent": " %", "share": " %", "times": " times"}.get(unit, "")
 
 
 def signed(value: float, unit: str) -> str:

@@ -1,5 +1,7 @@
 """caffe-compat sparsity: what it counts, what it writes, and one line for a net that has nothing to tell by."""
 
+import json
+
 import numpy as np
 
 import caffe_compat as cc
@@ -51,3 +53,9 @@ def test_without_data_or_scales_it_says_so(tmp_path, capsys):
     assert "has no data layer in phase TEST" in capsys.readouterr().err
     assert main(["sparsity", *files, "--fuse", str(tmp_path / "s")]) == 2
     assert "no Convolution has a Scale behind it" in capsys.readouterr().err
+
+
+def test_json_has_the_numbers_of_the_table(tmp_path, capsys):
+    assert main(["sparsity", *write(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["layers"]
+    assert found == {"a": {"filters": 4, "by_scale": 2, "by_activation": None, "selectivity": None}}

@@ -78,6 +78,28 @@ def test_the_totals_are_those_of_the_table():
     assert f"<b>{parameters}</b> parameters" in page() and f"<b>{multiply_adds}</b> multiply-adds" in page()
 
 
+def test_boxes_lead_to_rows_and_the_contents_to_both_parts():
+    links = set(re.findall(r'href="#([\w-]+)"', page()))
+    anchors = set(re.findall(r'id="([\w-]+)"', page()))
+    assert links == {"drawing", "layers", *(f"layer-{i}" for i in range(5))} and links <= anchors
+    row = re.search(r'<tr id="layer-2">.*?</tr>', page())[0]
+    assert "<td>ip</td>" in row
+
+
+def test_the_trunk_is_where_boxes_stand_alone():
+    conv = 'layer {{ name: "{0}" type: "Convolution" bottom: "x" top: "{0}" '
+    conv += "convolution_param {{ num_output: 1 kernel_size: 1 }} }}"
+    text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 1 dim: 3 dim: 3 } } }'
+    text += "".join(conv.format(f"c{i}") for i in range(5))
+    bottoms = " ".join(f'bottom: "c{i}"' for i in range(5))
+    text += f'layer {{ name: "j" type: "Concat" {bottoms} top: "j" }}'
+    html = cc.html_page(cc.Net(cc.parse_text(text, cc.NetParameter)))
+    groups = [group for group in drawing(html).iter(f"{SVG}g") if group.find(f"{SVG}text").text == "x"]
+    box = groups[0].find(f"{SVG}rect")
+    middle = float(box.get("x")) + float(box.get("width")) / 2
+    assert abs(float(re.search(r'class="trunk" style="left: (\d+)px"', html)[1]) - middle) < 2
+
+
 def test_googlenet_is_drawn_in_four_columns():
     net = cc.Net(cc.read_model(shared("models", "googlenet", "deploy.prototxt")))
     svg = drawing(cc.html_page(net))

@@ -11,7 +11,9 @@ from itertools import pairwise
 import pytest
 
 from reproductions.report.__main__ import main
-from reproductions.report.svg import Axis, Plot, ticks
+from reproductions.report.figures import Curve, by_text
+from reproductions.report.plot import Frame, Plot
+from reproductions.report.svg import Axis, ticks
 from reproductions.runs import HERE, Run, format_runs
 
 VOID = ("meta", "br", "img", "link")
@@ -131,12 +133,17 @@ def test_the_page_is_well_formed_and_needs_nothing_from_elsewhere(folder):
     reader.feed(page(folder))
     assert reader.open == []
     links = {value for _, name, value in reader.attributes if name in ("src", "href", "xlink:href")}
-    assert links == {"logs/l2.jsonl"}
+    anchors = {value for _, name, value in reader.attributes if name == "id"}
+    within = {link.removeprefix("#") for link in links if link.startswith("#")}
+    assert links - {f"#{name}" for name in within} == {"logs/l2.jsonl"}
+    assert within <= anchors and {"figures", "tables", "runs", "table-2", "fig6", "convnet"} <= within
     assert not re.search(r"@import|url\(|<script|<link", page(folder))
 
 
 def test_every_picture_has_a_title_and_a_description(folder):
-    pictures = re.findall(r'<svg viewBox="[^"]*" role="img">.*?</svg>', page(folder), re.DOTALL)
+    pictures = re.findall(
+        r'<svg width="[^"]*" height="[^"]*" viewBox="[^"]*" role="img">.*?</svg>', page(folder), re.DOTALL
+    )
     assert len(pictures) >= 9
     for text in pictures:
         root = ET.fromstring(text)
@@ -191,8 +198,60 @@ def test_ticks_are_inside_evenly_spaced_and_few(low, high):
     assert {round(b - a, 9) for a, b in pairwise(found)} == {round(found[1] - found[0], 9)}
 
 
-def test_the_corners_of_the_axes_are_the_corners_of_the_plot():
-    plot = Plot("t", "d", Axis("x", 0, 10), Axis("y", 100, 1000, logarithmic=True), height=200)
-    (left, bottom), (right, top) = plot.place(0, 100), plot.place(10, 1000)
-    assert (left, bottom, right, top) == (46, 162, 388, 10)
-    assert plot.place(5, 10**2.5) == pytest.approx(((left + right) / 2, (top + bottom) / 2))
+@pytest.mark.parametrize(("width", "right"), [(320, 308), (520, 508)])
+def test_the_corners_of_the_axes_are_the_corners_of_the_plot(width, right):
+    frame = Frame(Plot("t", "d", Axis("x", 0, 10), Axis("y", 100, 1000, logarithmic=True), height=200), width)
+    (left, bottom), (found, top) = frame.place(0, 100), frame.place(10, 1000)
+    assert (left, bottom, found, top) == (50, 158, right, 12)
+    assert frame.place(5, 10**2.5) == pytest.approx(((left + right) / 2, (top + bottom) / 2))
+
+
+def test_labels_keep_off_marks_lines_and_one_another():
+    plot = Plot("t", "d", Axis("x", 0, 10), Axis("y", 0, 10))
+    plot.line([(0, 5), (10, 5)], 1)
+    plot.dots([(5, 5), (5.5, 5), (6, 5)], 2)
+    for _ in range(4):
+        plot.label("label", 5, 5)
+    frame = Frame(plot, 320)
+    frame.svg()
+    assert len(frame.written) == 4 and all(frame.holds(box) for box in frame.written)
+    others = [box for box in frame.taken if box not in frame.written]
+    for place, box in enumerate(frame.written):
+        for left, top, right, bottom in (*others, *frame.written[:place]):
+            assert min(box[2], right) <= max(box[0], left) or min(box[3], bottom) <= max(box[1], top)
+
+
+def test_names_that_do_not_fit_level_are_turned_and_have_room():
+    names = [f"inception_{i}" for i in range(9)]
+    frame = Frame(Plot("t", "d", Axis("", -0.5, 8.5, names=names), Axis("y", 0, 1)), 320)
+    assert frame.turned and frame.bottom < Frame(Plot("t", "d", Axis("", 0, 1), Axis("y", 0, 1)), 320).bottom - 30
+    assert frame.svg().count("rotate(-40)") == 9
+
+
+def test_a_curve_is_the_mean_of_its_seeds_where_all_have_a_point():
+    lines = [("a", "s", [(0, 1.0), (10, 3.0), (20, 9.0)]), ("b", "s", [(0, 5.0)]), ("a", "s", [(0, 3.0), (10, 5.0)])]
+    (curve,) = by_text(lines)  # a single point is no curve
+    assert isinstance(curve, Curve) and len(curve.runs) == 2
+    assert curve.mean() == [(0, 2.0), (10, 4.0)]
+
+
+def test_the_lines_of_a_figure_differ_in_colour_or_style_and_have_labels(folder):
+    for name in ("training", "scratch", "ratios", "fig7"):
+        figure = re.search(rf'<figure id="{name}">.*?</figure>', page(folder), re.DOTALL)[0]
+        wide = figure.split('<div class="wide">')[1]
+        lines = re.findall(r'<polyline class="line ([^"]+)"', wide)
+        assert lines and len(set(lines)) == len(lines) == wide.count('class="note own')
+
+
+def test_shares_are_shown_in_percent(folder):
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "42.63" in text and "0.4263" not in text
+    assert "top-1 error, %" in text
+
+
+def test_three_sentences_and_three_numbers_come_first(folder):
+    before = page(folder).split("<nav")[0]
+    lead = re.search(r'<p class="lead">(.*?)</p>', before)[1]
+    assert "54.17 % of their full rank" in lead and "0.30 points above" in lead
+    assert lead.count(". ") == 1  # two sentences and two numbers, for the folder has no run of AlexNet under l2
+    assert before.count("<dt>") == 2

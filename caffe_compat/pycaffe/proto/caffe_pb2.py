@@ -1,7 +1,7 @@
 """`caffe.proto.caffe_pb2`: every message and enum of caffe.proto by name, as in a module that protoc made.
 
 The classes are those of `caffe_compat.proto.schema`, in a descriptor pool of its own, so that those of an installed
-pycaffe may be loaded beside. Fields of forks are there too; README lists them.
+pycaffe may be loaded beside. Fields of forks are there too; protos/README.md lists them.
 """
 
 from __future__ import annotations

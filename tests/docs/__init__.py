@@ -1,0 +1,1 @@
+"""The site: its blocks run, its tables are generated, its links lead somewhere."""
