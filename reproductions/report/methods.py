@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from html import escape
 
@@ -10,9 +9,10 @@ from reproductions.comparison import Group, grouped
 from reproductions.methods.rivals import METHODS
 from reproductions.report.facts import Facts
 from reproductions.report.figures import Figure, legend
-from reproductions.report.page import STYLE, figure_text, folded, table_text
+from reproductions.report.page import STYLE, Section, anchor, contents, figure_text, folded, table_text
+from reproductions.report.plot import Plot
 from reproductions.report.sheets import Sheet
-from reproductions.report.svg import Plot, around
+from reproductions.report.svg import around
 from reproductions.runs import Run, read_runs
 
 TITLE = "Methods that shape or remove filters, from one start"
@@ -52,9 +52,11 @@ def methods_page(facts: Facts) -> str:
         f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n<h1>{escape(TITLE)}</h1>\n",
         WORDS,
     ]
+    sections = []
     for network, name in NETS.items():
         own = [run for run in runs if run.network == network and run.experiment == "fine-tuned"]
-        parts.append(f"<h2>{escape(name)}</h2>\n" + network_text(name, own))
+        sections.append(Section(anchor(name), name, network_text(name, own)))
+    parts += [contents(sections), *(section.text() for section in sections)]
     return "".join(parts) + "</main>\n</body>\n</html>\n"
 
 
@@ -62,7 +64,7 @@ def network_text(name: str, runs: Sequence[Run]) -> str:
     groups = [group for group in grouped(runs) if group.finished]
     plain = next((group for group in groups if group.first.method == "unpruned"), None)
     waiting = unfinished(runs)
-    rest = folded(waiting) if waiting.rows else ""
+    rest = folded(waiting, f"unfinished {name}") if waiting.rows else ""
     if plain is None:
         return "<p>No run is finished yet.</p>\n" + rest
     return figure_text(figure(name, groups, plain)) + table_text(sheet(name, groups, plain)) + rest
@@ -79,7 +81,7 @@ def figure(name: str, groups: Sequence[Group], plain: Group) -> Figure:
     )
     found = dict.fromkeys(family(group) for group in groups)
     keys = legend((SERIES[each], "", each) for each in SERIES if each in found)
-    return Figure(re.sub(r"\W+", "-", name.lower()), title, caption, pictures, keys)
+    return Figure(f"plot-{anchor(name)}", title, caption, pictures, keys)
 
 
 def plot(title: str, caption: str, label: str, points: Sequence[tuple[Group, float]]) -> Plot:

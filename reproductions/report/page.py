@@ -140,9 +140,10 @@ def sheet_text(sheet: Sheet) -> str:
     return f"{head}\n{table_text(sheet)}{listed}</section>\n"
 
 
-def folded(sheet: Sheet) -> str:
+def folded(sheet: Sheet, name: str = "") -> str:
+    """A table behind a fold; its anchor is that of `name`, or of its title."""
     count = f"{len(sheet.rows)} run{'s' if len(sheet.rows) != 1 else ''}"
-    head = f'<details id="{anchor(sheet.title)}"><summary>{escape(sheet.title)}: {count}</summary>'
+    head = f'<details id="{anchor(name or sheet.title)}"><summary>{escape(sheet.title)}: {count}</summary>'
     return f"{head}\n{table_text(sheet)}</details>\n"
 
 

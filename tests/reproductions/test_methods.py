@@ -36,7 +36,10 @@ def test_what_is_left_is_smaller_and_goes_into_the_row_and_onto_the_page(tmp_pat
     )
     (tmp_path / "paper.csv").write_bytes((NETWORKS["lenet"].folder.parents[1] / "paper.csv").read_bytes())
     text = generated(read_facts(tmp_path))["methods/index.html"]
-    assert "<h2>LeNet on MNIST</h2>" in text and '<th scope="row">OrthoReg, fisher</th><td>0.5</td>' in text
+    assert (
+        '<h2 id="lenet-on-mnist">LeNet on MNIST</h2>' in text
+        and '<th scope="row">OrthoReg, fisher</th><td>0.5</td>' in text
+    )
 
 
 @pytest.mark.slow
