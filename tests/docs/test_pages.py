@@ -111,7 +111,7 @@ def test_commands_print_what_the_pages_say():
 def test_the_site_builds_and_refuses_a_link_that_leads_nowhere(tmp_path):
     if importlib.util.find_spec("mkdocs") is None:
         pytest.skip("the site needs the extra [docs]")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-f"]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f"]
     done = subprocess.run([*command, str(ROOT / "mkdocs.yml"), "-d", str(tmp_path / "site")], timeout=300)
     assert done.returncode == 0 and (tmp_path / "site" / "differences" / "index.html").exists()
     (tmp_path / "docs").mkdir()
