@@ -67,8 +67,8 @@ class Assembler:
         """The batch of these images (numbers count on through all passes), if all are in memory."""
         if self._cache is None or not self._cache.has(numbers):
             return None
-        pixels, labels = self._cache.get(numbers)
-        return self._stack(pixels, draws), labels
+        pixels, which, labels = self._cache.get(numbers)
+        return self._stack(pixels, draws, which), labels
 
     def stacked(
         self, numbers: Sequence[int], pixels: np.ndarray, labels: np.ndarray, draws: Draws, where: str
@@ -78,17 +78,21 @@ class Assembler:
         self._remember(numbers, pixels, labels)
         return self._stack(pixels, draws), labels
 
-    def _stack(self, pixels: np.ndarray, draws: Draws) -> np.ndarray:
-        """The transformed batch, made in blocks that a processor's cache holds, by several threads."""
+    def _stack(self, pixels: np.ndarray, draws: Draws, which: np.ndarray | None = None) -> np.ndarray:
+        """The transformed batch of all `pixels`, or of numbers `which`; a large one in blocks, by several threads."""
         shape = self.transform.output_shape(pixels.shape[1:], "")
-        target = self._empty((len(pixels), *shape))
+        count = len(pixels) if which is None else len(which)
+        target = self._empty((count, *shape))
         block = max(1, _BLOCK_BYTES // (4 * int(np.prod(shape))))
 
         def transform(number: int) -> None:
             part = slice(number * block, (number + 1) * block)
-            self.transform.stack(pixels[part], draws[part], target[part])
+            if which is None:
+                self.transform.stack(pixels[part], draws[part], target[part])
+            else:
+                self.transform.stack(pixels, draws[part], target[part], which[part])
 
-        blocks = -(-len(pixels) // block)
+        blocks = -(-count // block)
         if blocks == 1:
             transform(0)
         else:
@@ -165,13 +169,19 @@ class _Cache:
         self._pixels = np.empty((count, *shape), np.uint8)
         self._labels = np.empty(count, np.float32)
         self._known = np.zeros(count, bool)
+        self._is_whole = False
 
     def has(self, numbers: np.ndarray) -> bool:
-        return bool(self._known[numbers % len(self._known)].all())
+        self._is_whole = self._is_whole or bool(self._known.all())
+        return self._is_whole or bool(self._known[numbers % len(self._known)].all())
 
-    def get(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def get(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Images, which of them these are (None: all, in order), and their labels."""
         numbers = numbers % len(self._known)
-        return self._pixels[numbers], self._labels[numbers]
+        first, last = int(numbers[0]), int(numbers[-1])
+        if last - first == len(numbers) - 1 and (np.diff(numbers) == 1).all():
+            return self._pixels[first : last + 1], None, self._labels[first : last + 1].copy()
+        return self._pixels, numbers, self._labels[numbers]
 
     def put(self, numbers: Sequence[int], images: np.ndarray | list[np.ndarray], labels: np.ndarray) -> bool:
         """Keep `images`; False if they are not like the others, so that the set cannot be kept."""

@@ -112,6 +112,8 @@ def _tail_labels(tail: np.ndarray) -> np.ndarray | None:
     if tail.shape[1] > 2 and (tail[:, -2:] == (_ENCODED << 3, 0)).all():
         tail = tail[:, :-2]
     number = tail[:, 1:]
+    if number.shape[1] == 1 and (tail[:, 0] == _LABEL << 3).all() and number.max() < 0x80:
+        return number[:, 0].astype(np.float32)
     if not 1 <= number.shape[1] <= 4 or (tail[:, 0] != _LABEL << 3).any():
         return None
     if (number[:, :-1] < 0x80).any() or (number[:, -1] >= 0x80).any():

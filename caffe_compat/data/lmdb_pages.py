@@ -113,7 +113,9 @@ class Pages:
     def _numbers(self, places: np.ndarray, kind: str, count: int) -> np.ndarray:
         """`count` numbers of `kind` from each of `places` in the file on: (places, count)."""
         length = np.dtype(kind).itemsize * count
-        return np.frombuffer(self._bytes, np.uint8)[places[:, None] + np.arange(length)].view(kind)
+        everywhere = np.ndarray((len(self._bytes) - length + 1,), f"V{length}", self._bytes, 0, (1,))
+        numbers: np.ndarray = everywhere[places].view(kind).reshape(-1, count)
+        return numbers
 
     def _page(self, number: int) -> memoryview:
         """The bytes of a page. Whether the file is still as long as its map is asked first: see docs/formats.md."""

@@ -8,6 +8,7 @@ batch seen as (batch, channels, height, width) lies in memory as PyTorch's chann
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from caffe_compat.data.cuts import MeanWindows, Rows, flipped
 from caffe_compat.data.images import mirrored
 from caffe_compat.data.order import generator
 from caffe_compat.errors import DataError
@@ -23,6 +25,8 @@ from caffe_compat.proto.binary import read_blob
 from caffe_compat.proto.files import find_file
 
 Shape = tuple[int, ...]
+_STRIP = 1 << 17  # values of a transformed batch that go through the arithmetic before the next: a cache holds them
+_AT_ONCE = 2  # strips that are cut and flipped at once
 
 
 @dataclass(frozen=True)
@@ -92,21 +96,31 @@ class Transform:
             mean = mirrored(mean[window]) if draws.flips[index] else mean[window]
         self._arithmetic(mirrored(pixels) if draws.flips[index] else pixels, mean, target)
 
-    def stack(self, images: np.ndarray, draws: Draws, target: np.ndarray) -> None:
-        """Write images of one size, (batch, height, width, channels), transformed at once, into float32 `target`."""
-        size = target.shape[1:3]
-        if not self.random:
+    def stack(self, images: np.ndarray, draws: Draws, target: np.ndarray, which: np.ndarray | None = None) -> None:
+        """Write images of one size, (count, height, width, channels), transformed at once, into float32 `target`.
+
+        which: the numbers of those that are wanted; by default all. The arithmetic goes through strips of the batch
+        that stay in the processor's cache.
+        """
+        size, whole_mean = target.shape[1:3], self.mean is not None and self.mean.ndim == 3
+        flips, mean = draws.flips, self.mean
+        if self.random:
+            corners = self.corners(images.shape[1:], draws)
+            pixels: np.ndarray | Rows = Rows(images, np.arange(len(images)) if which is None else which, corners, size)
+            means = self._mean_windows(size).at(corners, flips) if whole_mean else None
+        else:
             top, left = self.corner(images.shape[1:], (0.5, 0.5))
             window = (slice(top, top + size[0]), slice(left, left + size[1]))
-            whole_mean = self.mean is not None and self.mean.ndim == 3
-            mean = self.mean[window] if self.mean is not None and whole_mean else self.mean
-            self._arithmetic(images[(slice(None), *window)], mean, target)
-            return
-        corners, flips = self.corners(images.shape[1:], draws), draws.flips
-        pixels = _windows(images, np.arange(len(images)), corners, size) if self.crop or flips.any() else images
-        if flips.any():
-            pixels[flips] = mirrored(pixels[flips])
-        self._arithmetic(pixels, self._means_of(images.shape[2], corners, flips, size), target)
+            pixels, means = (images if which is None else images[which])[(slice(None), *window)], None
+            mean = mean[window] if mean is not None and whole_mean else mean
+        strip = max(1, _STRIP // math.prod(target.shape[1:]) if self.random else len(target))
+        for first in range(0, len(target), _AT_ONCE * strip):
+            taken = slice(first, first + _AT_ONCE * strip)
+            cut = flipped(pixels[taken], flips[taken]) if self.random else pixels[taken]
+            for start in range(0, len(cut), strip):
+                part = slice(first + start, min(first + start + strip, first + len(cut)))
+                values = cut[start : start + strip]
+                self._arithmetic(values, mean if means is None else means[part], target[part])
 
     def corner(self, image: Shape, place: Sequence[float] | np.ndarray) -> tuple[int, int]:
         """The first row and column of the crop; the centre is (size - crop) / 2 rounded down, as in Caffe."""
@@ -133,39 +147,21 @@ class Transform:
         if not self.crop:
             return np.zeros((len(draws.places), 2), np.intp)
         rooms = np.array(image[:2]) - self.crop
-        corners: np.ndarray = rooms // 2
         if self.train:
-            corners = (draws.places * (rooms + 1)).astype(np.intp)
-        return np.broadcast_to(corners, draws.places.shape)
+            corners: np.ndarray = (draws.places * (rooms + 1)).astype(np.intp)
+            return corners
+        return np.broadcast_to(rooms // 2, draws.places.shape)
 
-    def _means_of(self, width: int, corners: np.ndarray, flips: np.ndarray, size: Shape) -> np.ndarray | None:
-        """What is subtracted from windows of images `width` wide: of a mean image the same windows, flipped alike."""
-        if self.mean is None or self.mean.ndim == 1:
-            return self.mean
-        left = np.where(flips, width - size[1] - corners[:, 1], corners[:, 1])
-        return _windows(self._both_ways, flips.astype(np.intp), np.stack([corners[:, 0], left], 1), size)
+    def _mean_windows(self, size: Shape) -> MeanWindows:
+        if size not in self._windows:
+            assert self.mean is not None
+            self._windows[size] = MeanWindows(self.mean, size)
+        return self._windows[size]
 
     @cached_property
-    def _both_ways(self) -> np.ndarray:
-        """The mean image, and it with left and right exchanged."""
-        assert self.mean is not None
-        return np.stack([self.mean, self.mean[:, ::-1]])
-
-
-def _windows(images: np.ndarray, which: np.ndarray, corners: np.ndarray, size: Shape) -> np.ndarray:
-    """A new (windows, height, width, channels): of `images` number which[k], from row and column corners[k] on.
-
-    Each row of a window is moved as one element, which numpy does many times faster than pixel by pixel.
-    """
-    images = np.ascontiguousarray(images)
-    height, width, channels = images.shape[1:]
-    pixel = channels * images.itemsize
-    row = size[1] * pixel
-    rows = np.ndarray((images.nbytes - row + 1,), f"V{row}", images, 0, (1,))  # one that begins at every byte
-    tops = which * height + corners[:, 0]
-    starts = (tops[:, None] + np.arange(size[0])) * (width * pixel) + corners[:, 1:] * pixel
-    windows: np.ndarray = rows[starts].view(images.dtype).reshape(len(which), *size, channels)
-    return windows
+    def _windows(self) -> dict[Shape, MeanWindows]:
+        """Those of the mean image, by the size of a window."""
+        return {}
 
 
 @lru_cache(maxsize=64)
