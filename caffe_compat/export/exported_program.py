@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from typing import Any
 
@@ -178,12 +179,12 @@ def _not_one(shape: Shape, dynamic_batch: bool) -> Shape:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's own lines: the error that follows says it in one."""
+    """Without torch's own lines, logged or printed: the error that follows says it in one."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

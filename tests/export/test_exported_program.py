@@ -6,7 +6,7 @@ import torch
 
 import caffe_compat as cc
 from tests.conftest import golden, shared
-from tests.export.onnx_cases import detector
+from tests.export.onnx_cases import detector, one_layer
 from tests.export.test_onnx import golden_model
 from tests.net.test_golden_nets import _drawn_inputs
 
@@ -85,6 +85,28 @@ def test_a_program_whose_sizes_change_inside_alone_is_checked_as_it_was_made(tmp
     model = cc.Model(cc.parse_text(text, cc.NetParameter))
     cc.write_exported_program(model, tmp_path / "net.pt2")
     assert cc.check_exported_program(tmp_path / "net.pt2", model) == {"f": 0.0}
+
+
+INDEXED = {
+    "embed": ('type: "Embed" bottom: "a" top: "y" embed_param { input_dim: 7 num_output: 3 }', [(5, 2)]),
+    "reindex": ('type: "BatchReindex" bottom: "a" bottom: "b" top: "y"', [(3, 2), (4,)]),
+    "unpooling": ('type: "Upsample" bottom: "a" bottom: "b" top: "y" upsample_param { scale: 2 }', [(2, 3, 4, 5)] * 2),
+}
+
+
+@pytest.mark.parametrize("name", INDEXED)
+def test_indices_are_no_longer_looked_at_in_a_program(name, tmp_path):
+    layer, shapes = INDEXED[name]
+    model = one_layer(f'layer {{ name: "l" {layer} }}', *shapes)
+    cc.write_exported_program(model, tmp_path / "net.pt2")
+    assert cc.check_exported_program(tmp_path / "net.pt2", model) == {"y": 0}
+
+
+def test_what_torch_prints_of_a_net_that_it_cannot_follow_is_not_shown(capfd):
+    decoder = 'layer { name: "l" type: "CTCGreedyDecoder" bottom: "a" top: "y" }'
+    with pytest.raises(cc.UnsupportedLayerError, match=r"cannot follow layer 'l' \(CTCGreedyDecoder\)"):
+        cc.to_exported_program(one_layer(decoder, (4, 2, 3)))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_layer_that_cannot_be_followed_is_named_and_a_net_that_ends_before_it_is_written(tmp_path):

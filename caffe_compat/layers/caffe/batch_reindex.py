@@ -26,7 +26,7 @@ class BatchReindex(Layer):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         x, index = bottoms[0], bottoms[1].detach().long()
-        if index.numel():
+        if index.numel() and not torch.compiler.is_exporting():  # the look would break a program being recorded
             low, high = torch.stack(torch.aminmax(index)).tolist()
             if low < 0 or high >= x.shape[0]:
                 raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,7 +31,8 @@ class Embed(Layer):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         index = bottoms[0].long()
-        if index.device.type == "cpu" and index.numel():  # elsewhere the look would wait for the device
+        # elsewhere the look would wait for the device, or break a program being recorded
+        if index.device.type == "cpu" and index.numel() and not torch.compiler.is_exporting():
             least, most = index.aminmax()
             if least < 0 or most >= self.rows:
                 raise DataError(
