@@ -102,9 +102,15 @@ def make_classifier(arguments: argparse.Namespace) -> cc.Classifier:
         given["mean"] = read_mean(arguments.mean)
     if arguments.scale is not None:
         given["scale"] = arguments.scale
-    own = cc.own_preprocessing(net, with_mean=arguments.mean is None)
+    try:
+        own = cc.own_preprocessing(net, with_mean=arguments.mean is None)
+    except cc.MissingDataError as error:
+        raise cc.MissingDataError(f"{error}; or give the mean: --mean FILE, or M,M,M") from None
     preprocessing = dataclasses.replace(own, **given)
-    classifier = cc.Classifier(net.to(choose_device(arguments)), preprocessing, arguments.output)
+    try:
+        classifier = cc.Classifier(net.to(choose_device(arguments)), preprocessing, arguments.output)
+    except cc.GraphError as error:
+        raise cc.GraphError(str(error).replace("choose one as output", "choose one: --output NAME")) from None
     seen = preprocessing.describe(classifier.channels, classifier.height, classifier.width)
     print(f"images: {seen}", file=sys.stderr)
     if preprocessing.mean is None and classifier.input not in net.pixels:

@@ -12,6 +12,7 @@ and NET.surgery.caffemodel.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fully-connected", action="store_true", help="make convolutions over their whole bottom fully connected"
     )
     parser.add_argument(
-        "--input-size", type=_numbers(whole_number(0)), metavar="H,W", help="declare another height and width"
+        "--input-size", type=_numbers(whole_number(1)), metavar="H,W", help="declare another height and width"
     )
     parser.add_argument(
         "--classifier", metavar="LAYER=N", help="give a layer N outputs and no weights, under the name LAYER_N"
@@ -82,6 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     if certificate.blobs:
         print(f"{len(certificate.blobs)} blobs compared, off by {max(certificate.blobs.values()):.2g} at most")
+    for blob, pixels in original.pixels.items():
+        if pixels.changes and blob not in operations[-1].model.pixels:
+            lost = f"that '{blob}' takes {pixels} holds no more in these terms, and is left out of {net}"
+            print(f"{lost}; prepare the images as before, then as the lines above say", file=sys.stderr)
     print(f"Saved as {net}\nSaved as {weights}")
     return 0
 

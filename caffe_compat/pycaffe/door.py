@@ -18,6 +18,8 @@ from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, WriteError
 from caffe_compat.proto.files import write_atomically
+from caffe_compat.proto.reading import read_head
+from caffe_compat.proto.recognition import recognised
 
 PACKAGE = "caffe_compat.pycaffe"
 SHIM = Path(__file__).parent / "shim"
@@ -74,6 +76,10 @@ def run_as_caffe(words: Sequence[str]) -> int:
     script, *arguments = words[1:] if is_module else words
     if not is_module and not os.path.exists(script):
         raise CaffeCompatError(f"{script}: no such file; give a script of Python")
+    if not is_module and os.path.isfile(script) and b"\0" in read_head(script):
+        raise CaffeCompatError(
+            f"{script}: {recognised(read_head(script)) or 'this is binary'}; give a script of Python"
+        )
     sys.argv = [script, *arguments]
     sys.path[0:1] = [os.getcwd() if is_module else os.path.dirname(os.path.abspath(script))]
     try:

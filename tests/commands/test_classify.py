@@ -132,3 +132,17 @@ def test_what_is_needed_is_named(folder, capsys, missing):
         raise SystemExit(main(["classify", *words[missing]]))
     assert stop.value.code == 2
     assert missing in capsys.readouterr().err
+
+
+def test_a_mean_that_is_not_here_and_a_choice_of_outputs_are_told_with_their_options(folder, capsys):
+    text = Path("net.prototxt").read_text()
+    Path("net.prototxt").write_text(f'# pixels of \'data\': {{"mean_file": "gone.binaryproto"}}\n{text}')
+    assert main(["classify", *TRAINED, "photographs"]) == 2
+    assert "correct the path" in (line := capsys.readouterr().err) and "or give the mean: --mean FILE" in line
+    assert main(["classify", *TRAINED, "--mean", "1", "photographs"]) == 0
+    two = 'layer { name: "more" type: "Split" bottom: "ip" top: "more" }\n'
+    Path("net.prototxt").write_text(text + two)
+    capsys.readouterr()
+    status = main(["classify", *TRAINED, "photographs"])
+    error = capsys.readouterr().err
+    assert status == 2 and "choose one: --output NAME" in error

@@ -78,3 +78,10 @@ def test_beside_another_caffe_both_are_there(tmp_path):
     (tmp_path / "caffe" / "io.py").write_text("whose = 'theirs'")
     lines = "import caffe_compat.pycaffe as ours, caffe, caffe.io; print(caffe.whose, caffe.io.whose, ours.io.__name__)"
     assert _run(tmp_path, "-c", lines).stdout == "theirs theirs caffe_compat.pycaffe.io\n"
+
+
+def test_a_binary_file_is_no_script(tmp_path, capsys):
+    script = tmp_path / "a.png"
+    script.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0")
+    assert main(["python", str(script)]) == 2
+    assert capsys.readouterr().err == f"caffe-compat: {script}: this is an image; give a script of Python\n"

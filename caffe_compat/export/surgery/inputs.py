@@ -99,7 +99,17 @@ def fold_scaling(model: Model, mean: Sequence[float] = (0.0,), scale: float = 1.
 def resize_input(model: Model, size: Sequence[int], blob: str = "") -> Operation:
     """The Input `blob` with height and width `size`. Raises GraphError where the net declares no such shape."""
     made, name = copied(model), input_blob(model, blob)
-    _resize_inputs(made, name, lambda shape: (*shape[: len(shape) - len(size)], *size))
+
+    def resized(shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(shape) > 2 and (len(size) != len(shape) - 2 or min(size) < 1):
+            found = ",".join(map(str, size))
+            raise GraphError(
+                f"size {found} is none for '{name}' of shape {shape}: wanted {len(shape) - 2} numbers from 1, of the "
+                "axes behind batch and channels"
+            )
+        return (*shape[:2], *size)
+
+    _resize_inputs(made, name, resized)
     shown = " x ".join(map(str, size))
     return Operation(made, f"'{name}' is {shown}", incomparable=f"'{name}' has another size")
 

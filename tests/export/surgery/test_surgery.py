@@ -199,3 +199,25 @@ def test_the_real_googlenet_takes_rgb_and_slides(tmp_path):
     steps = [cc.swap_channels(model)]
     steps.append(cc.fully_convolutional(steps[0].model))
     assert max(cc.certify_surgery(model, steps).blobs.values()) <= 1e-5
+
+
+def test_another_size_is_one_number_for_each_axis_behind_the_channels(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for size in ((4,), (1, 4, 4), (0, 4)):
+        with pytest.raises(cc.GraphError, match="wanted 2 numbers from 1"):
+            cc.resize_input(drawn(), size)
+    cc.write_model(drawn(), "net.prototxt", "net.caffemodel")
+    assert main(["surgery", "net.prototxt", "net.caffemodel", "--input-size", "1,2,3"]) == 2
+    assert "size 1,2,3 is none for 'data'" in capsys.readouterr().err
+    assert not (tmp_path / "net.surgery.prototxt").exists()
+
+
+def test_what_images_went_through_is_kept_where_it_holds_and_said_where_it_is_lost(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for pixels, is_lost in (('"mean": [1, 2, 3], "order": "bgr"', False), ('"mean_file": "m.binaryproto"', True)):
+        cc.write_model(drawn(), "net.prototxt", "net.caffemodel")
+        text = (tmp_path / "net.prototxt").read_text()
+        (tmp_path / "net.prototxt").write_text(f"# pixels of 'data': {{{pixels}}}\n{text}")
+        assert main(["surgery", "net.prototxt", "net.caffemodel", "--swap-channels", "--force-overwrite"]) == 0
+        assert ("holds no more in these terms, and is left out" in capsys.readouterr().err) == is_lost
+        assert ("data" in cc.read_model("net.surgery.prototxt").pixels) != is_lost
