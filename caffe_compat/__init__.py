@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from caffe_compat.export.check import check
     from caffe_compat.export.check_report import FINDINGS, Report
     from caffe_compat.export.deploy import deploy
+    from caffe_compat.export.ending import ending_at
     from caffe_compat.export.exported_program import (
         check_exported_program,
         to_exported_program,
@@ -79,6 +80,11 @@ if TYPE_CHECKING:
     from caffe_compat.export.page import html_page
     from caffe_compat.export.pixels import pixels_of, with_preprocessing
     from caffe_compat.export.plain_torch.folder import check_torch_source, torch_source, write_torch_source
+    from caffe_compat.export.runtimes.compare import RUNTIME_TOLERANCE, check_with, is_for_training, parse_road
+    from caffe_compat.export.runtimes.facts import Known, known_differences, known_version
+    from caffe_compat.export.runtimes.report import roads_of, with_runtimes
+    from caffe_compat.export.runtimes.rewriting import for_runtime
+    from caffe_compat.export.runtimes.running import installed_version, runtime_title
     from caffe_compat.export.surgery.certify import certify_surgery
     from caffe_compat.export.surgery.classifier import resize_classifier
     from caffe_compat.export.surgery.dense import fully_connected, fully_convolutional
@@ -163,41 +169,39 @@ if TYPE_CHECKING:
         "BlobComparison", "BlobOutline", "CIFAR10_FILES", "CIFAR10_SHA256", "CIFAR10_URL", "CRITERIA",
         "CaffeCompatError", "Certificate", "Classifier", "Comparison", "Context", "Conversion", "Cost", "Count",
         "DataError", "DistributedSolver", "FINDINGS", "Factorization", "GlogHandler", "GraphError", "IMAGENET_PARTS",
-        "JsonLinesLog", "KeepBest", "KeepLast", "Layer", "LayerType", "METHODS", "MNIST_FILES", "MNIST_SHA256",
-        "MNIST_URL", "MissingDataError", "Model", "ModelLike", "NEWEST", "Narrowed", "Net", "NetParameter",
-        "Operation", "Outline", "ParseError", "Patience", "Pixels", "Plan", "PluginError", "Prediction",
-        "PreparedNet",
-        "Preprocessing", "ProgressBar", "Pruned", "PrunedFilters", "RankError", "Record", "Report", "Selection",
-        "ShapeError", "Shrunk", "Snapshot", "Solver", "SolverError", "SolverParameter", "SolverState", "Stage",
-        "Statistics", "TRAINING_METHODS", "TensorBoardLog", "UnsupportedLayerError", "UnsupportedParameterError",
-        "UserCodeError",
-        "Weights", "WeightsError", "WriteError", "all_or_none", "as_model", "break_even_rank", "can_train", "certify",
-        "certify_pruned", "certify_surgery", "check", "check_exported_program", "check_onnx", "check_opencv",
-        "check_published", "check_torch_source", "choose_least", "common_shapes", "compare_blobs", "compare_cost",
-        "compare_time", "complete_inputs", "compute_mean", "convert_state", "convert_weights", "decompose",
-        "decompose_by_responses", "default_in_place", "deploy", "download", "encode_datum", "extract_arrays",
-        "extract_features", "factorize", "filter_angles", "filter_norms", "find_faults", "first_records",
-        "fold_batch_norm", "fold_scaling", "force_gradient", "format_text", "fully_connected", "fully_convolutional",
-        "has_plugins", "html_page", "install_caffe", "is_binary", "is_root", "join_channels", "labels_path",
-        "layer_costs", "layer_types", "list_images", "load_files", "make_cifar10", "make_imagenet", "make_imageset",
-        "make_labelled_databases", "make_labelled_hdf5", "make_mnist", "mean_gradients", "measure", "measure_sparsity",
-        "merge_groups",
+        "JsonLinesLog", "KeepBest", "KeepLast", "Known", "Layer", "LayerType", "METHODS", "MNIST_FILES",
+        "MNIST_SHA256", "MNIST_URL", "MissingDataError", "Model", "ModelLike", "NEWEST", "Narrowed", "Net",
+        "NetParameter", "Operation", "Outline", "ParseError", "Patience", "Pixels", "Plan", "PluginError",
+        "Prediction", "PreparedNet", "Preprocessing", "ProgressBar", "Pruned", "PrunedFilters", "RUNTIME_TOLERANCE",
+        "RankError", "Record", "Report", "Selection", "ShapeError", "Shrunk", "Snapshot", "Solver", "SolverError",
+        "SolverParameter", "SolverState", "Stage", "Statistics", "TRAINING_METHODS", "TensorBoardLog",
+        "UnsupportedLayerError", "UnsupportedParameterError", "UserCodeError", "Weights", "WeightsError", "WriteError",
+        "all_or_none", "as_model", "break_even_rank", "can_train", "certify", "certify_pruned", "certify_surgery",
+        "check", "check_exported_program", "check_onnx", "check_opencv", "check_published", "check_torch_source",
+        "check_with", "choose_least", "common_shapes", "compare_blobs", "compare_cost", "compare_time",
+        "complete_inputs", "compute_mean", "convert_state", "convert_weights", "decompose", "decompose_by_responses",
+        "default_in_place", "deploy", "download", "encode_datum", "ending_at", "extract_arrays", "extract_features",
+        "factorize", "filter_angles", "filter_norms", "find_faults", "first_records", "fold_batch_norm",
+        "fold_scaling", "for_runtime", "force_gradient", "format_text", "fully_connected", "fully_convolutional",
+        "has_plugins", "html_page", "install_caffe", "installed_version", "is_binary", "is_for_training", "is_root",
+        "join_channels", "known_differences", "known_version", "labels_path", "layer_costs", "layer_types",
+        "list_images", "load_files", "make_cifar10", "make_imagenet", "make_imageset", "make_labelled_databases",
+        "make_labelled_hdf5", "make_mnist", "mean_gradients", "measure", "measure_sparsity", "merge_groups",
         "missing_weights", "model_text", "momentum_step", "narrow", "newest_snapshot", "onnx_types", "open_file",
-        "open_snapshot", "outline", "output_weights", "own_batches", "own_preprocessing", "pad_database",
-        "parse_json", "parse_text", "pinned", "pixels_of", "plugin_layer_types", "process_count", "process_group",
+        "open_snapshot", "outline", "output_weights", "own_batches", "own_preprocessing", "pad_database", "parse_json",
+        "parse_road", "parse_text", "pinned", "pixels_of", "plugin_layer_types", "process_count", "process_group",
         "prune_and_fuse", "prune_filters", "prune_ranks", "rank_by_energy", "rank_by_norm", "ranks_by_budget",
-        "ranks_by_energy",
-        "ranks_by_evbmf", "ranks_by_latency", "ranks_by_norm", "ranks_in_order", "read_blob", "read_bytes",
-        "read_float_list", "read_image_list", "read_json", "read_kept", "read_labels", "read_lines",
+        "ranks_by_energy", "ranks_by_evbmf", "ranks_by_latency", "ranks_by_norm", "ranks_in_order", "read_blob",
+        "read_bytes", "read_float_list", "read_image_list", "read_json", "read_kept", "read_labels", "read_lines",
         "read_mean_planes", "read_model", "read_net", "read_npy", "read_npz", "read_ranks", "read_solver",
         "read_weights", "recalibrate", "refuse_exchanged", "refuse_missing", "refuse_unknown_inputs",
-        "register_command", "register_layer", "register_regularizer",
-        "regroup_weights", "reset_normalization", "resize_classifier", "resize_input", "resumed_options",
-        "round_ranks", "round_ratios", "run_as_caffe", "run_blobs", "shrink", "split_groups", "survey",
-        "swap_channels", "theoretical_speedup", "to_exported_program", "to_onnx", "torch_source", "uninstall_caffe",
-        "upgrade_solver", "use_plugin", "valid_inputs", "watch", "with_preprocessing", "write_atomically",
-        "write_blob", "write_exported_program", "write_fine_tune_solver", "write_lmdb", "write_mean", "write_model",
-        "write_net", "write_onnx", "write_torch_source", "zero_shares",
+        "register_command", "register_layer", "register_regularizer", "regroup_weights", "reset_normalization",
+        "resize_classifier", "resize_input", "resumed_options", "roads_of", "round_ranks", "round_ratios",
+        "run_as_caffe", "run_blobs", "runtime_title", "shrink", "split_groups", "survey", "swap_channels",
+        "theoretical_speedup", "to_exported_program", "to_onnx", "torch_source", "uninstall_caffe", "upgrade_solver",
+        "use_plugin", "valid_inputs", "watch", "with_preprocessing", "with_runtimes", "write_atomically", "write_blob",
+        "write_exported_program", "write_fine_tune_solver", "write_lmdb", "write_mean", "write_model", "write_net",
+        "write_onnx", "write_torch_source", "zero_shares",
     ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -231,6 +235,7 @@ _MODULES = {  # home -> its public names
     "SolverError UnsupportedLayerError UnsupportedParameterError UserCodeError WeightsError WriteError",
     "export.check": "check",
     "export.deploy": "deploy",
+    "export.ending": "ending_at",
     "export.exported_program": "check_exported_program to_exported_program write_exported_program",
     "export.folding": "fold_batch_norm",
     "export.onnx": "check_onnx onnx_types to_onnx write_onnx",
@@ -239,6 +244,11 @@ _MODULES = {  # home -> its public names
     "export.pixels": "pixels_of with_preprocessing",
     "export.plain_torch.folder": "check_torch_source torch_source write_torch_source",
     "export.check_report": "FINDINGS Report",
+    "export.runtimes.compare": "RUNTIME_TOLERANCE check_with is_for_training parse_road",
+    "export.runtimes.facts": "Known known_differences known_version",
+    "export.runtimes.report": "roads_of with_runtimes",
+    "export.runtimes.rewriting": "for_runtime",
+    "export.runtimes.running": "installed_version runtime_title",
     "export.surgery.certify": "certify_surgery",
     "export.surgery.classifier": "resize_classifier",
     "export.surgery.dense": "fully_connected fully_convolutional",

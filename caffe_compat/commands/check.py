@@ -3,6 +3,7 @@
   caffe-compat check train_val.prototxt                      # the net alone
   caffe-compat check deploy.prototxt net.caffemodel          # and whether the weights fit
   caffe-compat check net.caffemodel                          # with the net that it has in itself
+  caffe-compat check deploy.prototxt --for mnn,opencv        # and what these runtimes do otherwise
 
 Nothing is run; data is not needed, but where it is here its first records are read. One run
 lists everything, of a prototxt that cannot be read every mistake. The
@@ -18,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import caffe_compat as cc
-from caffe_compat.commands.options import add_compat, add_input, add_state
+from caffe_compat.commands.options import add_compat, add_input, add_state, comma_list
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_state(parser)
     add_compat(parser)
     add_input(parser)
+    parser.add_argument(
+        "--for",
+        dest="roads",
+        type=comma_list,
+        action="extend",
+        default=[],
+        metavar="RUNTIME",
+        help="also list what this runtime is known to compute otherwise, ignore or not take: mnn, opencv, openvino, "
+        "onnxruntime; with :caffe or :onnx behind it of one form only",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON array")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    roads = [road for words in arguments.roads for road in cc.roads_of(words)]
     nets, weights = list[str](), list[str]()
     faults = dict[str, None]()
     for path in arguments.files:
@@ -42,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     for path in nets or weights:
         report = check_one(path, weights if nets else [], arguments, faults)
         if report is not None:
+            if roads:
+                report = cc.with_runtimes(report, path, weights, roads, dict(arguments.input))
             reports.append(report)
             if not arguments.json:
                 print(f"{path}: {report}")

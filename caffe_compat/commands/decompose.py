@@ -31,6 +31,7 @@ from caffe_compat.commands.options import (
     set_threads,
     with_fillers,
 )
+from caffe_compat.commands.runtimes import add_for, for_road
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 from caffe_compat.commands.verify import certify
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="PREFIX", help="write PREFIX.prototxt, PREFIX.caffemodel, PREFIX.solver.prototxt"
     )
+    add_for(parser, "write layers in a form that this runtime computes right, or refuse by name (TEST net)")
     parser.add_argument("--solver", metavar="SOLVER", help="what trained NET; the fine-tune solver follows it")
     add_force_overwrite(parser)
     parser.add_argument(
@@ -127,8 +129,9 @@ def run(arguments: argparse.Namespace) -> int:
             ranks, methods = choose_ranks(start, arguments)
             if not ranks:
                 tell_nothing(net, arguments)
-            small = fitting.decompose(start, ranks, methods, net, arguments)
-        given, paths["weights"] = paths["weights"], holding(paths["weights"], small)
+            chains = fitting.decompose(start, ranks, methods, net, arguments)
+        small = for_road(chains, arguments.road, "caffe", dict(arguments.input), Path(net).parent)
+        given, paths["weights"] = paths["weights"], holding(paths["weights"], small, bool(arguments.road))
         if given != paths["weights"]:
             check_targets([paths["weights"]], read, arguments.force_overwrite)
         if not cc.can_train(small.net):
@@ -141,7 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             report(start, ranks, costs)
         if arguments.certificate:
-            written = cc.read_model(paths["net"], paths["weights"])
+            written = chains if arguments.road else cc.read_model(paths["net"], paths["weights"])
             shapes, folder = dict(arguments.input), Path(net).parent
             whole = with_fillers(start, arguments.allow_missing, input_shapes=shapes, folder=folder)
             same = {name: whole.weights[name] for name in arguments.allow_missing if name in whole.weights}
@@ -154,11 +157,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def holding(path: Path, model: cc.Model) -> Path:
-    """`path`, or a .caffemodel in place of a .caffemodel.h5 that could not hold two layers of one name."""
+def holding(path: Path, model: cc.Model, is_for_runtime: bool = False) -> Path:
+    """`path`, or a .caffemodel in place of a .caffemodel.h5, which other runtimes do not read.
+
+    Nor can it hold two layers of one name.
+    """
     names = [layer.name for layer in model.net.layer]
     clash = any(names.count(name) > 1 for name in model.weights)
-    return path.with_suffix("") if clash and path.suffix == ".h5" else path
+    return path.with_suffix("") if (clash or is_for_runtime) and path.suffix == ".h5" else path
 
 
 def output_paths(net: str, weights: str, prefix: str | None) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import caffe_compat as cc
 from caffe_compat.commands.numbers import input_shape, whole_number
 from caffe_compat.commands.options import add_allow_missing, add_state, add_weights, say_pixels
+from caffe_compat.commands.runtimes import add_for, for_road
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="put mean and scale of the data layer into the net, as Bias and Scale; needs --out-weights",
     )
+    add_for(parser, "write layers in a form that this runtime computes right, or refuse by name; needs --out-weights")
     parser.add_argument("--keep-training", action="store_true", help="keep fillers and learning rates")
     parser.add_argument(
         "--phase",
@@ -80,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.out_weights:
             raise cc.WeightsError("--with-preprocessing: mean and scale become weights; give --out-weights FILE")
         model = cc.with_preprocessing(model, Path(arguments.net).parent)
+    with glog_lines():
+        model = for_road(model, arguments.road, "caffe", {}, Path(arguments.net).parent)
     say_pixels(model, "kept as a comment")
     if arguments.out_weights and not model.weights:
         raise cc.WeightsError(f"--out-weights {arguments.out_weights}: there are no weights; give --weights FILE")

@@ -5,9 +5,9 @@ caffe-compat export NET WEIGHTS --out net.pt2
 caffe-compat export NET WEIGHTS --format torch --out DIR
 caffe-compat export NET WEIGHTS --output BLOB,... --out net.onnx
 
-The first is checked with onnxruntime; the second is for torch.export.load. The third makes a folder with a model.py of
-torch.nn alone, its weights, and a verify.py that compares every blob. NET is a deploy net; `caffe-compat deploy`
-makes one of a net for training.
+The first is checked with onnxruntime, and with --with by other runtimes; the second is for torch.export.load. The third
+makes a folder with a model.py of torch.nn alone, its weights, and a verify.py that compares every blob. NET is a deploy
+net; `caffe-compat deploy` makes one of a net for training.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import caffe_compat as cc
 from caffe_compat.commands.numbers import input_shape
 from caffe_compat.commands.options import add_allow_missing, add_compat, comma_list, say_pixels, with_fillers
+from caffe_compat.commands.runtimes import add_for, add_with, for_road, run_with
 from caffe_compat.commands.targets import add_force_overwrite, check_folder, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
@@ -47,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="end at these blobs, e.g. before a DetectionOutput, in place of the net's outputs",
     )
     parser.add_argument("--no-check", action="store_true", help="do not run the file")
+    add_with(parser, "the ONNX file")
+    add_for(parser, "write layers in a form that this runtime computes right, or refuse by name")
     add_force_overwrite(parser)
     parser.add_argument(
         "--input",
@@ -69,6 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
     form = arguments.format or "onnx"
     if str(arguments.out).endswith(".pt2") and arguments.format in (None, "torch"):
         form = "pt2"
+    if form != "onnx" and (arguments.runtimes or arguments.road):
+        option = "--with" if arguments.runtimes else "--for"
+        raise cc.SolverError(f"{option}: other runtimes read ONNX, not {form}; give --format onnx")
     suffix, write, check = FORMATS[form]
     path = Path(arguments.out or f"{arguments.weights.removesuffix('.h5').removesuffix('.caffemodel')}{suffix}")
     if form == "torch":
@@ -82,6 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
             model = cc.with_preprocessing(model, Path(arguments.net).parent)
         say_pixels(model, KEPT[form])
         model = with_fillers(model, arguments.allow_missing, input_shapes=dict(arguments.input))
+        if arguments.road:
+            model = cc.ending_at(model, arguments.output)
+        model = for_road(model, arguments.road, "onnx", dict(arguments.input), Path(arguments.net).parent)
         if form == "torch":
             errors = cc.write_torch_source(
                 model, path, dict(arguments.input), compat=arguments.compat, check=not arguments.no_check,
@@ -92,6 +101,10 @@ def run(arguments: argparse.Namespace) -> int:
             options = (dict(arguments.input), arguments.dynamic_batch, arguments.compat, arguments.output)
             getattr(cc, write)(model, temporary, *options)
             errors = {} if arguments.no_check else checked(getattr(cc, check), path, temporary, model, arguments.compat)
+            files, shapes = {"onnx": (temporary,)}, dict(arguments.input)
+            others = run_with(model, arguments.runtimes, "onnx", files, shapes, str(path), compat=arguments.compat)
+    for name, found in others.items():
+        print(f"{name}: off by {max(found.values(), default=0.0):.2g} of the largest value at most")
     return told(errors, path, arguments.no_check)
 
 

@@ -2,7 +2,8 @@
 
 Every layer that is gone must be there as a chain. For each the certificate gives its rank and how far its weights are
 from the original's; for every blob that both nets have, how far its values are on the same random inputs; and where
-OpenCV is installed, for every blob of the decomposed net how far OpenCV's values are from ours.
+OpenCV is installed, for every blob of the decomposed net how far OpenCV's values are from ours. --with runs the written
+files in other runtimes too, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import caffe_compat as cc
 from caffe_compat.commands.numbers import real_number
 from caffe_compat.commands.options import add_input
 from caffe_compat.commands.prune_filters import certificate_of
+from caffe_compat.commands.runtimes import add_opencv, add_with, run_with
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 OPENCV_TOLERANCE = 1e-4  # of a blob's largest value; both sum in float32, in other orders
@@ -34,11 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--certificate", metavar="PATH", help="of a pruned net: what `prune` wrote, made anew and checked"
     )
-    parser.add_argument(
-        "--opencv",
-        action=argparse.BooleanOptionalAction,
-        help="run the decomposed net with OpenCV too, and fail where that cannot be (default: where it can)",
-    )
+    add_with(parser, "the decomposed net")
+    add_opencv(parser)
     add_input(parser)
     add_force_overwrite(parser)
 
@@ -51,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.original).parent
     if arguments.certificate:
         return verify_pruned(arguments, original, decomposed, folder)
-    certificate = certify(original, decomposed, dict(arguments.input), arguments.opencv, folder)
+    certificate = certify(original, decomposed, dict(arguments.input), asked_opencv(arguments), folder)
+    certificate = with_runtimes(certificate, decomposed, arguments)
     if arguments.out:
         certificate.write(arguments.out)
     else:
@@ -79,7 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
 def verify_pruned(arguments: argparse.Namespace, original: cc.Model, pruned: cc.Model, folder: Path) -> int:
     """Make the certificate of a pruned net anew from the files; RankError where its weights are not the original's."""
     certificate = certificate_of(original, pruned, arguments.certificate, dict(arguments.input), folder)
-    certificate = with_opencv(certificate, pruned, dict(arguments.input), arguments.opencv, Path(arguments.net).parent)
+    asked, shapes = asked_opencv(arguments), dict(arguments.input)
+    certificate = with_opencv(certificate, pruned, shapes, asked, Path(arguments.net).parent)
+    certificate = with_runtimes(certificate, pruned, arguments)
     if arguments.out:
         certificate.write(arguments.out)
     else:
@@ -90,6 +92,26 @@ def verify_pruned(arguments: argparse.Namespace, original: cc.Model, pruned: cc.
         error = certificate.layers[worst].weights
         raise cc.RankError(f"layer '{worst}': weights are {error:.4g} from what the original's filters leave")
     return 0
+
+
+def asked_opencv(arguments: argparse.Namespace) -> bool | None:
+    """Whether every blob must be compared with OpenCV's, must not, or is where that can be."""
+    asked = any(name.partition(":")[0] == "opencv" for name in arguments.runtimes)
+    reads_onnx = any(name == "opencv:onnx" for name in arguments.runtimes)
+    return False if arguments.no_opencv else None if reads_onnx or not asked else True
+
+
+def with_runtimes(certificate: cc.Certificate, model: cc.Model, arguments: argparse.Namespace) -> cc.Certificate:
+    """The certificate with what the runtimes of --with give for the written files."""
+    if not arguments.runtimes:
+        return certificate
+    reads_files = (
+        arguments.weights.endswith(".caffemodel") and not arguments.input and not cc.is_for_training(model.net)
+    )
+    files = {"caffe": (arguments.net, arguments.weights)} if reads_files else {}
+    folder = Path(arguments.net).parent
+    found = run_with(model, arguments.runtimes, "caffe", files, dict(arguments.input), arguments.net, folder)
+    return replace(certificate, runtimes=found)
 
 
 def certify(

@@ -21,6 +21,7 @@ FINDINGS = {
         "name": "two layers of one name with weights",
         "in-place": "an in-place layer whose values in Caffe nobody can tell",
         "weights": "layers or files without weights, blobs whose number or shape does not fit",
+        "runtime": "what a runtime of `--for` computes otherwise, ignores or does not take",
         "values": "values that are not finite, BatchNorm whose factor is 0 beside statistics, variances below 0",
     },
     "note": {
@@ -31,6 +32,7 @@ FINDINGS = {
         "weights": "weights that no layer uses",
         "unread-field": "a field of a fork's own layer that no code here reads",
         "code": "a Python layer, whose file and class would run",
+        "runtime": "a version of a runtime other than that of which something is known, or a net not looked at",
         "writes": "a layer that writes a file, and whether outside the working folder",
         "dialect": "the fields that show which fork the net is written for, and in which dialect the weights are",
     },

@@ -26,15 +26,16 @@ class Certificate:
     """layers: by name of the original, what stands for each now; a dataclass of the rewriting's own.
 
     blobs: {blob: largest difference over the largest value}, original order. opencv: the same of the rewritten net run
-    by OpenCV and here, or why that could not be; None if it was not tried.
+    by OpenCV and here, or why that could not be; None if it was not tried. runtimes: {runtime: the same of outputs}.
     """
 
     layers: Mapping[str, Any]
     blobs: dict[str, float]
     opencv: dict[str, float] | str | None = None
+    runtimes: dict[str, dict[str, float]] | None = None
 
     def __str__(self) -> str:
-        return json.dumps(asdict(self), indent=2)
+        return json.dumps({key: value for key, value in asdict(self).items() if key != "runtimes" or value}, indent=2)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON. Raises WriteError."""

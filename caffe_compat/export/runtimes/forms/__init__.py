@@ -1,0 +1,11 @@
+"""Other forms of layers, each equal to what it stands for, in words that more runtimes take.
+
+fields      the same layer, spelled otherwise
+filters     filter banks and pooling with other windows
+elements    several layers that work value by value
+operands    what multiplies or adds along some axes
+"""
+
+from caffe_compat.export.runtimes.forms import elements, fields, filters, operands
+
+__all__ = ["elements", "fields", "filters", "operands"]
