@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ os.environ["CAFFE_COMPAT_TRACEBACK"] = "1"  # a fault of a command shows where i
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# One thread here and in what tests start: two that wait for one another crawl where others use the machine too
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 MARK = "CAFFE_COMPAT_TESTS"  # what tests start has it in its environment, with the id of this process
 os.environ[MARK] = str(os.getpid())
 
@@ -62,19 +65,24 @@ def left_running() -> dict[int, str]:
     return found
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def no_process_is_left() -> Iterator[None]:
     """No test leaves a process behind: it would hold the output open, and whoever waits for its end waits for ever."""
-    if os.environ[MARK] != str(os.getpid()):  # a session inside a test of this one
-        return
+    yield
     deadline = time.monotonic() + 5
     while (left := left_running()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    for number, command in left.items():
-        print(f"\nleft running by a test, and killed now: {number} {command[:300]}")
+    for number in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    assert not left, f"left running by a test, and killed now: {left}"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole quick suite, none beside this one for single files and for tests asked for by name."""
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    quick = config.option.markexpr == "not slow and not benchmark and not browser"
+    return 2 if whole and quick and not config.option.keyword else 0
 
 
 @pytest.fixture(scope="session")
