@@ -81,8 +81,7 @@ def no_process_is_left() -> Iterator[None]:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two processes for the whole quick suite; this one alone for single files and for tests asked for by name."""
     whole = config.args_source is not pytest.Config.ArgsSource.ARGS
-    quick = config.option.markexpr == "not slow and not benchmark and not browser"
-    return 2 if whole and quick and not config.option.keyword else 0
+    return 2 if whole and "not slow" in config.option.markexpr and not config.option.keyword else 0
 
 
 @pytest.fixture(scope="session")

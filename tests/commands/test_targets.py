@@ -20,7 +20,7 @@ WRITING = {  # the words of a command, and the files that it writes, the first o
     "compare": ("compare net.prototxt --weights w.caffemodel --dump {}", "out.npz"),
     "log": ("log run.log --csv {}", "out.csv"),
     "log, Caffe's files": ("log run.log .", "run.log.test"),
-    "groups": ("groups split net.prototxt w.caffemodel", "net.prototxt.split.prototxt"),
+    "groups": ("groups split net.prototxt w.caffemodel --parts conv1=2", "net.prototxt.split.prototxt"),
     "decompose": ("decompose net.prototxt w.caffemodel --ranks conv2=2", "net.prototxt.lowrank.prototxt"),
     "verify": ("verify d.pt d.cm --original d.pt --original-weights d.cm --out {}", "out.json"),
     "data mean": ("data mean db {}", "out.binaryproto"),

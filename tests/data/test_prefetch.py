@@ -28,8 +28,17 @@ class Counting:
         self.closed = True
 
 
+@pytest.fixture(autouse=True)
+def others():
+    """What other tests left for the garbage collector is none of this one's."""
+    _others[:] = threading.enumerate()
+
+
+_others = []
+
+
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+    return [thread for thread in threading.enumerate() if thread.name == "prefetch" and thread not in _others]
 
 
 def until(true):
