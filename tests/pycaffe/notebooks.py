@@ -4,7 +4,7 @@
 for hdf5_classification, as brewing-logreg was called then. --data: a folder with `mnist` (idx files), `googlenet`
 (deploy.prototxt, bvlc_googlenet.caffemodel) and `imagenet-sample` (images, labels.txt). What is changed in a notebook
 stands in CHANGES and BEFORE, and in README.md beside this file with what came out. Cells are of Python 2: lib2to3 makes
-them of Python 3; lines of the shell and of IPython are left out. Needs the extra pycaffe, matplotlib, pandas, tables and
+them of Python 3; lines of the shell and of IPython are left out. Needs the extra pycaffe, matplotlib, pandas, tables,
 scikit-learn, and a Python that has lib2to3 (up to 3.12).
 """
 
