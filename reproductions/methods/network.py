@@ -21,7 +21,7 @@ def slug(name: str) -> str:
     return name.lower().replace(",", "").replace("(", "").replace(")", "").replace(" ", "-")
 
 
-def steps(budget: Budget, start: str, options: tuple[str, ...]) -> tuple[Step, ...]:
+def steps(net: str, budget: Budget, start: str, options: tuple[str, ...]) -> tuple[Step, ...]:
     """The unpruned net first, then all methods at one strength after the other; seed 2 and 3 after that."""
     note = f"{budget.train:,} iterations from the public model, then {budget.tune:,} of what is left"
     make = partial(pair, budget=budget, start=start, options=options, note=note)
@@ -30,7 +30,7 @@ def steps(budget: Budget, start: str, options: tuple[str, ...]) -> tuple[Step, .
         found += make(None, 0.0, seed)
         for place in ORDER:
             for method in METHODS:
-                found += make(method, method.strengths[place], seed)
+                found += make(method, method.strengths_on(net)[place], seed)
     return tuple(found)
 
 
@@ -96,7 +96,7 @@ def network(
     made, smoke, databases = data
     return Network(
         f"methods/{name}",
-        steps(budget, start, options),
+        steps(name, budget, start, options),
         made,
         smoke,
         accuracy,

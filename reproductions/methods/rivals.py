@@ -7,8 +7,8 @@ the net that was trained without any. A share is of the filters of each convolut
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from reproductions.steps import Filters, LowRank
@@ -32,7 +32,7 @@ class Method:
 
     settings: (budget, strength) -> solver fields of its training; None for a method that trains nothing of its own.
     edit: (net, strength, seed), changes the net first. small: (budget, strength) -> what is done after training.
-    options: further words of `solve`. by: nets whose strengths are other ones.
+    options: further words of `solve`. on: {net: strengths}, where they are other ones, as the learning rates are.
     """
 
     name: str
@@ -42,6 +42,10 @@ class Method:
     edit: Callable[[Any, float, int], None] | None = None
     small: Callable[[Budget, float], LowRank | Filters | None] = lambda budget, strength: None
     options: tuple[str, ...] = ()
+    on: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def strengths_on(self, net: str) -> tuple[float, ...]:
+        return self.on.get(net, self.strengths)
 
 
 def convolutions(net: Any) -> list[Any]:
@@ -129,6 +133,7 @@ def forced(name: str, kind: str) -> Method:
         (3e-3, 1e-2, 3e-2),
         lambda budget, decay: f'force_type: "{kind}" force_decay: {decay}',
         small=low_rank,
+        on={"lenet": (1e-3, 3e-3, 1e-2), "resnet20": (1e-4, 2e-4, 5e-4)},
     )
 
 
@@ -139,6 +144,7 @@ def spectral(name: str, kind: str, strengths: tuple[float, ...]) -> Method:
         strengths,
         lambda budget, decay: f'spectral_decay: {decay} spectral_decay_type: "{kind}"',
         small=low_rank,
+        on=dict.fromkeys(("lenet", "resnet20"), tuple(strength / 10 for strength in strengths)),
     )
 
 
