@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffe_compat.errors import ShapeError
+from caffe_compat.proto.spelling import spell_out_norms
 
 _SIDED = ("kernel", "stride", "pad")
 ABSENT = {"kernel": 1, "stride": 1, "pad": 0, "dilation": 1}
@@ -95,7 +96,8 @@ def spell_out(fields: Any, window: Window) -> None:
 
 
 def spell_out_layers(net: Any) -> None:
-    """The same for every layer of a NetParameter whose window is written in a way that readers take differently."""
+    """The same for every layer of a NetParameter that is written in a way that readers take differently."""
+    spell_out_norms(net)
     for layer in net.layer:
         fields = layer.convolution_param
         counts = [len(getattr(fields, name)) for name in ("kernel_size", "stride", "pad", "dilation")]

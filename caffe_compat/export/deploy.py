@@ -36,6 +36,7 @@ from caffe_compat.net.sources import refuse_unknown_inputs, shapes_of_source
 from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.proto.pixels import Pixels, pixels_of_layer
 from caffe_compat.proto.schema import FillerParameter, LayerParameter, NetParameter, is_repeated
+from caffe_compat.proto.spelling import spell_out_norms
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ def deploy(
     if not keep_training:
         logger.info("fillers, learning rates and decay multipliers cleared")
     names -= _left_without_blobs(net, included, folder)
+    spell_out_norms(net)
     kept = {name: blobs for name, blobs in model.weights.items() if name in names}
     pixels = _pixels(model, included, net)
     made = Model(net, kept, files=model.files, ignored=model.ignored, pixels=pixels, folder=model.folder)

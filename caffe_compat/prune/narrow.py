@@ -24,6 +24,7 @@ from caffe_compat.layers.base import Context, Shape
 from caffe_compat.net.shapes import set_up_layers
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
+from caffe_compat.proto.spelling import spell_out_norms
 from caffe_compat.prune.constants import Removed, Weights, fold_constants
 from caffe_compat.prune.owners import owns_weights
 
@@ -157,6 +158,7 @@ def narrow_classes(
             weights[layer][blob] = np.delete(weights[layer][blob], sorted(indices), axis=along)
     kept = _rewrite(net, weights, before, classes, removed, lost)
     _slices(net, coupled, removed)
+    spell_out_norms(net)
     return Narrowed(Model(net, {name: tuple(blobs) for name, blobs in weights.items()}), kept, *folded)
 
 

@@ -37,7 +37,7 @@ energy unless it says otherwise), and what is left is fine-tuned alike. These sc
 iterations would treat the slow methods better. Strength is the share of filters that is to go, or the weight of the
 penalty. Error is on the test images, mean and standard deviation over seeds; seeds are orders of the training images,
 and draws where filters are drawn. Times are those of a forward pass of 100 images on one thread, the dense net and the
-small one in turns. Power of Sparsity keeps the shapes: its multiply-adds are those of kernels that it connects, its
+small one in turns; in brackets quartiles over the rounds, which are wide where the machine was busy. Power of Sparsity keeps the shapes: its multiply-adds are those of kernels that it connects, its
 time is as measured. Rows of three seeds and at most half of the multiply-adds are ranked by their error.</p>
 """
 
@@ -130,7 +130,7 @@ def row(group: Group, plain: Group, places: dict[str, str]) -> tuple[str, ...]:
         f"{error(group) - error(plain):+.2f}" if group is not plain else "",
         f"{before.value:.2f}" if before and group is not plain else "",
         f"{work(group, plain):.1f}",
-        f"{speedup(group):.2f}",
+        faster(group),
         ", ".join(ranks or filters),
         places.get(run.method, ""),
         f"../{run.log}",
@@ -172,6 +172,15 @@ def work(group: Group, plain: Group) -> float:
 def speedup(group: Group) -> float:
     found = group.mean(lambda run: run.measures.get(("CPU speedup", "")))
     return found.value if found else 1.0
+
+
+def faster(group: Group) -> str:
+    """ "1.85 (1.20 to 2.21)": the ratio of the medians, and quartiles over the rounds."""
+    ends = [
+        group.mean(lambda run, end=end: run.measures.get((f"speedup, {end} quartile", ""))) for end in ("low", "high")
+    ]
+    quartiles = f" ({ends[0].value:.2f} to {ends[1].value:.2f})" if ends[0] and ends[1] else ""
+    return f"{speedup(group):.2f}{quartiles}"
 
 
 def spent(group: Group, plain: Group) -> float:
