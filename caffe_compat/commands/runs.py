@@ -92,7 +92,9 @@ def _chain(runs: Sequence[Run], last: int) -> list[int]:
     """The places in `runs` of the run at `last` and, before it, of those that it goes on from."""
     places = [last]
     while (resume := runs[places[0]].resume) is not None:
-        before = [place for place in range(places[0]) if _resumed_at(runs[place], resume) is not None]
+        earlier = range(places[0])
+        before = [place for place in earlier if _told_at(runs[place], resume) is not None]
+        before = before or [place for place in earlier if _resumed_at(runs[place], resume) is not None]
         if not before:
             break
         places.insert(0, before[-1])
@@ -100,16 +102,25 @@ def _chain(runs: Sequence[Run], last: int) -> list[int]:
 
 
 def _resumed_at(run: Run, snapshot: str) -> int | None:
-    """The iteration at which `run` wrote `snapshot`, or was when it may have, if it tells of no snapshots at all."""
-    if snapshot in run.snapshots:
-        return run.snapshots[snapshot]
-    names = {_base(path): iteration for path, iteration in run.snapshots.items()}
-    if _base(snapshot) in names:
-        return names[_base(snapshot)]
+    """The iteration at which `run` wrote `snapshot`, or was when it may have.
+
+    That is where it tells of no snapshots at all, or came to this one as it ended: killed before it told.
+    """
+    if (told := _told_at(run, snapshot)) is not None:
+        return told
     iteration = iteration_of(snapshot)
-    seen = [i for rows in run.curves.sections.values() for i in rows]
-    covers = iteration is not None and seen and min(seen) <= iteration
-    return iteration if covers and not run.snapshots else None
+    seen = sorted({i for rows in run.curves.sections.values() for i in rows})
+    if iteration is None or not seen or seen[0] > iteration:
+        return None
+    gap = seen[-1] - seen[-2] if len(seen) > 1 else iteration
+    is_next = max(run.snapshots.values(), default=0) < iteration <= seen[-1] + max(gap, 1)
+    return iteration if is_next or not run.snapshots else None
+
+
+def _told_at(run: Run, snapshot: str) -> int | None:
+    """The iteration at which `run` says that it wrote `snapshot`."""
+    names = {_base(path): iteration for path, iteration in run.snapshots.items()}
+    return run.snapshots.get(snapshot, names.get(_base(snapshot)))
 
 
 def _base(path: str) -> str:

@@ -102,14 +102,16 @@ class DistributedSolver(Solver):
 
     def test(self) -> list[dict[str, Any]]:
         """The root's tests; nothing on the other ranks, which wait for it at their next update."""
-        if not self.rank:
-            return super().test()
-        for net, batches in zip(self.test_nets, self.config.test_iter, strict=True):
-            for layer in sources(
-                net
-            ).values():  # where the root's are afterwards: its heir may have to write the snapshot
-                layer.seek(layer.cursor + batches)
-        return []
+        nets = zip(self.test_nets, self.config.test_iter, strict=True)
+        ends = [(layer, layer.cursor + batches) for net, batches in nets for layer in sources(net).values()]
+        results = [] if self.rank else super().test()
+        if self.rank or "stop" in self._asked:
+            for (
+                layer,
+                cursor,
+            ) in ends:  # where the root's are after a whole test: its heir may have to write the snapshot
+                layer.seek(cursor)
+        return results
 
     def snapshot(self, name: str | None = None, beside: Mapping[Path, bytes] | None = None) -> Path:
         """Written by the root alone; the path on the other ranks too.

@@ -240,12 +240,16 @@ class Iterations:
 
     def _unread(self) -> None:
         """Let the batches and the random numbers of this iteration come again: they were not learnt from."""
-        self._goes_back = True
-        for layer, cursor in self._test_places:
-            layer.seek(cursor)
+        self._untest()
         for _, layer in self.net.steps:
             if isinstance(layer, SourceLayer) and not layer.fed:
                 layer.seek(max(0, layer.cursor - self.config.iter_size))
+
+    def _untest(self) -> None:
+        """Let the batches and random numbers of this iteration's test come again: a run that goes on does it anew."""
+        self._goes_back = True
+        for layer, cursor in self._test_places:
+            layer.seek(cursor)
 
     def _mark(self) -> None:
         """Remember where this iteration starts, its test included: the place to go back to where it fails."""

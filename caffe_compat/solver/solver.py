@@ -171,6 +171,7 @@ class Solver(Iterations):
             if self._is_due(self.config.test_interval) and (self.iteration > 0 or self.config.test_initialization):
                 self.test()
                 if "stop" in self._requests:
+                    self._untest()
                     break
             self._call("before_step")
             if self._graphed is None or (self.config.debug_info and self._is_due(self.config.display)):

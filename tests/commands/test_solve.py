@@ -167,6 +167,18 @@ def test_a_run_that_died_before_its_last_test_has_it_in_its_history_once_resumed
     assert read_run(str(log)).curves.sections == whole
 
 
+def test_the_history_goes_through_a_run_that_died_before_it_told_of_its_last_snapshot(problem, capsys):
+    problem.edit("solver.prototxt", "snapshot: 10", "snapshot: 5")
+    solve(capsys)
+    log = problem.folder / "small.jsonl"
+    whole = read_run(str(log)).curves.sections
+    log.write_text(log.read_text().partition('{"event": "snapshot", "iteration": 15')[0])
+    (problem.folder / "small_iter_20.solverstate").unlink()
+    solve(capsys, "--snapshot", "auto")
+    told = read_run(str(log))
+    assert told.curves.sections == whole and told.numbers == (1, 2)
+
+
 def test_weights_are_where_training_starts(problem, capsys):
     solve(capsys)
     weights = cc.read_weights("small_iter_20.caffemodel")

@@ -1,4 +1,5 @@
-"""Two hosts, as two network namespaces: a cut link ends each side within --link-timeout, and the run goes on after it.
+"""Two hosts, as two network namespaces: a cut link ends each side within --link-timeout, and the run goes on after it,
+to the end of one that nothing disturbed on a single host.
 
 Needs root and iproute2. The commands are those of README's page on several machines.
 """
@@ -16,11 +17,12 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.children import has_traceback, make_folder
-from tests.faults.crash_points import faults_of, fingerprint, free_port, states
-from tests.faults.ranks import iteration
+from tests.faults.children import finish, has_traceback, make_folder
+from tests.faults.crash_points import end_of, faults_of, fingerprint, free_port, states
+from tests.faults.ranks import begin, iteration
 
-LONG = {"max_iter": 4000, "snapshot": 2000, "test_interval": 2000, "display": 10}
+LAST = 400
+LONG = {"max_iter": LAST, "snapshot": 150, "test_interval": 200, "display": 10}
 LINK_TIMEOUT, SLACK = 6, 30  # seconds; the second for an iteration, a snapshot and torchrun's own end
 
 
@@ -91,8 +93,8 @@ def end(process: subprocess.Popen[bytes], until: float) -> int | None:
         return None
 
 
-def cut_once(hosts: Hosts, home: Path, moment: int) -> list[str]:
-    """The faults that a link brings about which is cut after iteration `moment`."""
+def cut_once(hosts: Hosts, home: Path, moment: int, wanted: object) -> list[str]:
+    """The faults that a link brings about which is cut after iteration `moment`; wanted: the undisturbed run's end."""
     folders = [make_folder(home / f"host{rank}", **LONG) for rank in (0, 1)]
     port = free_port()
     sides = [hosts.start(rank, folder, port) for rank, folder in enumerate(folders)]
@@ -107,7 +109,21 @@ def cut_once(hosts: Hosts, home: Path, moment: int) -> list[str]:
     faults += [f"host {rank}: a traceback of ours" for rank, folder in enumerate(folders) if torn(folder / "log")]
     if not (found := states(folders[0])):
         return [*faults, f"no snapshot on the first host: {(folders[0] / 'log').read_text()[-600:]}"]
-    return faults + faults_of(folders[0], {fingerprint(state) for state in found})
+    return faults + faults_of(folders[0], {fingerprint(state) for state in found}) + go_on(hosts, folders, wanted)
+
+
+def go_on(hosts: Hosts, folders: list[Path], wanted: object) -> list[str]:
+    """The faults of both hosts' going on from the first one's snapshots, which are copied to the second."""
+    for file in folders[1].glob("t_*"):
+        file.unlink()
+    for file in folders[0].glob("t_*"):
+        shutil.copy(file, folders[1])
+    port = free_port()
+    sides = [hosts.start(rank, folder, port, "--snapshot", "auto") for rank, folder in enumerate(folders)]
+    until = time.monotonic() + 300
+    if (statuses := [end(side, until) for side in sides]) != [0, 0]:
+        return [f"the hosts that go on end with {statuses}: {(folders[0] / 'log').read_text()[-600:]}"]
+    return [] if end_of(folders[0], LAST) == wanted else ["the end is not that of the undisturbed run"]
 
 
 def torn(log: Path) -> bool:
@@ -121,10 +137,11 @@ def campaign(seed: int, count: int, home: Path) -> Counter[str]:
         print(f"two_hosts: skipped: {reason}", flush=True)
         return Counter()
     faults: Counter[str] = Counter()
-    randoms = random.Random(seed)
+    randoms, full = random.Random(seed), make_folder(home / "full", **LONG)
+    assert [finish(child, 300) for child in begin(full)] == [0, 0], (full / "log").read_text()[-2000:]
     with two_hosts() as hosts:
         for _ in range(count):
-            faults.update(cut_once(hosts, home, randoms.randint(20, 200)))
+            faults.update(cut_once(hosts, home, randoms.randint(20, 200), end_of(full, LAST)))
     print(f"two_hosts: {count} cuts, {sum(faults.values())} faults {dict(faults)}", flush=True)
     return faults
 

@@ -321,3 +321,21 @@ def test_a_disk_that_fills_up_anywhere_in_a_snapshot_leaves_the_earlier_one_whol
     resumed = Solver("solver.prototxt")
     resumed.restore(path)
     assert torch.equal(resumed.net.params["ip1"][0], solver.net.params["ip1"][0])
+
+
+def test_a_run_that_stops_at_a_test_does_that_test_anew_on_the_same_data(tmp_path, monkeypatch):
+    class Stop:
+        def after_test(self, solver, results):
+            if solver.iteration == 10:
+                solver.request("stop")
+
+    monkeypatch.chdir(tmp_path)
+    problem = Problem(tmp_path)
+    problem.edit("solver.prototxt", "test_iter: 4", "test_iter: 3")  # of the four batches that the data has
+    problem.edit("solver.prototxt", "snapshot: 10", "snapshot: 0")
+    straight = Solver("solver.prototxt")
+    straight.solve()
+    Solver("solver.prototxt", callbacks=[Stop()]).solve()
+    resumed = Solver("solver.prototxt")
+    resumed.solve("small_iter_10.solverstate")
+    assert resumed.test_nets[0].layers["data"].cursor == straight.test_nets[0].layers["data"].cursor == 9
