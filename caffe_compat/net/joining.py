@@ -22,12 +22,12 @@ _FORGETFUL = {"BatchNorm", "Convolution", "Deconvolution", "Eltwise", "InnerProd
 class JoinedLayers:
     """Within this context, the layers of `net` that can are joined.
 
-    pairs: each BatchNorm and the Scale that it then computes too.
+    pairs: each BatchNorm and the Scale that it then computes too. rectifiers: the ReLUs that write on their bottom.
     """
 
     def __init__(self, net: Net) -> None:
         self.pairs: list[tuple[BatchNorm, Scale]] = []
-        self._rectifiers: list[ReLU] = []
+        self.rectifiers: list[ReLU] = []
         makers: dict[Blob, tuple[Node, Layer]] = {}
         for number, (node, layer) in enumerate(net.steps):
             if len(node.bottoms) == 1 and node.bottoms[0] in makers and number not in net.hazards.touched:
@@ -37,13 +37,13 @@ class JoinedLayers:
     def __enter__(self) -> None:
         for batch_norm, scale in self.pairs:  # by vars(), for to set a Module's attribute takes 20 times as long
             vars(batch_norm)["scales"], vars(scale)["is_done"] = (scale,), True
-        for relu in self._rectifiers:
+        for relu in self.rectifiers:
             vars(relu)["overwrites"] = True
 
     def __exit__(self, *error: Any) -> None:
         for batch_norm, scale in self.pairs:
             vars(batch_norm)["scales"], vars(scale)["is_done"] = (), False
-        for relu in self._rectifiers:
+        for relu in self.rectifiers:
             vars(relu)["overwrites"] = False
 
     def _join(self, maker: Node, below: Layer, node: Node, layer: Layer) -> None:
@@ -52,4 +52,4 @@ class JoinedLayers:
         if type(below) is BatchNorm and isinstance(layer, Scale) and layer.is_for_channels:
             self.pairs.append((below, layer))
         elif isinstance(layer, ReLU) and node.bottoms[0].name == node.tops[0].name and below.param.type in _FORGETFUL:
-            self._rectifiers.append(layer)
+            self.rectifiers.append(layer)

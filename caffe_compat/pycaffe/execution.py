@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from caffe_compat.graph.graph import Node
 from caffe_compat.graph.hazards import Hazard
 from caffe_compat.graph.wiring import AUTOMATIC
 from caffe_compat.layers.base import Layer
+from caffe_compat.layers.caffe.activation import ReLU
 from caffe_compat.layers.draws import drawing_from
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.joining import JoinedLayers
@@ -28,6 +29,7 @@ from caffe_compat.pycaffe.mode import check_mode, random_source
 from caffe_compat.pycaffe.needs import Need, backward_needs, check_layers
 from caffe_compat.pycaffe.overwriting import OverwritingStep
 from caffe_compat.pycaffe.python_layer import LivePythonLayer, UserStep
+from caffe_compat.pycaffe.rectifying import RectifierStep
 from caffe_compat.pycaffe.sources import KINDS, SourceStep
 from caffe_compat.pycaffe.steps import Step
 from caffe_compat.solver.debug import tell_backward, tell_forward
@@ -64,7 +66,10 @@ class Execution:
             step.layer.user if isinstance(step.layer, LivePythonLayer) else layers.view_of(step.node.param, step.blobs)
             for step in self.steps
         ]
-        self._pairs = self._in_place_pairs()
+        joined = JoinedLayers(net)
+        self._pairs = self._in_place_pairs(joined)
+        for relu in joined.rectifiers:
+            vars(relu)["inplace"] = True
         self.inputs = [
             place for step, ids in zip(self.steps, self.top_ids, strict=True) if step.type == "Input" for place in ids
         ]
@@ -130,10 +135,10 @@ class Execution:
                 vars(first.layer)["scales"], vars(second.layer)["is_done"] = (), False
                 first.follower = None
 
-    def _in_place_pairs(self) -> list[tuple[Step, Step]]:
+    def _in_place_pairs(self, joined: JoinedLayers) -> list[tuple[Step, Step]]:
         """Each BatchNorm and the Scale in place behind it, where both are run as the net's own program joins them."""
         steps = {id(step.layer): step for step in self.steps}
-        pairs = [(steps[id(first)], steps[id(second)]) for first, second in JoinedLayers(self.net).pairs]
+        pairs = [(steps[id(first)], steps[id(second)]) for first, second in joined.pairs]
         return [pair for pair in pairs if pair[1].tops[0] is pair[1].bottoms[0]]
 
     def reshape(self) -> None:
@@ -145,10 +150,10 @@ class Execution:
         for _, diff in self.learnable:
             diff.clear()
 
-    def learnable_values(self) -> tuple[list[Tensor], list[Tensor]]:
-        """The data and the diffs of the learnable blobs, on their very memory, in the order of a solver."""
-        data = [parameter.detach() for parameter, _ in self.learnable]
-        return data, [diff.current(tuple(parameter.shape)) for parameter, diff in self.learnable]
+    def learnable_diffs(self, chosen: Iterable[int]) -> list[Tensor]:
+        """The diffs of the learnable blobs with these numbers, in the order of a solver, on their very memory."""
+        pairs = [self.learnable[index] for index in chosen]
+        return [diff.current(tuple(parameter.shape)) for parameter, diff in pairs]
 
     def share_with(self, other: Execution) -> None:
         """Have the learnable blobs on the memory of those of `other`, by layer name (ShareTrainedLayersWith)."""
@@ -207,6 +212,8 @@ class Execution:
             return kind(node, layer, *blobs, need)
         if hazard is not None:
             return OverwritingStep(node, layer, *blobs, need, hazard)
+        if isinstance(layer, ReLU):
+            return RectifierStep(node, layer, *blobs, need)
         return Step(node, layer, *blobs, need)
 
     def _top(self, node: Node, layer: Layer, index: int) -> int:

@@ -50,6 +50,11 @@ class Memory:
         """Whether a script has looked at it."""
         return self._array is not None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody has written or looked since it was cleared: all zeros."""
+        return self._array is None and self._tensor is None
+
     def look(self) -> np.ndarray:
         """The values as a flat array, the same from now on, which scripts may write into."""
         if self._array is None:

@@ -8,7 +8,8 @@ another pass over some layers, it is computed from what lies in memory instead (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -63,10 +64,14 @@ class Step:
                 top._diff.write(torch.full(top._shape, weight))
         self._share()
 
+    @cached_property
+    def learns(self) -> list[tuple[Tensor, Blob]]:
+        """The parameters that get a gradient, with their blobs."""
+        return [pair for pair in zip(self.parameters, self.blobs, strict=False) if pair[0].requires_grad]
+
     def reshape(self) -> None:
         """Give the tops the shapes that follow from those of the bottoms; CheckError where a bottom cannot be taken."""
-        shapes = [bottom._shape for bottom in self.bottoms]
-        if shapes != self._bottom_shapes:
+        if (shapes := [bottom._shape for bottom in self.bottoms]) != self._bottom_shapes:
             try:
                 self._top_shapes = top_shapes(self.node, self.layer, shapes)
             except CaffeCompatError as error:
@@ -83,6 +88,7 @@ class Step:
             return
         self.reshape()
         if self.need.layer:
+            self._record = None  # its memory serves the next one
             self._record = record = _Record(self)
             record.stored = self._store(record.bottoms, record.tops)
         else:
@@ -113,8 +119,10 @@ class Step:
         if not pairs or not record.learning:
             return
         given = [diff for _, diff in pairs]
-        found = iter(_own(_gradients([top for top, _ in pairs], record.learning, given), given))
-        self._put([next(found) if wanted else None for wanted in self.need.bottoms], record.learned, list(found))
+        found = iter(_gradients([top for top, _ in pairs], record.learning, given))
+        looked_at = [_address(blob._diff.current(blob._shape)) for blob in self.tops if blob._diff.is_watched]
+        of_bottoms = [next(found) if wanted else None for wanted in self.need.bottoms]
+        self._put([_apart(each, looked_at) for each in of_bottoms], record.learned, _own(list(found), given))
 
     def _backward_from_memory(self, read: Sequence[Tensor], made: Sequence[Tensor], in_place: bool = False) -> None:
         """As Caffe's loops go over what lies in the blobs now; `read`, `made`: what forward read and made."""
@@ -127,10 +135,10 @@ class Step:
         else:
             before = tuple(each.detach() for each in read), tuple(each.detach() for each in made)
             found = list(rule(self.layer, Pass(bottoms, tops, *before, diffs[0], wanted, in_place)))
-        learned = [(blob, each) for blob, each, learn in zip(self.blobs, found[len(bottoms) :], learns, strict=False)
+        dense = [None if each is None else each.detach().contiguous() for each in found]
+        learned = [(blob, each) for blob, each, learn in zip(self.blobs, dense[len(bottoms) :], learns, strict=False)
                    if learn]  # fmt: skip
-        own = [None if each is None or not wants else each.detach().contiguous()
-               for each, wants in zip(found, wanted, strict=False)]  # fmt: skip
+        own = [each if wants else None for each, wants in zip(dense, wanted, strict=False)]
         self._put(own, [blob for blob, _ in learned], [each for _, each in learned])
 
     def _put(self, of_bottoms: list[Tensor | None], learned: list[Blob], of_blobs: list[Tensor | None]) -> None:
@@ -142,7 +150,7 @@ class Step:
                 bottom._diff.write(gradient)
         for blob, gradient in zip(learned, of_blobs, strict=True):
             if gradient is not None:
-                blob._diff.add(gradient.contiguous())
+                blob._diff.add(gradient)
 
     def _share(self) -> None:
         if self.shares_data:
@@ -183,23 +191,21 @@ class _Record:
     def __init__(self, step: Step) -> None:
         self.step = step
         values = [bottom._read() for bottom in step.bottoms]
-        self.bottoms = tuple(
+        self.bottoms = tuple([
             value.detach().requires_grad_() if wanted else value.detach()
             for value, wanted in zip(values, step.need.bottoms, strict=True)
-        )
+        ])  # fmt: skip
         with torch.enable_grad():
             self.tops = _as_tuple(step.layer(*self.bottoms))
         self.stored = [top.data_ptr() for top in self.tops]
-        pairs = list(zip(step.parameters, step.blobs, strict=False))
-        if step.follower is not None:
-            pairs += zip(step.follower.parameters, step.follower.blobs, strict=False)
-        self.learned = [blob for parameter, blob in pairs if parameter.requires_grad]
+        learns = step.learns if step.follower is None else step.learns + step.follower.learns
+        self.learned = [blob for _, blob in learns]
         self.learning = [bottom for bottom in self.bottoms if bottom.requires_grad]
-        self.learning += [parameter for parameter, _ in pairs if parameter.requires_grad]
+        self.learning += [parameter for parameter, _ in learns]
         self._read = [bottom.data_ptr() for bottom in self.bottoms]
-        self._parameters = [parameter.data_ptr() for parameter in step.parameters]
-        self._blobs = (*step.bottoms, *step.tops)
-        self._edits = [blob._data.edits for blob in self._blobs]
+        self._parameters = [parameter.data_ptr() for parameter in step.parameters] if step.rereads else []
+        self._blobs = step.bottoms + step.tops
+        self._edits = [] if step.type in _KNOWN else [blob._data.edits for blob in self._blobs]
         self._shapes = [blob._shape for blob in self._blobs]
 
     def has_other_shapes(self) -> bool:
@@ -221,8 +227,7 @@ class _Record:
                 return True
         if any(step.tops[index]._read().data_ptr() != self.stored[index] for index in step.rereads_tops):
             return True
-        moved = [parameter.data_ptr() for parameter in step.parameters] != self._parameters
-        return moved and bool(step.rereads)
+        return bool(self._parameters) and [each.data_ptr() for each in step.parameters] != self._parameters
 
     def _follow(self) -> None:
         """Take what a script has written into the blobs over into the very tensors that autograd has saved.
@@ -273,6 +278,13 @@ def _gradients(tops: list[Tensor], learning: list[Tensor], diffs: list[Tensor]) 
         tuple(tops), tuple(diffs), True, False, tuple(learning), allow_unreachable=True, accumulate_grad=False
     )
     return found
+
+
+def _apart(gradient: Tensor | None, taken: Container[int]) -> Tensor | None:
+    """The gradient of a bottom, dense, and no memory of `taken`; nobody writes on it, so other bottoms may share it."""
+    if gradient is None or (_is_dense(gradient) and not (taken and _address(gradient) in taken)):
+        return gradient
+    return gradient.clone(memory_format=torch.contiguous_format)
 
 
 def _own(gradients: Sequence[Tensor | None], given: Sequence[Tensor]) -> list[Tensor | None]:

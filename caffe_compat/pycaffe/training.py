@@ -44,8 +44,7 @@ class LivePasses(Passes):
         self._live = live
 
     def take_gradients(self, chosen: Sequence[int]) -> list[Tensor]:
-        diffs = self._live.learnable_values()[1]
-        return [diffs[index] for index in chosen]
+        return self._live.learnable_diffs(chosen)
 
 
 class LiveSolver(Iterations):
@@ -53,6 +52,8 @@ class LiveSolver(Iterations):
 
     starts, readies: the callbacks on_start and on_gradients_ready.
     """
+
+    _idle: set[int]  # the numbers of parameters that no update changes while nobody has given them a diff
 
     def __init__(self, param: Any, path: Path) -> None:
         self._begin()
@@ -115,6 +116,8 @@ class LiveSolver(Iterations):
         """Solver::ApplyUpdate: take the update off the weights, leave it in the diffs, and count it."""
         if self._policy not in POLICIES:
             raise CheckError(f"Unknown learning rate policy: {self._policy}")
+        self._idle = {index for index in self._idle if self.live.learnable[index][1].is_empty}
+        self._moving = [index for index in range(len(self._params)) if index not in self._idle]
         self.apply_update()
         self.state.iteration += 1
 
@@ -145,6 +148,7 @@ class LiveSolver(Iterations):
         except CaffeCompatError as error:
             raise in_caffes_words(error) from error
         load(self.state, stored)
+        self._choose_moving()
 
     def rate(self) -> float:
         """The learning rate of now."""
@@ -163,7 +167,8 @@ class LiveSolver(Iterations):
             loss = self.live.forward(0, last)
             self.live.backward(last, 0)
         if self.live.explains:
-            tell_norms(*self.live.learnable_values())
+            data = [parameter.detach() for parameter, _ in self.live.learnable]
+            tell_norms(data, self.live.learnable_diffs(range(len(data))))
         return loss
 
     def _move(self, weights: list[Tensor], gradients: list[Tensor], history: list[Tensor], rates: Rates) -> None:
@@ -179,8 +184,13 @@ class LiveSolver(Iterations):
         torch._foreach_sub_(weights, gradients)
 
     def _choose_moving(self) -> None:
-        """All parameters: a script may give any of them a diff."""
+        """All parameters, for a script may give any of them a diff; while none has one, not those with lr_mult 0."""
         self._moving = list(range(len(self._params)))
+        adaptive = self.config.type not in ("SGD", "Nesterov")
+        moved = [index for index in self._moving if adaptive or self._params[index].lr_mult or self._all_move]
+        count = len(self._params) or 1
+        moved += [index % count for index, blob in enumerate(self.state.history) if bool(blob.any())]
+        self._idle = set(self._moving) - set(moved)
 
     def _read_losses(self) -> Losses:
         return self._losses

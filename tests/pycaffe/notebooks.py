@@ -4,8 +4,8 @@
 for hdf5_classification, as brewing-logreg was called then. --data: a folder with `mnist` (idx files), `googlenet`
 (deploy.prototxt, bvlc_googlenet.caffemodel) and `imagenet-sample` (images, labels.txt). What is changed in a notebook
 stands in CHANGES and BEFORE, and in README.md beside this file with what came out. Cells are of Python 2: lib2to3 makes
-them of Python 3; lines of the shell and of IPython are left out. Needs the extra pycaffe, matplotlib, pandas, tables,
-scikit-learn, and a Python that has lib2to3 (up to 3.12).
+them of Python 3; lines of the shell and of IPython are left out. Needs the extra pycaffe, matplotlib, pandas, tables
+and scikit-learn, and a Python that has lib2to3 (up to 3.12).
 """
 
 import argparse
@@ -22,7 +22,14 @@ from pathlib import Path
 # name -> (text in the cells, what takes its place); a cell that holds SKIP of its name is left out
 NO_GPU = [("caffe.set_device(0)", "pass"), ("caffe.set_mode_gpu()", "caffe.set_mode_cpu()")]
 CAFFENET = "models/bvlc_reference_caffenet/"
-WITHOUT_WEIGHTS = f"caffe.set_mode_cpu(); caffe.Net('../{CAFFENET}deploy.prototxt', caffe.TEST).save(weights)"
+RANDOM = (
+    "[np.copyto(b[0].data, np.random.default_rng(1).standard_normal(b[0].data.shape, np.float32) "
+    "/ b[0].data[0].size ** 0.5) for b in made.params.values()]"
+)
+WITHOUT_WEIGHTS = (
+    "import numpy as np; caffe.set_mode_cpu(); "
+    f"made = caffe.Net('../{CAFFENET}deploy.prototxt', caffe.TEST); {RANDOM}; made.save(weights)"
+)
 CHANGES = {
     "00-classification": [
         *NO_GPU,
@@ -53,8 +60,8 @@ CHANGES = {
     "net_surgery": [
         (
             "net = caffe.Net('../models",
-            "caffe.Net('../models/bvlc_reference_caffenet/deploy.prototxt', caffe.TEST).save("
-            "'../models/bvlc_reference_caffenet/bvlc_reference_caffenet.caffemodel')\nnet = caffe.Net('../models",
+            f"made = caffe.Net('../{CAFFENET}deploy.prototxt', caffe.TEST); {RANDOM}; "
+            f"made.save('../{CAFFENET}bvlc_reference_caffenet.caffemodel')\nnet = caffe.Net('../models",
         ),
         (
             "np.load('../python/caffe/imagenet/ilsvrc_2012_mean.npy').mean(1).mean(1)",
@@ -152,8 +159,11 @@ scipy.misc = sys.modules['scipy.misc'] = misc
 for file in ('pycaffe/tools.py', 'pycaffe/layers/pascal_multilabel_datalayers.py'):  # Python 2
     subprocess.run([sys.executable, '-W', 'ignore', '-m', 'lib2to3', '-w', '-n', file], check=True, capture_output=True)
 """,
-    "detection": """
-import os, subprocess, sys, caffe
+    "detection": f"""
+import os, subprocess, sys, caffe, numpy as np
+made = caffe.Net('../models/bvlc_reference_rcnn_ilsvrc13/deploy.prototxt', caffe.TEST); {RANDOM}
+"""
+    """
 os.makedirs('_temp')
 with open('_temp/det_input.csv', 'w') as file:
     file.write('filename,xmin,ymin,xmax,ymax\\n')

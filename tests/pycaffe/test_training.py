@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import caffe_compat.pycaffe as caffe
-from tests.pycaffe.nets import inner, layer, wave
+from tests.pycaffe.nets import DATA, inner, layer, wave
 
 INPUTS = (
     'layer { name: "data" type: "Input" top: "data" top: "label" '
@@ -108,3 +108,27 @@ def test_solvers_are_refused_in_caffes_words(file: str, words: str) -> None:
     Path("solver.prototxt").write_text(file)
     with pytest.raises(RuntimeError, match=words):
         caffe.get_solver("solver.prototxt")
+
+
+def test_a_diff_given_to_a_parameter_of_lr_mult_0_becomes_its_update_of_0() -> None:
+    """sgd_solver.cpp: each learnable parameter's diff is the update in the end, lr * lr_mult * ..., here 0."""
+    solver = _still_solver()
+    frozen, learns = solver.net.params["ip"]
+    frozen.diff[...] = 3
+    learns.diff[...] = 2
+    before = frozen.data.copy()
+    solver.apply_update()
+    assert (frozen.diff == 0).all()
+    assert (frozen.data == before).all()
+    np.testing.assert_allclose(learns.diff, 0.2, rtol=1e-6)
+    solver.apply_update()
+    assert (frozen.diff == 0).all()
+
+
+def _still_solver() -> caffe.SGDSolver:
+    ip = inner("ip", "data", "ip", 2).replace("inner_", "param { lr_mult: 0 } param { lr_mult: 1 } inner_")
+    Path("net.prototxt").write_text(DATA + ip + layer("loss", "Reduction", "ip", "loss", "loss_weight: 1"))
+    Path("solver.prototxt").write_text(
+        'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot_after_train: false\n'
+    )
+    return caffe.SGDSolver("solver.prototxt")

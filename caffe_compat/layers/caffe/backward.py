@@ -83,6 +83,8 @@ def _elu(layer: Any, found: Pass) -> Gradients:
 
 
 def _relu(layer: Any, found: Pass) -> Gradients:
+    if layer.negative_slope == 0:
+        return [torch.ops.aten.threshold_backward(found.diff, found.bottoms[0], 0)]
     return [torch.where(found.bottoms[0] > 0, found.diff, layer.negative_slope * found.diff)]
 
 
