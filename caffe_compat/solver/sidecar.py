@@ -157,8 +157,8 @@ def _read_bounded(path: Path) -> bytes:
 
 def _is_first_version(text: bytes) -> bool:
     try:
-        return int(_load(text)["version"]) == 1
-    except (KeyError, TypeError, ValueError):
+        return bool(_load(text).get("version") == 1)
+    except ValueError:
         return False
 
 
