@@ -31,14 +31,16 @@ HALF = 50.0  # percent of the multiply-adds: the ranks are among nets with at mo
 CONNECTED = ("connected multiply-adds", "")
 HEAD = ("method", "strength", "seeds", "error %", "above unpruned", "error before fine-tuning %", "multiply-adds %",
         "times faster", "left", "rank", "log")  # fmt: skip
-WORDS = """<p>Every net starts from the same public model and trains for as many iterations as all others of its table,
-with the method or, where that acts afterwards, without; then filters go or layers are decomposed (PCA at 95 % of the
+WORDS = """
+<p>Every net starts from the same public model and trains for as many iterations as all others of its table, with
+the method or, where that acts afterwards, without; then filters go or layers are decomposed (PCA at 95 % of the
 energy unless it says otherwise), and what is left is fine-tuned alike. These schedules are short: thousands of
 iterations would treat the slow methods better. Strength is the share of filters that is to go, or the weight of the
-penalty. Error is on the test images, mean and standard deviation over seeds; seeds are orders of the training images,
-and draws where filters are drawn. Times are those of a forward pass of 100 images on one thread, the dense net and the
-small one in turns; in brackets quartiles over the rounds, which are wide where the machine was busy. Power of Sparsity keeps the shapes: its multiply-adds are those of kernels that it connects, its
-time is as measured. Rows of three seeds and at most half of the multiply-adds are ranked by their error.</p>
+penalty. Error is on the test images, mean and standard deviation over seeds; seeds are orders of the training
+images, and draws where filters are drawn. Times are those of a forward pass of 100 images on one thread, the dense
+net and the small one in turns; in brackets quartiles over the rounds, which are wide where the machine was busy.
+Power of Sparsity keeps the shapes: its multiply-adds are those of kernels that it connects, its time is as
+measured. Rows of three seeds and at most half of the multiply-adds are ranked by their error.</p>
 """
 
 
