@@ -18,7 +18,7 @@ from tests.layers.single import build
 # derivative; the latter have tests of their own.
 WITHOUT = {
     "Accuracy", "ArgMax", "AssistedExcitation", "BboxAccuracy", "BoxAnnotatorOHEM", "BoxOutput", "CTCGreedyDecoder",
-    "ContinuationIndicator", "PredictBox", "PriorBoxClustered",
+    "ContinuationIndicator", "LabelsequenceAccuracy", "PredictBox", "PriorBoxClustered",
     "DecodeBBox", "FrcnnAnchorTarget", "FrcnnProposal", "FrcnnProposalTarget",
     "DetectionAccuracy", "DetectionEvaluate", "DetectionOutput", "GaussianYolov3", "HDF5Output",
     "HashingLoss", "Parameter", "PriorBox", "Proposal", "ProposalTarget", "Python", "SegAccuracy",
@@ -88,6 +88,10 @@ CASES = {
         "correlation_param { max_displacement: 2 pad: 2 correlation_type: SUBTRACT }", (PLANES, PLANES)
     ),
     "CropCenter": Case("crop_center_param { crop_size: 0 crop_size: 1 crop_size: 2 }"),
+    "CtcLoss": Case(  # of one stream: the gradient of several is that of their sum
+        "ctc_loss_param { alphabet_size: 4 time_step: 5 }",
+        ((5, 1, 4), torch.tensor([[1.0, 3.0, 3.0]], dtype=torch.float64)),
+    ),
     "Deconvolution": Case(f"convolution_param {{ {SMALL} stride: 2 }}"),
     "DepthwiseConvolution": Case(f"convolution_param {{ {SMALL.replace('3', '4')} }}"),
     "DeformableConvolution": Case(

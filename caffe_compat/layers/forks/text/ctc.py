@@ -1,11 +1,12 @@
-"""WarpCTCLoss and CTCGreedyDecoder (senlinuc/caffe_ocr): connectionist temporal classification.
+"""WarpCTCLoss, CTCGreedyDecoder (senlinuc/caffe_ocr), CtcLoss (xmfbit/warpctc-caffe): connectionist temporal classes.
 
-Source: warp_ctc_loss_layer.cpp and ctc_decoder_layer.cpp of senlinuc/caffe_ocr.
+Source: warp_ctc_loss_layer.cpp and ctc_decoder_layer.cpp of senlinuc/caffe_ocr, ctc_loss_layer.cpp of warpctc-caffe.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from caffe_compat.errors import DataError, ShapeError
-from caffe_compat.layers.base import Context, Count, Layer, Shape
+from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
+from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
 from caffe_compat.layers.loss import LossLayer
 from caffe_compat.layers.registry import register
 
@@ -61,11 +62,16 @@ class WarpCTCLoss(LossLayer):
         blank = self.blank % classes
         costs = functional.ctc_loss(
             functional.log_softmax(scores, 2), torch.tensor(flat, dtype=torch.long, device=scores.device),
-            torch.tensor(steps), torch.tensor([len(each) for each in labels]), blank, "none",
+            torch.tensor(steps), torch.tensor([len(each) for each in labels]), blank, "none", zero_infinity=True,
         )  # fmt: skip
-        total = torch.where(costs.isfinite(), costs, 0).sum()
-        mean = (total / costs.isfinite().sum().clamp(min=1)).detach()
+        total = costs.sum()
+        mean = (total / self._divisor(labels, steps)).detach()
         return total + (mean - total).detach()
+
+    def _divisor(self, labels: list[list[int]], steps: list[int]) -> int:
+        """How many streams the mean is over: whose labels, with a blank between two equal ones, can be reached."""
+        needed = [len(each) + sum(one == next_one for one, next_one in pairwise(each)) for each in labels]
+        return max(1, sum(need <= count for need, count in zip(needed, steps, strict=True)))
 
     def _targets(self, *given: np.ndarray, shape: torch.Size) -> Targets:
         steps, streams = shape[:2]
@@ -80,6 +86,44 @@ class WarpCTCLoss(LossLayer):
         counts = given[1].flatten().astype(int).tolist()
         lengths = given[0].flatten().astype(int).tolist()
         return [row[:count] for row, count in zip(labels, counts, strict=True)], lengths
+
+
+@register("CtcLoss")
+class CtcLoss(WarpCTCLoss):
+    """As WarpCTCLoss with labels (N, L), whose blanks, blank_label, do not count, over the first time_step steps.
+
+    scores (T, N, alphabet_size). A stream whose labels cannot be reached costs 0, and the mean is over all N streams.
+    """
+
+    bottoms = exactly(2)
+
+    def __init__(self, param: Any, context: Context) -> None:
+        super().__init__(param, context)
+        field = param.ctc_loss_param
+        self.blank, self.steps, self.classes = field.blank_label, field.time_step, field.alphabet_size
+        if self.steps < 1 or self.classes < 1 or not 0 <= self.blank < self.classes:
+            raise UnsupportedParameterError(
+                f"layer '{self.name}': ctc_loss_param has time_step {self.steps}, alphabet_size {self.classes} and "
+                f"blank_label {self.blank}; wanted positive ones, and a blank below alphabet_size"
+            )
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        scores, labels = bottom_shapes
+        if len(scores) != 3 or scores[2] != self.classes or scores[0] < self.steps or labels[:1] != scores[1:2]:
+            raise ShapeError(
+                f"layer '{self.name}': bottoms have shapes {scores} and {labels}, wanted scores (T, N, {self.classes}) "
+                f"of {self.steps} steps or more and labels (N, L)"
+            )
+        return [()]
+
+    def _divisor(self, labels: list[list[int]], steps: list[int]) -> int:
+        return len(labels)
+
+    def _targets(self, *given: np.ndarray, shape: torch.Size) -> Targets:
+        labels, _ = super()._targets(*given, shape=shape)
+        if not any(labels):
+            raise DataError(f"layer '{self.name}': every label is the blank, {self.blank}")
+        return labels, [self.steps] * shape[1]
 
 
 @register("CTCGreedyDecoder")

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from caffe_compat.errors import DataError, ShapeError
+from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from tests.layers.single import build
 
 T, C = 4, 3
@@ -52,9 +52,41 @@ def test_indicators_and_lengths_say_what_counts() -> None:
 
 
 def test_streams_too_short_for_their_labels_count_for_nothing() -> None:
-    scores = torch.randn(2, 2, C, dtype=torch.float64)
+    scores = torch.randn(2, 2, C, dtype=torch.float64, requires_grad=True)
     loss = build('type: "WarpCTCLoss"', (2, 2, C), (2, 2))(scores, torch.tensor([[1.0, 1.0], [2.0, 0.0]]))
-    assert loss.item() == pytest.approx(_cost(scores[:, 1], [2]))
+    assert loss.item() == pytest.approx(_cost(scores.detach()[:, 1], [2]))
+    loss.backward()
+    assert scores.grad is not None
+    assert not scores.grad[:, 0].any() and scores.grad[:, 1].isfinite().all() and scores.grad[:, 1].any()
+
+
+def test_ctc_loss_is_over_its_first_steps_and_all_streams() -> None:
+    scores = torch.randn(T + 1, 3, C, dtype=torch.float64, requires_grad=True)
+    text = f'type: "CtcLoss" ctc_loss_param {{ alphabet_size: {C} time_step: {T} blank_label: 2 }}'
+    labels = torch.tensor([[0.0, 1.0, 2.0], [2.0, 2.0, 1.0], [1.0, 1.0, 1.0]])  # the last needs 5 steps
+    loss = build(text, (T + 1, 3, C), (3, 3))(scores, labels)
+    costs = [_cost(scores.detach()[:T, n], wanted, blank=2) for n, wanted in enumerate(([0, 1], [1]))]
+    assert loss.item() == pytest.approx(sum(costs) / 3)
+    loss.backward()
+    assert scores.grad is not None
+    assert not scores.grad[T].any() and not scores.grad[:, 2].any()
+    step = torch.zeros_like(scores)
+    step[1, 0, 0] = 1e-5
+    with torch.no_grad():  # the gradient is that of the sum
+        higher, lower = (
+            _cost((scores + sign * step)[:T, 0], [0, 1], blank=2) for sign in (1, -1)
+        )  # fmt: skip
+    assert float(scores.grad[1, 0, 0]) == pytest.approx((higher - lower) / 2e-5, rel=1e-5)
+
+
+def test_ctc_loss_names_what_does_not_fit() -> None:
+    text = 'type: "CtcLoss" ctc_loss_param {{ alphabet_size: 3 time_step: {} blank_label: {} }}'
+    with pytest.raises(UnsupportedParameterError, match="time_step 4, alphabet_size 3 and blank_label 3; wanted"):
+        build(text.format(4, 3), (T, 1, C), (1, 1))
+    with pytest.raises(ShapeError, match=r"wanted scores \(T, N, 3\) of 5 steps or more and labels \(N, L\)"):
+        build(text.format(5, 0), (T, 1, C), (1, 1))
+    with pytest.raises(DataError, match="every label is the blank, 0"):
+        build(text.format(4, 0), (T, 1, C), (1, 2))(torch.zeros(T, 1, C), torch.zeros(1, 2))
 
 
 def test_labels_out_of_range_and_shapes_are_named() -> None:
