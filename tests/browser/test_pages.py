@@ -70,6 +70,11 @@ def test_the_report_fits_is_quiet_and_its_anchors_work(browser):
     assert check_scrolling(browser) is not None
 
 
+def test_the_page_of_methods_fits_is_quiet_and_its_anchors_are_there(browser):
+    look(browser, HERE / "methods" / "index.html")
+    check_scrolling(browser)
+
+
 def test_the_first_screen_of_the_report_has_sentences_and_three_numbers(browser):
     browser.open(HERE / "index.html")
     lead, tiles = browser.ask("""return [document.querySelector('.lead').textContent,

@@ -1,7 +1,7 @@
 """Two hosts, as two network namespaces: a cut link ends each side within --link-timeout, and the run goes on after it,
 to the end of one that nothing disturbed on a single host.
 
-Needs root and iproute2. The commands are those of README's page on several machines.
+Needs root and iproute2. The commands are those of docs/how-to/train.md.
 """
 
 from __future__ import annotations
