@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.costs import add_json, print_json
 from caffe_compat.commands.numbers import input_shape
 from caffe_compat.commands.options import add_allow_missing, add_compat, comma_list, say_pixels, with_fillers
 from caffe_compat.commands.runtimes import add_for, add_with, for_road, run_with
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="put mean and scale into the net, which the prototxt of `deploy` keeps as a comment",
     )
     add_allow_missing(parser)
+    add_json(parser)
     add_compat(parser)
 
 
@@ -96,16 +98,14 @@ def run(arguments: argparse.Namespace) -> int:
                 model, path, dict(arguments.input), compat=arguments.compat, check=not arguments.no_check,
                 outputs=arguments.output,
             )  # fmt: skip
-            return told(errors, path, arguments.no_check)
+            return told(errors, path, arguments)
         with cc.write_atomically(path) as temporary:  # what fails its check must not stay
             options = (dict(arguments.input), arguments.dynamic_batch, arguments.compat, arguments.output)
             getattr(cc, write)(model, temporary, *options)
             errors = {} if arguments.no_check else checked(getattr(cc, check), path, temporary, model, arguments.compat)
             files, shapes = {"onnx": (temporary,)}, dict(arguments.input)
             others = run_with(model, arguments.runtimes, "onnx", files, shapes, str(path), compat=arguments.compat)
-    for name, found in others.items():
-        print(f"{name}: off by {max(found.values(), default=0.0):.2g} of the largest value at most")
-    return told(errors, path, arguments.no_check)
+    return told(errors, path, arguments, others)
 
 
 @contextmanager
@@ -123,11 +123,21 @@ def deploy_advised(arguments: argparse.Namespace) -> Iterator[None]:
         ) from error
 
 
-def told(errors: Mapping[str, float], path: Path, unchecked: bool) -> int:
-    """Print how far outputs are off, and where the file is; the exit status."""
+def told(
+    errors: Mapping[str, float],
+    path: Path,
+    arguments: argparse.Namespace,
+    others: Mapping[str, Mapping[str, float]] | None = None,
+) -> int:
+    """Print how far outputs are off, in the `others`, other runtimes, too, and where the file is; the exit status."""
+    if arguments.json:
+        print_json({"errors": errors, "others": others or {}, "checked": not arguments.no_check, "saved": path})
+        return 0
+    for name, found in (others or {}).items():
+        print(f"{name}: off by {max(found.values(), default=0.0):.2g} of the largest value at most")
     for name, error in errors.items():
         print(f"{name}: off by {error:.2g} of its largest value")
-    print(f"Saved as {path}{', not checked' * unchecked}")
+    print(f"Saved as {path}{', not checked' * arguments.no_check}")
     return 0
 
 

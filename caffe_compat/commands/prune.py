@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from pathlib import Path
 
 import caffe_compat as cc
+from caffe_compat.commands.costs import print_json
 from caffe_compat.commands.numbers import real_number, whole_number
 from caffe_compat.commands.options import (
     add_allow_missing,
@@ -83,13 +85,25 @@ def run(arguments: argparse.Namespace) -> int:
             watched,
             arguments.allow_missing,
         )
+    saved = [made.net, made.weights]
+    if importlib.util.find_spec("matplotlib"):
+        saved.append(_draw(made))
+    if arguments.json:
+        ranks = dict(zip(made.layers, made.ranks.T, strict=True))
+        print_json({"iterations": made.iterations, "ranks": ranks, "saved": saved})
+        return 0
     for layer, first, last in zip(made.layers, made.ranks[0], made.ranks[-1], strict=True):
         print(f"{layer}\t{first} -> {last}")
     print(f"Saved as {made.net} and {made.weights}")
-    if importlib.util.find_spec("matplotlib"):
-        curves = [
-            (layer, list(made.iterations), [float(rank) for rank in ranks])
-            for layer, ranks in zip(made.layers, made.ranks.T, strict=True)
-        ]
-        print(f"Ranks drawn in {draw([('rank', curves)], made.record.with_name(f'{made.record.name}.png'))}")
+    for picture in saved[2:]:
+        print(f"Ranks drawn in {picture}")
     return 0
+
+
+def _draw(made: cc.Pruned) -> Path:
+    """The picture of the ranks over the iterations, beside their record."""
+    curves = [
+        (layer, list(made.iterations), [float(rank) for rank in ranks])
+        for layer, ranks in zip(made.layers, made.ranks.T, strict=True)
+    ]
+    return draw([("rank", curves)], made.record.with_name(f"{made.record.name}.png"))

@@ -67,6 +67,25 @@ def test_shrink_tells_its_stages(small, capsys):
     assert "accuracy" in last["scores"] and found["net"].startswith("made")
 
 
+def test_prune_of_ranks_tells_them_at_every_test(problem, capsys):
+    words = ["--ratio", "0.7", "--lra-type", "svd", "--threads", "1"]
+    found = told(capsys, "prune", "solver.prototxt", *words)
+    assert list(found["ranks"]) == ["conv1_lowrank", "conv2_lowrank"]
+    for ranks in found["ranks"].values():
+        assert len(ranks) == len(found["iterations"]) and ranks == sorted(ranks, reverse=True)
+    assert cc.read_model(*found["saved"][:2]).weights
+
+
+def test_export_tells_how_far_each_output_is_off(small, capsys):
+    pytest.importorskip("onnxruntime")
+    made = ["--out", "deploy.prototxt", "--out-weights", "deploy.caffemodel", "--shape", "data=1,1,8,8"]
+    assert main(["deploy", small[0], "--weights", small[1], *made]) == 0
+    capsys.readouterr()
+    found = told(capsys, "export", "deploy.prototxt", "deploy.caffemodel", "--out", "net.onnx")
+    assert found["saved"] == "net.onnx" and found["checked"] is True
+    assert list(found["errors"]) == ["prob"] and found["errors"]["prob"] < 1e-5
+
+
 def test_numbers_that_json_has_no_word_for_are_null(capsys):
     print_json({"a": [float("nan"), 1.5], "b": (float("inf"),)})
     assert json.loads(capsys.readouterr().out) == {"a": [None, 1.5], "b": [None]}
