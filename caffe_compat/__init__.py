@@ -154,6 +154,7 @@ if TYPE_CHECKING:
     from caffe_compat.solver.filters import filter_angles
     from caffe_compat.solver.log import GlogHandler, JsonLinesLog
     from caffe_compat.solver.methods import TRAINING_METHODS
+    from caffe_compat.solver.methods.listed import OTHER_METHODS
     from caffe_compat.solver.nets import output_weights
     from caffe_compat.solver.regularizers.force import force_gradient
     from caffe_compat.solver.regularizers.registry import register_regularizer
@@ -171,8 +172,8 @@ if TYPE_CHECKING:
         "DataError", "DistributedSolver", "FINDINGS", "Factorization", "GlogHandler", "GraphError", "IMAGENET_PARTS",
         "JsonLinesLog", "KeepBest", "KeepLast", "Known", "Layer", "LayerType", "METHODS", "MNIST_FILES",
         "MNIST_SHA256", "MNIST_URL", "MissingDataError", "Model", "ModelLike", "NEWEST", "Narrowed", "Net",
-        "NetParameter", "Operation", "Outline", "ParseError", "Patience", "Pixels", "Plan", "PluginError",
-        "Prediction", "PreparedNet", "Preprocessing", "ProgressBar", "Pruned", "PrunedFilters", "RUNTIME_TOLERANCE",
+        "NetParameter", "OTHER_METHODS", "Operation", "Outline", "ParseError", "Patience", "Pixels", "Plan",
+        "PluginError", "Prediction", "PreparedNet", "Preprocessing", "ProgressBar", "Pruned", "PrunedFilters", "RUNTIME_TOLERANCE",
         "RankError", "Record", "Report", "Selection", "ShapeError", "Shrunk", "Snapshot", "Solver", "SolverError",
         "SolverParameter", "SolverState", "Stage", "Statistics", "TRAINING_METHODS", "TensorBoardLog",
         "UnsupportedLayerError", "UnsupportedParameterError", "UserCodeError", "Weights", "WeightsError", "WriteError",
@@ -303,6 +304,7 @@ _MODULES = {  # home -> its public names
     "solver.filters": "filter_angles",
     "solver.log": "GlogHandler JsonLinesLog",
     "solver.methods": "TRAINING_METHODS",
+    "solver.methods.listed": "OTHER_METHODS",
     "solver.nets": "output_weights",
     "solver.regularizers.force": "force_gradient",
     "solver.regularizers.registry": "register_regularizer",

@@ -96,7 +96,7 @@ def findings() -> str:
 def methods() -> str:
     """One row a method that acts while a net trains: what it does, its fields, whose code it follows."""
     table = [("method", "while a net trains", "fields of the solver; of `param`, of the layer", "after")]
-    for entry in cc.TRAINING_METHODS:
+    for entry in (*cc.OTHER_METHODS, *cc.TRAINING_METHODS):
         table.append((entry.title, entry.does, ", ".join(f"`{field}`" for field in entry.fields), entry.source))
     return markdown(table)
 
