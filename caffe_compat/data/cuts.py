@@ -27,7 +27,7 @@ class Rows:
         self._starts = begins[:, None] + np.arange(size[0]) * (width * pixel)
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        """A new array of the windows of a part."""
+        """A new array of the windows of a part; by indexing, for numpy's take copies a view that overlaps."""
         windows: np.ndarray = self._rows[self._starts[part]].view(self._kind).reshape(-1, *self._shape)
         return windows
 
