@@ -41,9 +41,15 @@ for _caffe, _onnx in {
     "TanH": "Tanh",
     "AbsVal": "Abs",
     "BNLL": "Softplus",
-    "Dropout": "Identity",  # as it is in TEST
 }.items():
     writes(_caffe)(_plain(_onnx))
+
+
+@writes("Dropout")
+def dropout(call: Call) -> None:
+    if call.layer.draws and call.layer.dropout_ratio:
+        raise Inexpressible("sample_weights_test makes it draw at random in TEST too")
+    call.op("Identity", call.inputs, call.outputs[0])
 
 
 @writes("Power")
