@@ -24,7 +24,7 @@ NO_GPU = [("caffe.set_device(0)", "pass"), ("caffe.set_mode_gpu()", "caffe.set_m
 CAFFENET = "models/bvlc_reference_caffenet/"
 RANDOM = (
     "[np.copyto(b[0].data, np.random.default_rng(1).standard_normal(b[0].data.shape, np.float32) "
-    "/ b[0].data[0].size ** 0.5) for b in made.params.values()]"
+    "/ 3 / b[0].data[0].size ** 0.5) for b in made.params.values()]"
 )
 WITHOUT_WEIGHTS = (
     "import numpy as np; caffe.set_mode_cpu(); "
