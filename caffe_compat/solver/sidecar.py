@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import sys
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -219,7 +220,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or _is_int(value)
+    return isinstance(value, float) or (_is_int(value) and abs(value) <= sys.float_info.max)
 
 
 def _is_place(value: Any) -> bool:

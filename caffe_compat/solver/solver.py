@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from html import escape
 from pathlib import Path
@@ -16,7 +16,6 @@ import torch
 from caffe_compat.errors import SolverError
 from caffe_compat.net.in_place import chosen_in_place, default_in_place
 from caffe_compat.net.memory import keep_freed_memory
-from caffe_compat.net.net import Net
 from caffe_compat.proto.model import Model, read_solver
 from caffe_compat.proto.upgrade import upgrade_solver
 from caffe_compat.showing import visible
@@ -27,15 +26,13 @@ from caffe_compat.solver.debug import forward_explained
 from caffe_compat.solver.device import choose_device
 from caffe_compat.solver.forcing import choose_force, force_groups, force_multipliers
 from caffe_compat.solver.graphed import GraphedIteration, cuda_graph, obstacle
-from caffe_compat.solver.iteration import Iterations
 from caffe_compat.solver.log import number
-from caffe_compat.solver.method_state import Stateful
 from caffe_compat.solver.nets import check_loss, test_nets, training_net
 from caffe_compat.solver.passes import Passes
 from caffe_compat.solver.prefix import prefix_reserved
-from caffe_compat.solver.run_options import NETS, Options, agreed, as_given, complete, in_words
+from caffe_compat.solver.resuming import Resuming
+from caffe_compat.solver.run_options import Options, as_given, complete
 from caffe_compat.solver.settings import SolverConfig
-from caffe_compat.solver.sidecar import Sidecar
 from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.snapshots import Snapshot
 from caffe_compat.solver.testing import run_test
@@ -45,7 +42,7 @@ logger = logging.getLogger(__name__)
 HOOKS = ("before_step", "after_step", "after_test", "after_snapshot")
 
 
-class Solver(Iterations):
+class Solver(Resuming):
     """Caffe's solver for a solver.prototxt or a SolverParameter.
 
     weights: files to start from, a comma list or a sequence; instead of those that the solver names. device: "cpu",
@@ -228,14 +225,6 @@ class Solver(Iterations):
             raise SolverError(f"action is '{action}'; allowed: snapshot, stop")
         self._asked.add(action)
 
-    def keep(self, name: str, method: Stateful) -> None:
-        """Let every snapshot keep the state of `method` under `name`, and every `restore` hand it back.
-
-        Where the snapshot that this run went on from has one for that name, it is handed over now. Names are one for
-        all ranks, and only the root's state is kept. SolverError where the name is taken or the state does not fit.
-        """
-        self._methods.add(name, method)
-
     def test(self) -> list[dict[str, Any]]:
         """The mean of every output of every test net over its test_iter batches, by name; floats, or arrays."""
         results = [
@@ -244,68 +233,6 @@ class Solver(Iterations):
         ]
         self._call("after_test", results)
         return results
-
-    def snapshot(self, name: str | None = None, beside: Mapping[Path, bytes] | None = None) -> Path:
-        """Write weights and state of now as PREFIX_name ("iter_N" by default); the solverstate, for `restore`.
-
-        beside: contents of further files that belong to it, by path. All of them appear together, or none does.
-        """
-        name = name or f"iter_{self.iteration}"
-        facts = (self.config, self._nets(), self.state, self._read_losses().smoothed)
-        self.is_writing = True
-        try:
-            path = snapshots.write_snapshot(*facts, name, beside or {}, **self._extras())
-            self._call("after_snapshot", path)
-        finally:
-            self.is_writing = False
-        return path
-
-    def restore(self, path: str | os.PathLike[str] | Snapshot, accept_changes: bool = False) -> None:
-        """Go on from a .solverstate or .solverstate.h5 of ours or of Caffe's, and the weights it names.
-
-        With our own side-car beside it, data and random numbers go on too: an interrupted run equals a straight one.
-        The options that the run had beside its solver's file (force, compat, precision, ...) are taken from there;
-        where this Solver was given another value, it is a SolverError, unless with accept_changes or force="none". Nets
-        are made anew where compat, level or stages differ. Nothing else changes where state or weights do not fit.
-        """
-        logger.info("Resuming from %s", path.path if isinstance(path, Snapshot) else path)
-        opened = path if isinstance(path, Snapshot) else snapshots.open_snapshot(path)
-        kept = opened.options
-        self._take_options(agreed(self._given, kept, opened.path, accept_changes), kept)
-        self._carried = snapshots.load_snapshot(opened, self.config, self._nets(), self.state)
-        self._choose_moving()
-        self._shaping.loaded(self._weights())
-        if opened.sidecar is not None:
-            self._restore_extras(opened.sidecar)
-
-    def _take_options(self, options: Options, kept: Options | None) -> None:
-        """Train with `options` from now on; the run until now had those `kept`, if that is known."""
-        old, new = complete(self._options), complete(options)
-        before = new if kept is None else complete(kept)
-        if changed := [name for name in new if new[name] != before[name]]:
-            logger.info("Resuming with %s in place of %s", in_words(new, changed), in_words(before, changed))
-        if old == new:
-            self._options = options
-            return
-        self._configure(options)
-        if any(old[name] != new[name] for name in NETS):
-            self._make_nets(())
-        self._start()
-
-    def _extras(self) -> dict[str, Any]:
-        """What else the side-car of a snapshot keeps."""
-        return {
-            "random": self._random or [self._generators()],
-            "loss_scale": self._passes.scale.kept,
-            "run": self._options,
-            "methods": self._methods.kept(),
-            "others": self._unknown,
-        }
-
-    def _restore_extras(self, extras: Sidecar) -> None:
-        self._passes.scale.restore(extras.loss_scale)
-        self._methods.restore(extras.methods)
-        self._unknown = extras.others
 
     def model(self) -> Model:
         """The net as it was given, for all phases, with the weights of now."""
@@ -325,11 +252,3 @@ class Solver(Iterations):
 
     def _reserved(self) -> AbstractContextManager[None]:
         return prefix_reserved(self.config)
-
-    def _nets(self) -> dict[str, Net]:
-        return {"train": self.net, **{f"test {index}": net for index, net in enumerate(self.test_nets)}}
-
-    def _call(self, hook: str, *facts: Any) -> None:
-        for callback in self.callbacks:
-            if (method := getattr(callback, hook, None)) is not None:
-                method(self, *facts)

@@ -160,3 +160,10 @@ def test_the_checksum_of_a_state_is_the_same_in_both_containers():
     state = SolverStateFile(3, "a.caffemodel", history, 1)
     assert sidecar.checksum(state) == sidecar.checksum(SolverStateFile(3, "a.caffemodel.h5", history, 1))
     assert sidecar.checksum(state) != sidecar.checksum(SolverStateFile(4, "a.caffemodel", history, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("losses", [10**400]), ("smoothed_loss", -(10**400)), ("loss_scale", [10**400, 1])]
+)
+def test_whole_numbers_that_no_float_holds_are_of_another_form(name, value):
+    assert not sidecar.FORMS[name](value)
