@@ -6,6 +6,7 @@ import argparse
 import logging
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -101,8 +102,8 @@ def run_with(
 ) -> dict[str, dict[str, float]]:
     """{runtime: {output: how far it is off}}; GraphError for an output that is off by more than the tolerance.
 
-    files: {"caffe" or "onnx": what the runtime reads}; other forms are written for the occasion. Says on the log where
-    a runtime behaves otherwise than is known of it.
+    files: {"caffe" or "onnx": what the runtime reads}; other forms are written for the occasion. Says on stderr where a
+    runtime behaves otherwise than is known of it.
     """
     results = {}
     for words in dict.fromkeys(runtimes):
@@ -112,12 +113,13 @@ def run_with(
         try:
             errors = cc.check_with(model, road, shapes or None, folder, files.get(form, ()), compat)
         except cc.UnsupportedLayerError as error:
-            raise cc.UnsupportedLayerError(f"{shown}: {error}{_known(model, road, shapes, folder)}") from error
+            more = _known(model, road, shapes, folder, files.get(form, ()))
+            raise cc.UnsupportedLayerError(f"{shown}: {error}{more}") from error
         results[words] = errors
         for blob, off in errors.items():
             if not off <= cc.RUNTIME_TOLERANCE:
                 how = "has another shape" if math.isinf(off) else f"is off by {off:.3g} of its largest value"
-                more = _known(model, road, shapes, folder)
+                more = _known(model, road, shapes, folder, files.get(form, ()))
                 raise cc.GraphError(f"{shown}: {title}'s output '{blob}' {how}{more}")
         _tell_better(model, road, shapes, folder, title)
     return results
@@ -130,15 +132,19 @@ def _differences(model: cc.Model, road: str, shapes: Shapes, folder: Path | None
         return []
 
 
-def _known(model: cc.Model, road: str, shapes: Shapes, folder: Path | None) -> str:
+def _known(
+    model: cc.Model, road: str, shapes: Shapes, folder: Path | None, files: Sequence[str | os.PathLike[str]]
+) -> str:
     """The end of a message: what is known of the runtime that explains it, or that nothing is."""
     known = _differences(model, road, shapes, folder)
+    if files:
+        known += cc.known_of_files(road, os.fspath(files[0]), [os.fspath(file) for file in files[1:]])
     if known:
         return f"; known: {'; '.join(known)}"
-    return f"; nothing is known of {road} {cc.known_version(road)} that explains it"
+    return f"; nothing is known of {road} {cc.known_version(road)}".rstrip() + " that explains it"
 
 
 def _tell_better(model: cc.Model, road: str, shapes: Shapes, folder: Path | None, title: str) -> None:
     """Say where a runtime gives the right outputs although it is known to do otherwise."""
     for each in _differences(model, road, shapes, folder):
-        log.warning("%s gives the right outputs here, although this is known: %s", title, each)
+        print(f"{title} gives the right outputs here, although this is known: {each}", file=sys.stderr)

@@ -9,7 +9,7 @@ import pytest
 
 import caffe_compat as cc
 from caffe_compat.commands import main
-from caffe_compat.export.runtimes import report, running
+from caffe_compat.export.runtimes import compare, report, running
 from tests.export.runtimes.test_facts import parsed
 from tests.export.runtimes.test_rewriting import CONV, INPUT, with_weights
 
@@ -140,4 +140,30 @@ def test_verify_runs_the_written_files_and_tells_what_is_known(
     line = capsys.readouterr().err
     assert "OpenCV's blob 'n' is off by" in line or (
         "'s output 'n' is off by" in line and "ignores: k of ACROSS" in line
+    )
+
+
+def test_a_runtime_that_does_otherwise_than_is_known_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that obeys k, and one that computes a Convolution otherwise."""
+    monkeypatch.setattr(running, "installed_version", lambda name: "3.7.2")
+    words = ["verify", "net.prototxt", "net.caffemodel", "--original", "net.prototxt", "--original-weights"]
+    words += ["net.caffemodel", "--no-opencv", "--with", "mnn"]
+    model = cc.read_model("net.prototxt", "net.caffemodel")
+
+    def right(*arguments: object) -> dict[str, object]:
+        net = cc.Net(model, "TEST").eval()
+        inputs = arguments[3]
+        assert isinstance(inputs, dict)
+        return {"n": net(**inputs)["n"].detach().numpy()}
+
+    monkeypatch.setattr(compare, "run_file", right)
+    assert main(words) == 0
+    assert "gives the right outputs here, although this is known: layer 'n' (LRN): MNN 3.6.1" in capsys.readouterr().err
+    cc.write_model(with_weights(parsed(f"{INPUT} {CONV}")), "net.prototxt", "net.caffemodel")
+    monkeypatch.setattr(compare, "run_file", lambda *arguments: {"x": 0 * arguments[3]["data"]})
+    assert main(words) == 2
+    assert (
+        "'s output 'x' is off by 1 of its largest value; nothing is known of mnn:caffe 3.6.1" in capsys.readouterr().err
     )

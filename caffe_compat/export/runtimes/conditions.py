@@ -210,6 +210,11 @@ def _across_with_k(place: Place) -> bool:
     return bool(fields.norm_region == fields.ACROSS_CHANNELS and fields.k != 1)
 
 
+@condition("k-not-whole")
+def _k_not_whole(place: Place) -> bool:
+    return _across(place) and not float(place.param.lrn_param.k).is_integer()
+
+
 @condition("natural")
 def _natural(place: Place) -> bool:
     return bool(place.param.log_param.base <= 0)

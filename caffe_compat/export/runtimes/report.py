@@ -36,7 +36,7 @@ def with_runtimes(
     model = read_model(path)
     for road in roads:
         notes += [Finding("", "runtime", line) for line in _about_version(road)]
-        problems += [Finding("", "runtime", line) for line in _about_files(road, path, weights)]
+        problems += [Finding("", "runtime", line) for line in known_of_files(road, path, weights)]
         try:
             found = known_differences(model, road, input_shapes, Path(path).parent)
         except CaffeCompatError as error:
@@ -61,8 +61,8 @@ def _about_version(road: str) -> list[str]:
     return [f"{road}: known of version {known}; installed is {here}, which --with of verify and export tries"]
 
 
-def _about_files(road: str, path: str, weights: Sequence[str]) -> list[str]:
-    """What of the files themselves a runtime does not take."""
+def known_of_files(road: str, path: str, weights: Sequence[str]) -> list[str]:
+    """What of the files themselves the runtime of `road` does not take: old prototxts, weights as HDF5."""
     name, _, form = road.partition(":")
     if form != "caffe":
         return []

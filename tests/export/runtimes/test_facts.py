@@ -116,6 +116,13 @@ def test_a_fact_is_told_with_layer_version_and_row() -> None:
         "--for mnn:caffe writes another form"
     )
     assert cc.known_differences(model, "openvino:onnx") == []
+    model.net.layer[1].lrn_param.k = 1.5
+    (known,) = cc.known_differences(model, "openvino:onnx")
+    assert str(known).startswith(
+        "layer 'norm' (LRN): OpenVINO 2026.4.1 computes otherwise: k of ACROSS_CHANNELS is cut"
+    )
+    made = cc.for_runtime(model, "openvino:onnx")
+    assert made.net.layer[1].lrn_param.k == 1 and made.net.layer[2].type == "Power"
 
 
 def test_a_type_that_was_never_tried_is_called_that() -> None:
