@@ -174,7 +174,7 @@ with open('../data/ilsvrc12/det_synset_words.txt', 'w') as file:
     file.writelines(f'n{number:08d} {name}\\n' for number, name in enumerate(names))
 model = '../models/bvlc_reference_rcnn_ilsvrc13/'
 weights = model + 'bvlc_reference_rcnn_ilsvrc13.caffemodel'
-caffe.Net(model + 'deploy.prototxt', caffe.TEST).save(weights)
+made.save(weights)
 with open('../python/detect.py') as file:
     script = file.read().replace("to_hdf(args.output_file, 'df'", "to_hdf(args.output_file, key='df'")  # pandas 3
 with open('../python/detect.py', 'w') as file:
