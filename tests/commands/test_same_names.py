@@ -1,5 +1,6 @@
 """Layers of one name, which Caffe allows: what looks a layer up finds the right one. Values are real Caffe's."""
 
+import re
 import shutil
 
 import numpy as np
@@ -130,7 +131,9 @@ def test_a_deploy_net_has_no_weights_for_a_namesake(folder):
 
 def test_a_page_and_a_table_of_times_have_a_row_for_each(folder, capsys):
     page = cc.html_page(cc.Net(read("a_conv_relu")), {"c": 3})
-    assert page.count("<tr><td>c</td>") == 2 and page.count("3 of 4</td>") == 1
+    assert page.count("><td>c</td>") == 2 and page.count("3 of 4</td>") == 1
+    anchors = re.findall(r"<tr id=(\S+?)>", page)
+    assert len(anchors) == len(set(anchors)) == 3
     assert main(["time", "d_power_scale.prototxt", "--iterations", "1"]) == 0
     rows = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert rows == ["layer", "in", "s", "a_s_0_split", "s", "s", "median"]
