@@ -21,9 +21,6 @@ os.environ["CAFFE_COMPAT_TRACEBACK"] = "1"  # a fault of a command shows where i
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# One thread here and in what tests start: two that wait for one another crawl where others use the machine too
-torch.set_num_threads(1)
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 MARK = "CAFFE_COMPAT_TESTS"  # what tests start has it in its environment, with the id of this process
 os.environ[MARK] = str(os.getpid())
 
@@ -48,6 +45,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "leveldb" in item.nodeid.lower() or item.get_closest_marker("leveldb"):
                 item.add_marker(pytest.mark.skip(reason="LevelDB needs the package plyvel"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One thread here and in what tests start: two that wait for one another crawl where others use the machine too.
+
+    Benchmarks have two.
+    """
+    marks = config.option.markexpr
+    threads = min(2, os.cpu_count() or 1) if "benchmark" in marks and "not benchmark" not in marks else 1
+    torch.set_num_threads(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
 def left_running() -> dict[int, str]:
