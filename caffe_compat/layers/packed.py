@@ -45,12 +45,13 @@ def packed(layer: Layer, terms: Terms, slope: float | None) -> PackedConvolution
 
 
 def _folded(layer: Layer, weight: Tensor, terms: Terms) -> tuple[Tensor, Tensor | None]:
-    """`weight`, (channels, ...) in float64, and the layer's bias with the terms in them, float32."""
+    """`weight`, (channels, ...) in float64, and the layer's bias with the terms in them, of the layer's own type."""
+    kind = layer.blob(0).dtype
     bias = layer.blob(1).detach().double() if len(layer.blobs) > 1 else None
-    for factor, shift in terms:
+    for factor, shift in ((each.to(weight.device) for each in pair) for pair in terms):
         weight = weight * factor.view(-1, *[1] * (weight.dim() - 1))
         bias = shift if bias is None else bias * factor + shift
-    return weight.float(), None if bias is None else bias.float()
+    return weight.to(kind), None if bias is None else bias.to(kind)
 
 
 def _rectified(top: Tensor, slope: float | None) -> Tensor:

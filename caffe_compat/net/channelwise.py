@@ -55,5 +55,5 @@ def caffes_affine(layer: Layer, bottoms: Sequence[Shape]) -> Affine | None:
         return None
     if other_deed(layer) != "":
         return None
-    found = run_on_channels(copy.deepcopy(layer).double(), bottoms[0])
+    found = run_on_channels(copy.deepcopy(layer).cpu().double(), bottoms[0])
     return found if np.isfinite(found.scale).all() and np.isfinite(found.shift).all() else None

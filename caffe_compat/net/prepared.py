@@ -35,10 +35,12 @@ _log = logging.getLogger(__name__)
 class PreparedNet:
     """`net` as a function of its inputs that gives its outputs, or the blobs `names`, faster; it has no gradients.
 
-    The net stays as it is, and what is done to its blobs through torch is seen: they are packed anew. After changes
-    that torch does not count, as through `.data` or NumPy views, prepare again. Values lie within 1e-5 of the largest
-    of each blob; where the first pass of a kind finds them farther off, the net runs as it is, with a warning. So do
-    nets with in-place layers that overwrite what others read, and with layers of Python.
+    The net stays as it is, and what is done to its blobs through torch is seen, `.to()` too: they are packed anew.
+    After changes that torch does not count, as through `.data` or NumPy views, prepare again.
+
+    Values lie within 1e-5 of the largest of each blob; where the first pass of a kind finds them farther off, as in
+    bfloat16, the net runs as it is, with a warning. So do nets with in-place layers that overwrite what others read,
+    and with layers of Python, without one.
 
     GraphError for a net of another phase than TEST, and for a blob that it lacks.
     """
@@ -54,7 +56,7 @@ class PreparedNet:
         self.net, self.names = net, names
         self._programs: dict[frozenset[str], nn.Module] = {}
         self._checked: set[frozenset[str]] = set()
-        self._versions = -1
+        self._packed_for: tuple[Any, ...] = ()
 
     def __call__(self, only: Any = None, /, **inputs: Any) -> dict[str, Tensor]:
         """The outputs, or the blobs asked for, by name, for inputs as `Net.forward` takes them."""
@@ -63,15 +65,17 @@ class PreparedNet:
     def forward_with_loss(self, /, **inputs: Any) -> tuple[dict[str, Tensor], Tensor]:
         """The outputs, and the total loss, a scalar, as `Net.forward_with_loss`."""
         outputs, loss = self._run(None, inputs)
-        return outputs, torch.zeros(()) if loss is None else loss
+        return outputs, torch.zeros(()) if loss is None else loss  # a net without losses
 
     @torch.no_grad()
     def _run(self, only: Any, inputs: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor | None]:
         values = self.net.values_for(only, inputs)
-        versions = sum(blob._version for blob in self.net.parameters())
-        if versions != self._versions:
+        blobs = list(self.net.parameters())
+        state = (sum(blob._version for blob in blobs), *{(blob.dtype, blob.device) for blob in blobs})
+        if state != self._packed_for:
             self._programs.clear()
-            self._versions = versions
+            self._checked.clear()
+            self._packed_for = state
         key = frozenset(values)
         if key not in self._programs:
             self._programs[key] = self._made(key)

@@ -77,7 +77,7 @@ def test_a_prepared_net_is_faster_than_the_net(folder: str, batch: int, tmp_path
     runtime = openvino_of(plain, model, tmp_path)
     if runtime is not None:
         calls["OpenVINO"] = lambda: runtime(images)
-        np.testing.assert_allclose(calls["OpenVINO"](), calls["net"](), atol=1e-5)
+        np.testing.assert_allclose(calls["OpenVINO"](), calls["net"](), atol=1e-5)  # of probabilities
     found = medians(calls, 31 if batch == 1 else 9)
     print(f"net / prepared {found['net'] / found['prepared']:.2f}")
     assert found["prepared"] < found["net"]

@@ -148,6 +148,33 @@ def test_changed_weights_are_seen():
     torch.testing.assert_close(prepared(data)["c"], 2 * before, rtol=0, atol=1e-5 * float(2 * before.abs().max()))
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_nets_of_another_precision_are_prepared_too_and_packed_anew_where_it_changes(kind, caplog):
+    text = DATA.format("dim: 1 dim: 8 dim: 30 dim: 30") + CONV.format("c", "data", "num_output: 8 kernel_size: 3")
+    net = filled(text + NORM.replace("SLOPE", "0"))
+    prepared, data = net.prepare(), image(1, 8, 30, 30)
+    before = [prepared(data)["scale"] for _ in range(2)][1]
+    net.to(kind)
+    for _ in range(2):
+        found = prepared(data)["scale"]
+    assert found.dtype == kind
+    slack = {torch.float64: 1e-5, torch.bfloat16: 2**-6}[kind]  # bfloat16 has 8 bits, and five layers round to it
+    torch.testing.assert_close(found.float(), before, rtol=0, atol=slack * float(before.abs().max()))
+    assert ("runs as it is" in caplog.text) == (kind is torch.bfloat16)  # folded, it rounds fewer times than the net
+
+
+def test_what_is_packed_anew_is_verified_anew(monkeypatch, caplog):
+    net = filled(DATA.format("dim: 1 dim: 8 dim: 9 dim: 9") + CONV.format("c", "data", "num_output: 8 kernel_size: 3"))
+    prepared, data = net.prepare(), image(1, 8, 9, 9)
+    prepared(data)
+    honest = PackedConvolution.forward
+    monkeypatch.setattr(PackedConvolution, "forward", lambda self, bottom: honest(self, bottom) * 1.0001)
+    with torch.no_grad():
+        net.params["c"][0].mul_(2)
+        assert all(torch.equal(prepared(data)["c"], net(data)["c"]) for _ in range(2))
+    assert "runs as it is" in caplog.text
+
+
 def test_the_first_pass_finds_a_difference_and_keeps_the_net_as_it_is(monkeypatch, caplog):
     net = filled(DATA.format("dim: 1 dim: 8 dim: 9 dim: 9") + CONV.format("c", "data", "num_output: 8 kernel_size: 3"))
     honest = PackedConvolution.forward
