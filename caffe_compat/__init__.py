@@ -75,7 +75,8 @@ if TYPE_CHECKING:
         write_exported_program,
     )
     from caffe_compat.export.folding import fold_batch_norm
-    from caffe_compat.export.onnx import check_onnx, onnx_types, to_onnx, write_onnx
+    from caffe_compat.export.onnx.file import check_onnx, write_onnx
+    from caffe_compat.export.onnx.model import onnx_types, to_onnx
     from caffe_compat.export.opencv import check_opencv
     from caffe_compat.export.page import html_page
     from caffe_compat.export.pixels import pixels_of, with_preprocessing
@@ -240,7 +241,8 @@ _MODULES = {  # home -> its public names
     "export.ending": "ending_at",
     "export.exported_program": "check_exported_program to_exported_program write_exported_program",
     "export.folding": "fold_batch_norm",
-    "export.onnx": "check_onnx onnx_types to_onnx write_onnx",
+    "export.onnx.file": "check_onnx write_onnx",
+    "export.onnx.model": "onnx_types to_onnx",
     "export.opencv": "check_opencv",
     "export.page": "html_page",
     "export.pixels": "pixels_of with_preprocessing",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.export.deploy import deploy
-from caffe_compat.export.onnx import check_onnx, write_onnx
+from caffe_compat.export.onnx.file import check_onnx, write_onnx
 from caffe_compat.proto.model import Model, write_model
 
 logger = logging.getLogger(__name__)

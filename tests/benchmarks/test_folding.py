@@ -22,7 +22,7 @@ import torch
 
 import caffe_compat as cc
 from tests.conftest import shared
-from tests.export.test_onnx import golden_model
+from tests.export.onnx.test_model import golden_model
 
 pytestmark = pytest.mark.benchmark
 

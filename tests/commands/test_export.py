@@ -51,8 +51,8 @@ def test_a_program_of_torch_export_is_written_for_its_suffix_or_its_format(writt
 
 def broken(monkeypatch):
     """Let the net that is written be another one than that which the check runs."""
-    import caffe_compat.export.onnx_elements as elements
-    from caffe_compat.export.onnx_program import WRITERS
+    import caffe_compat.export.onnx.elements as elements
+    from caffe_compat.export.onnx.program import WRITERS
 
     monkeypatch.setitem(WRITERS, "Pooling", lambda call: elements.relu(call))
     monkeypatch.setattr(elements, "relu", lambda call: call.op("Identity", call.inputs, call.outputs[0]))

@@ -6,8 +6,8 @@ import torch
 
 import caffe_compat as cc
 from tests.conftest import golden, shared
-from tests.export.onnx_cases import detector, one_layer
-from tests.export.test_onnx import golden_model
+from tests.export.cases import detector, one_layer
+from tests.export.onnx.test_model import golden_model
 from tests.net.test_golden_nets import _drawn_inputs
 
 TOLERANCE = 2e-5  # of the largest value, as for the nets themselves

@@ -180,7 +180,7 @@ def test_without_weights_there_is_nothing_to_fold():
 
 @pytest.mark.parametrize("name", ["mobilenet_v1_like", "fcn_like", "squeezenet_v1_1"])
 def test_golden_nets_give_the_same_once_folded(name):
-    from tests.export.test_onnx import golden_model
+    from tests.export.onnx.test_model import golden_model
 
     made = cc.deploy(golden_model(name)[1])
     folded = cc.fold_batch_norm(made)

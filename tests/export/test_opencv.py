@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import caffe_compat as cc
-from tests.export.test_onnx import golden_model
+from tests.export.onnx.test_model import golden_model
 
 NET = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 dim: 9 dim: 8 } } }

@@ -11,7 +11,7 @@ import torch
 
 import caffe_compat as cc
 from tests.conftest import shared
-from tests.export.onnx_cases import detector
+from tests.export.cases import detector
 from tests.export.real_nets.__main__ import NETS, in_child, nets
 from tests.export.real_nets.measure import before_cuts, prepared
 from tests.export.real_nets.outcomes import Outcome, read, write

@@ -17,7 +17,7 @@ from caffe_compat.errors import DataError, UnsupportedLayerError
 from caffe_compat.export.closeness import relative_difference
 from caffe_compat.export.deploy import deploy
 from caffe_compat.export.ending import blob_of, shapes_left, with_outputs
-from caffe_compat.export.onnx import write_onnx
+from caffe_compat.export.onnx.file import write_onnx
 from caffe_compat.export.runtimes.running import RUNTIMES, SECONDS, needed_version, run_file
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.registry import loss_types

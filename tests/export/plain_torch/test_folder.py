@@ -10,8 +10,8 @@ import torch
 
 import caffe_compat as cc
 from tests.conftest import golden, shared
+from tests.export.onnx.test_model import golden_model
 from tests.export.test_exported_program import MODELS
-from tests.export.test_onnx import golden_model
 from tests.net.test_golden_nets import _check_samples, _drawn_inputs
 
 pytest.importorskip("safetensors")

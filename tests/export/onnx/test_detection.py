@@ -5,7 +5,7 @@ import pytest
 
 import caffe_compat as cc
 from tests.conftest import shared
-from tests.export.onnx_cases import detector
+from tests.export.cases import detector
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

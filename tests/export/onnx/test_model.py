@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import caffe_compat as cc
-from caffe_compat.export.onnx import WRITERS
+from caffe_compat.export.onnx.program import WRITERS
 from tests.conftest import golden, shared
 from tests.net.test_golden_nets import _drawn_inputs, _drawn_weights
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from caffe_compat.export.onnx_program import Call, Inexpressible, writes
+from caffe_compat.export.onnx.program import Call, Inexpressible, writes
 
 _FIRST = np.iinfo(np.int64).min
 Step = Callable[[str, str, list[str]], tuple[str, list[str]]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from caffe_compat.export.onnx_program import Call, Inexpressible, writes
+from caffe_compat.export.onnx.program import Call, Inexpressible, writes
 
 _FRONT = -(2**63)  # an end before the first, for a Slice that goes backwards
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from caffe_compat.export.onnx_program import Call, Inexpressible, writes
+from caffe_compat.export.onnx.program import Call, Inexpressible, writes
 
 
 @writes("Upsample")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import caffe_compat as cc
-from tests.export.onnx_cases import largest_error, one_layer
+from tests.export.cases import largest_error, one_layer
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -1,50 +1,39 @@
-"""Caffe -> ONNX: one group of operators for each layer, with Caffe's windows, divisors and axes."""
+"""A whole net as an ONNX model: one group of operators for each layer, with Caffe's windows, divisors and axes."""
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
-from caffe_compat.errors import CaffeCompatError, DataError, GraphError, UnsupportedLayerError
-from caffe_compat.export import (
-    onnx_attention,
-    onnx_channels,
-    onnx_converted,
-    onnx_detection,
-    onnx_elements,
-    onnx_places,
-    onnx_sequences,
-    onnx_windows,
+from caffe_compat.errors import CaffeCompatError, GraphError, UnsupportedLayerError
+from caffe_compat.export.ending import ending_at, shapes_left
+from caffe_compat.export.onnx import (
+    attention,
+    channels,
+    converted,
+    detection,
+    elements,
+    places,
+    sequences,
+    windows,
 )
-from caffe_compat.export.closeness import check_outputs
-from caffe_compat.export.ending import blob_of, ending_at, shapes_left, with_outputs
-from caffe_compat.export.onnx_in_place import found_inputs, name_outputs, writer_in_place
-from caffe_compat.export.onnx_program import WRITERS, Call, Inexpressible, Program
+from caffe_compat.export.onnx.in_place import found_inputs, name_outputs, writer_in_place
+from caffe_compat.export.onnx.program import WRITERS, Call, Inexpressible, Program, package
 from caffe_compat.export.pixels import pixels_of
 from caffe_compat.graph.graph import Blob
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.source import SourceLayer
-from caffe_compat.net.inputs import complete_inputs, valid_inputs
 from caffe_compat.net.net import Net
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
-from caffe_compat.proto.files import write_atomically
-from caffe_compat.proto.model import Model, ModelLike, as_model
+from caffe_compat.proto.model import ModelLike, as_model
 
 OPSET, IR_VERSION = 17, 8  # read by onnxruntime 1.13 and later
 BATCH = "batch"
-TOLERANCE = 1e-5  # of the largest value of an output
-OPEN_BATCHES = (1, 3)  # items in the runs that check a file whose batch is open
 
 # imported so that their writers register
-_WRITERS = (
-    onnx_attention, onnx_channels, onnx_converted, onnx_detection, onnx_elements, onnx_places, onnx_sequences,
-    onnx_windows,
-)  # fmt: skip
+_WRITERS = (attention, channels, converted, detection, elements, places, sequences, windows)
 _OF_ANY_SIZE = frozenset({"Dropout", "Power", "Silence", "Split"})
 TRAINING = "which belongs to training"
 DEPLOY = (
@@ -79,7 +68,7 @@ def to_onnx(
     """
     whole = as_model(model)
     model = ending_at(whole, outputs)
-    onnx = _package("onnx")
+    onnx = package("onnx")
     net = Net(model, "TEST", compat=compat, input_shapes=shapes_left(whole, model, input_shapes))
     shown = tuple(outputs) or net.output_names
     names = _value_names(net)
@@ -106,71 +95,6 @@ def to_onnx(
     made = _assemble(net, program, names, shapes, open_axes, shown)
     onnx.helper.set_model_props(made, {f"pixels of {blob}": each.to_json() for blob, each in pixels_of(model).items()})
     return made
-
-
-def write_onnx(
-    model: ModelLike,
-    path: str | os.PathLike[str],
-    input_shapes: Mapping[str, Shape] | None = None,
-    dynamic_batch: bool = False,
-    compat: str = "bvlc",
-    outputs: Sequence[str] = (),
-) -> None:
-    """Write `to_onnx` of `model` to `path`, whole or not at all."""
-    made = to_onnx(model, input_shapes, dynamic_batch, compat, outputs)
-    with write_atomically(path) as temporary:
-        temporary.write_bytes(made.SerializeToString())
-
-
-def check_onnx(
-    path: str | os.PathLike[str],
-    model: ModelLike,
-    inputs: Mapping[str, np.ndarray] | None = None,
-    compat: str = "bvlc",
-    tolerance: float = TOLERANCE,
-) -> dict[str, float]:
-    """Run the ONNX file with onnxruntime and `model` here; {output: largest difference over its largest value}.
-
-    inputs: by default seeded values that the net takes, in the shapes that the file declares; where the batch is open,
-    once for each of OPEN_BATCHES. The blobs that the file gives are compared, outputs of the net or not. GraphError
-    where one is off by more than `tolerance`, DataError without onnxruntime.
-    """
-    session = _package("onnxruntime").InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
-    model = with_outputs(as_model(model), [value.name for value in session.get_outputs()])
-    if inputs is not None:
-        return _check_run(path, session, model, inputs, compat, tolerance)
-    declared = {value.name: value.shape for value in session.get_inputs()}
-    is_open = any(not isinstance(size, int) for shape in declared.values() for size in shape)
-    worst: dict[str, float] = {}
-    for batch in OPEN_BATCHES if is_open else (1,):
-        shapes = {name: tuple(n if isinstance(n, int) else batch for n in shape) for name, shape in declared.items()}
-        net = Net(model, "TEST", compat=compat, input_shapes=shapes)
-        unread = {name: net.shapes[name] for name in net.input_names if name not in shapes}
-        if is_open:
-            unread = {name: (batch, *shape[1:]) if len(shape) > 1 else shape for name, shape in unread.items()}
-        drawn = valid_inputs(net, shapes={**shapes, **unread})
-        for name, error in _check_run(path, session, model, drawn, compat, tolerance).items():
-            worst[name] = max(worst.get(name, 0.0), error)
-    return worst
-
-
-def _check_run(
-    path: str | os.PathLike[str],
-    session: Any,
-    model: Model,
-    inputs: Mapping[str, np.ndarray],
-    compat: str,
-    tolerance: float,
-) -> dict[str, float]:
-    net = Net(model, "TEST", compat=compat, input_shapes={name: each.shape for name, each in inputs.items()})
-    outputs = [value.name for value in session.get_outputs()]
-    read = {value.name: inputs[value.name] for value in session.get_inputs()}
-    found = dict(zip(outputs, session.run(outputs, read), strict=True))
-    blobs = {name: blob_of(name, net.shapes) for name in outputs}
-    given = complete_inputs(net, inputs)
-    right = net(**given) if set(blobs.values()) <= set(net.output_names) else net.blobs(**given)
-    wanted = {name: right[blob].detach().numpy() for name, blob in blobs.items()}
-    return check_outputs(path, found, wanted, tolerance)
 
 
 def _write(call: Call, in_place: Callable[[Call], None] | None) -> list[str]:
@@ -264,11 +188,3 @@ def _assemble(
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="caffe_compat")
     onnx.checker.check_model(model)
     return model
-
-
-def _package(name: str) -> Any:
-    """The package `name`; DataError that says how to get it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise DataError(f"ONNX needs the package {name}: pip install caffe_compat[export]") from None

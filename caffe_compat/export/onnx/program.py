@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from caffe_compat.errors import DataError
 from caffe_compat.layers.base import Layer, Shape
 
 
@@ -125,3 +127,11 @@ def writes(*types: str) -> Callable[[Writer], Writer]:
 def axis_of(layer: Layer, axis: int, shape: Shape) -> int:
     """`axis` counted from the front."""
     return layer.canonical_axis(axis, shape)
+
+
+def package(name: str) -> Any:
+    """The package `name`; DataError that says how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise DataError(f"ONNX needs the package {name}: pip install caffe_compat[export]") from None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.export.onnx_program import Call, Inexpressible, Program
+from caffe_compat.export.onnx.program import Call, Inexpressible, Program
 from caffe_compat.graph.graph import Blob
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.caffe.overwriting import destroying_forward_of

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from caffe_compat.export.onnx_program import Call, Inexpressible, axis_of, writes
+from caffe_compat.export.onnx.program import Call, Inexpressible, axis_of, writes
 from caffe_compat.layers.fields import enum_name
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.export.onnx_program import Call, Inexpressible, writes
+from caffe_compat.export.onnx.program import Call, Inexpressible, writes
 from caffe_compat.layers.windows import Windows
 
 
