@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_AT_ONCE = 1 << 20  # values that are copied together
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -26,7 +28,8 @@ class Statistics:
 
 def measure(array: np.ndarray) -> Statistics:
     """The Statistics of an array of any shape."""
-    return measure_parts([array])
+    values = np.asarray(array).reshape(-1)
+    return measure_parts(values[at : at + _AT_ONCE] for at in range(0, len(values), _AT_ONCE))
 
 
 def measure_parts(parts: Iterable[np.ndarray]) -> Statistics:

@@ -7,6 +7,7 @@ channels     layers that normalise, scale or rectify over channels, and dense bl
 places       layers that move values to other places, repeat or drop them
 sequences    recurrent layers step by step, embedding, reversal, greedy decoding
 detection    prior boxes, decoding, NonMaxSuppression, pooling of regions
+yolo         YOLO's detections
 attention    attention over heads, and its normalisation
 converted    layers that stand for other frameworks' operators
 in_place     layers in place that overwrite what is still read

@@ -39,7 +39,7 @@ def detection_output(call: Call) -> None:
         boxes = call.op("Gather", [boxes, call.constant(labels, np.int64)], axis=1)
     rows = [_of_item(call, boxes, scores, item, labels, number) for item in range(items)]
     found = call.op("Concat", rows, axis=0) if items > 1 else rows[0]
-    call.reshape(_or_none(call, found, items), (1, 1, -1, 7), call.outputs[0])
+    call.reshape(or_none(call, found, items), (1, 1, -1, 7), call.outputs[0])
     call.program.counted[call.outputs[0]] = (2,)
 
 
@@ -51,19 +51,19 @@ def _decoded(call: Call, shape: tuple[int, ...]) -> str:
     prior, variance = (call.op("Gather", [priors, call.scalar(row, np.int64)], axis=0) for row in (0, 1))
     if not layer.variance_encoded_in_target:
         offsets = call.op("Mul", [offsets, variance])
-    low, high = (_columns(call, prior, first, first + 2) for first in (0, 2))
+    low, high = (columns(call, prior, first, first + 2) for first in (0, 2))
     if layer.decode is DECODE["CORNER"]:
         return call.op("Add", [prior, offsets])
     size = call.op("Sub", [high, low])
     if layer.decode is DECODE["CORNER_SIZE"]:
         return call.op("Add", [prior, call.op("Mul", [offsets, call.op("Concat", [size, size], axis=-1)])])
     middle = call.scaled(call.op("Add", [low, high]), 0.5)
-    centre = call.op("Add", [call.op("Mul", [_columns(call, offsets, 0, 2), size]), middle])
-    half = call.scaled(call.op("Mul", [call.op("Exp", [_columns(call, offsets, 2, 4)]), size]), 0.5)
+    centre = call.op("Add", [call.op("Mul", [columns(call, offsets, 0, 2), size]), middle])
+    half = call.scaled(call.op("Mul", [call.op("Exp", [columns(call, offsets, 2, 4)]), size]), 0.5)
     return call.op("Concat", [call.op("Sub", [centre, half]), call.op("Add", [centre, half])], axis=-1)
 
 
-def _columns(call: Call, value: str, first: int, end: int) -> str:
+def columns(call: Call, value: str, first: int, end: int) -> str:
     """Columns of the last axis."""
     return call.op("Slice", [value, *(call.constant([each], np.int64) for each in (first, end, -1))])
 
@@ -100,7 +100,7 @@ def _survivors(call: Call, boxes: str, scores: str) -> str:
     It orders the corners of a box, while one turned inside out overlaps nothing in Caffe: that one becomes a point.
     """
     layer = call.layer
-    low, high = _columns(call, boxes, 0, 2), _columns(call, boxes, 2, 4)
+    low, high = columns(call, boxes, 0, 2), columns(call, boxes, 2, 4)
     ordered = call.op("Concat", [low, call.op("Max", [low, high])], axis=-1)
     limits = [call.constant([_ALL >> 1], np.int64), call.constant([layer.nms_threshold])]
     if np.isfinite(layer.least):
@@ -120,10 +120,10 @@ def _best(call: Call, pairs: str, confidence: str, name: str) -> tuple[str, str]
     return call.op("Gather", [pairs, order], axis=0), call.op("Gather", [confidence, order], axis=0)
 
 
-def _or_none(call: Call, rows: str, items: int) -> str:
+def or_none(call: Call, rows: str, items: int) -> str:
     """`rows`, or where there is none one row (item, -1, ...) for each item."""
     count = call.op("Slice", [call.op("Shape", [rows]), *(call.constant([each], np.int64) for each in (0, 1))])
-    empty = call.op("Cast", [call.op("Equal", [count, call.constant([0], np.int64)])], to=_int64(call))
+    empty = call.op("Cast", [call.op("Equal", [count, call.constant([0], np.int64)])], to=int64(call))
     end = call.op("Mul", [empty, call.constant([items], np.int64)])
     blank = np.full((items, 7), -1)
     blank[:, 0] = np.arange(items)
@@ -131,7 +131,7 @@ def _or_none(call: Call, rows: str, items: int) -> str:
     return call.op("Concat", [rows, call.op("Slice", [call.constant(blank), first, end, axis])], axis=0)
 
 
-def _int64(call: Call) -> Any:
+def int64(call: Call) -> Any:
     return call.program.onnx.TensorProto.INT64
 
 
@@ -143,7 +143,7 @@ def roi_pooling(call: Call) -> None:
         raise Inexpressible("its regions name items of a batch whose size is open")
     regions = call.reshape(call.inputs[1], (-1, 5))
     if layer.pad_ratio:
-        item, low, high = (_columns(call, regions, *ends) for ends in ((0, 1), (1, 3), (3, 5)))
+        item, low, high = (columns(call, regions, *ends) for ends in ((0, 1), (1, 3), (3, 5)))
         pad = call.scaled(call.shifted(call.op("Sub", [high, low]), 1), float(layer.pad_ratio))
         regions = call.op("Concat", [item, call.op("Sub", [low, pad]), call.op("Add", [high, pad])], axis=1)
     options = {"pooled_shape": layer.pooled, "spatial_scale": float(layer.spatial_scale)}
@@ -163,11 +163,11 @@ def psroi_pooling(call: Call) -> None:
     sums = call.op("Pad", [sums, call.constant([0, 0, 1, 1, 0, 0, 0, 0], np.int64)])
     sums = call.reshape(sums, (-1,))
     regions = call.reshape(call.inputs[1], (-1, 5))
-    item = call.op("Cast", [_columns(call, regions, 0, 1)], to=_int64(call))
-    corners = _rounded(call, _columns(call, regions, 1, 5))
+    item = call.op("Cast", [columns(call, regions, 0, 1)], to=int64(call))
+    corners = _rounded(call, columns(call, regions, 1, 5))
     scale = float(layer.spatial_scale)
-    start = call.scaled(_columns(call, corners, 0, 2), scale)
-    end = call.scaled(call.shifted(_columns(call, corners, 2, 4), 1), scale)
+    start = call.scaled(columns(call, corners, 0, 2), scale)
+    end = call.scaled(call.shifted(columns(call, corners, 2, 4), 1), scale)
     size = call.op("Max", [call.op("Sub", [end, start]), call.constant(0.1)])
     size = call.op("Div", [size, call.constant(float(groups))])
     across, down = (_edges(call, start, size, axis, extent) for axis, extent in ((0, width), (1, height)))
@@ -200,13 +200,13 @@ def _edges(call: Call, start: str, size: str, axis: int, extent: int) -> tuple[s
     """Where the bins start and end on one axis (0: columns), within the map: int64, (R, 1, 1 or bins, bins or 1)."""
     groups = call.layer.group_size
     shape = (-1, 1, 1, groups) if axis == 0 else (-1, 1, groups, 1)
-    begins, length = (_columns(call, each, axis, axis + 1) for each in (start, size))
+    begins, length = (columns(call, each, axis, axis + 1) for each in (start, size))
     found = []
     for first, kind in ((0, "Floor"), (1, "Ceil")):
         steps = call.op("Mul", [length, call.constant(np.arange(first, first + groups)[None])])
         edge = call.op(kind, [call.op("Add", [steps, begins])])
         edge = call.op("Clip", [edge, call.constant(0.0), call.constant(float(extent))])
-        found.append(call.reshape(call.op("Cast", [edge], to=_int64(call)), shape))
+        found.append(call.reshape(call.op("Cast", [edge], to=int64(call)), shape))
     return found[0], found[1]
 
 

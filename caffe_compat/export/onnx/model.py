@@ -18,6 +18,7 @@ from caffe_compat.export.onnx import (
     places,
     sequences,
     windows,
+    yolo,
 )
 from caffe_compat.export.onnx.in_place import found_inputs, name_outputs, writer_in_place
 from caffe_compat.export.onnx.program import WRITERS, Call, Inexpressible, Program, package
@@ -33,7 +34,7 @@ OPSET, IR_VERSION = 17, 8  # read by onnxruntime 1.13 and later
 BATCH = "batch"
 
 # imported so that their writers register
-_WRITERS = (attention, channels, converted, detection, elements, places, sequences, windows)
+_WRITERS = (attention, channels, converted, detection, elements, places, sequences, windows, yolo)
 _OF_ANY_SIZE = frozenset({"Dropout", "Power", "Silence", "Split"})
 TRAINING = "which belongs to training"
 DEPLOY = (
