@@ -7,14 +7,15 @@ import lzma
 import struct
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from caffe_compat.data.tars import open_tar
 from caffe_compat.errors import DataError
 from caffe_compat.proto.reading import open_file
 
 EXPANSION = 64  # times that what an archive holds may be larger than it; images and numbers of MNIST's shrink 5 times
-_SMALL = 1 << 26
+_SMALL, _PIECE = 1 << 26, 1 << 20
 UNREADABLE = (
     tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, struct.error,
     ValueError, KeyError, OverflowError, RecursionError,
@@ -31,11 +32,8 @@ def archived(archive: Path, name: str) -> Iterator[bytes]:
         with open_file(archive) as file:
             most = _most(file.seek(0, 2))
             file.seek(0)
-            with tarfile.open(fileobj=file) as members:
+            with open_tar(file, most, archive) as members:
                 for member in members:
-                    check_member(member)
-                    if member.offset_data + member.size > most:
-                        raise DataError(f"{archive}: unpacks to more than {most} bytes; no data set is packed so small")
                     if PurePosixPath(member.name).name == name:
                         yield from _content(archive, members, member, most)
     except UNREADABLE as error:
@@ -51,18 +49,12 @@ def unzipped(path: Path) -> bytes:
             most = _most(file.seek(0, 2))
             file.seek(0)
             with gzip.open(file) as unpacked:
-                content = unpacked.read(most + 1)
+                content = _whole(unpacked.read, most, path)
+    except DataError:
+        raise
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"{path}: cannot be unpacked ({_why(error)})") from error
-    if len(content) > most:
-        raise DataError(f"{path}: unpacks to more than {most} bytes; no data set is packed so small")
     return content
-
-
-def check_member(member: tarfile.TarInfo) -> None:
-    """tarfile.TarError for a size that would lead the reader back, or round in a circle."""
-    if member.size < 0:
-        raise tarfile.ReadError(f"{member.name} has {member.size} bytes")
 
 
 def _most(size: int) -> int:
@@ -77,7 +69,18 @@ def _content(archive: Path, members: tarfile.TarFile, member: tarfile.TarInfo, m
             f"{archive}: {member.name} is a link to '{member.linkname}', which leads to no file of the archive"
         ) from None
     if file is not None:
-        yield file.read(most)
+        yield _whole(file.read, most, archive)
+
+
+def _whole(read: Callable[[int], bytes], most: int, where: Path) -> bytes:
+    """All that there is to read, by pieces: a size that is only said takes no memory."""
+    pieces, size = [], 0
+    while piece := read(_PIECE):
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            raise DataError(f"{where}: unpacks to more than {most} bytes; no data set is packed so small")
+    return b"".join(pieces)
 
 
 def _why(error: Exception) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tarfile import ReadError
 from typing import IO
 
-from caffe_compat.data.archives import UNREADABLE, check_member
+from caffe_compat.data.archives import UNREADABLE
 from caffe_compat.data.images import read_file
+from caffe_compat.data.tars import open_plain_tar
 from caffe_compat.errors import DataError
 from caffe_compat.proto.reading import open_file
 
@@ -72,12 +73,13 @@ def _tar_images(path: Path) -> Iterator[tuple[str, Place]]:
 
 def _members(file: IO[bytes], start: int, folder: str) -> Iterator[tuple[str, int, int]]:
     """(name, offset from the outermost file's start, size) of the images in a tar file, those in inner ones too."""
-    with tarfile.open(fileobj=file, mode="r:") as archive:
+    with open_plain_tar(file) as archive:
         for member in archive:
             name = PurePosixPath(member.name)
-            check_member(member)
             if not member.isfile():
                 continue
+            if member.issparse():
+                raise ReadError(f"{member.name} is stored with holes; pack it without --sparse")
             if name.suffix == ".tar" and not folder:
                 inner = archive.extractfile(member)
                 assert inner is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import zipfile
@@ -15,6 +16,9 @@ from caffe_compat.proto.reading import open_file
 _EXPANSION = 256  # times that the arrays of an .npz may be larger than the file; those that are not zeros shrink little
 _SMALL = 1 << 26
 _NUMBERS = "biuf"
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the ways of NumPy; others may ask for gigabytes to unpack by
+_LENGTH_BYTES = {(1, 0): 2, (2, 0): 4}  # of the header's length
+_HEADER = 10_000  # bytes, NumPy's own bound, which it looks at only after it has read them
 
 
 def read_npz(path: str | os.PathLike[str], error: type[CaffeCompatError] = DataError) -> dict[str, np.ndarray]:
@@ -27,6 +31,8 @@ def read_npz(path: str | os.PathLike[str], error: type[CaffeCompatError] = DataE
             left = _SMALL + _EXPANSION * os.fstat(file.fileno()).st_size
             with zipfile.ZipFile(file) as archive:
                 members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+                if any(member.compress_type not in _PACKED for member in members):
+                    raise error(f"{path}: is packed in another way than NumPy packs; write it by np.savez")
                 if sum(member.file_size for member in members) > left:
                     raise error(f"{path}: its arrays would take more than {left} bytes, too many for such a file")
                 return {member.filename[:-4]: _member(archive, member) for member in members}
@@ -61,7 +67,14 @@ def _array(file: BinaryIO, size: int) -> np.ndarray:
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in read_header:
         raise ValueError(f"version {version} of the format is not read here")
-    shape, is_fortran, dtype = read_header[version](file)
+    length = file.read(_LENGTH_BYTES[version])
+    said = int.from_bytes(length, "little")
+    if said > _HEADER:
+        raise ValueError(f"it says that its header has {said} bytes, {_HEADER} at most are read")
+    try:
+        shape, is_fortran, dtype = read_header[version](io.BytesIO(length + file.read(said)))
+    except (MemoryError, RecursionError):  # which Python's parser ends with, however much memory there is
+        raise ValueError("its header is nested too deeply") from None
     if dtype.kind not in _NUMBERS:
         raise ValueError(f"it holds {dtype}, not numbers")
     count = math.prod(shape)

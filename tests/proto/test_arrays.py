@@ -75,3 +75,33 @@ def test_what_is_no_archive_of_arrays_is_said(tmp_path: Path, content: bytes) ->
         return
     with pytest.raises(cc.DataError, match=r"a.npz: is no .npz file of arrays"):
         cc.read_npz(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("length", "text", "said"),
+    [(0xF0000000, b"{}", "its header has 4026531840 bytes"), (9001, b"-" * 9000 + b"1", "nested too deeply")],
+    ids=["gigabytes", "nested"],
+)
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_header_that_is_not_numpys_gets_a_line_and_no_memory(
+    tmp_path: Path, length: int, text: bytes, said: str, is_packed: bool
+) -> None:
+    data = b"\x93NUMPY\x02\x00" + length.to_bytes(4, "little") + text
+    path = tmp_path / ("a.npz" if is_packed else "a.npy")
+    path.write_bytes(data)
+    if is_packed:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.npy", data)
+    tracemalloc.start()
+    with pytest.raises(cc.DataError, match=said):
+        (cc.read_npz if is_packed else cc.read_npy)(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_packed_as_numpy_does_not_pack_is_refused(tmp_path: Path, compression: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", compression) as archive:
+        archive.writestr("a.npy", npy(np.zeros(3)))
+    with pytest.raises(cc.DataError, match=r"write it by np\.savez"):
+        cc.read_npz(tmp_path / "a.npz")
