@@ -103,6 +103,7 @@ if TYPE_CHECKING:
         run_blobs,
     )
     from caffe_compat.net.cost import Comparison, Cost, compare_cost, layer_costs
+    from caffe_compat.net.description import Description
     from caffe_compat.net.features import extract_arrays, extract_features
     from caffe_compat.net.in_place import default_in_place
     from caffe_compat.net.inputs import complete_inputs, valid_inputs
@@ -170,7 +171,8 @@ if TYPE_CHECKING:
     __all__ = [  # noqa: RUF022 - what a type checker takes for exported, in the order of the computed list below
         "BlobComparison", "BlobOutline", "CIFAR10_FILES", "CIFAR10_SHA256", "CIFAR10_URL", "CRITERIA",
         "CaffeCompatError", "Certificate", "Classifier", "Comparison", "Context", "Conversion", "Cost", "Count",
-        "DataError", "DistributedSolver", "FINDINGS", "Factorization", "GlogHandler", "GraphError", "IMAGENET_PARTS",
+        "DataError", "Description", "DistributedSolver", "FINDINGS", "Factorization", "GlogHandler", "GraphError",
+        "IMAGENET_PARTS",
         "JsonLinesLog", "KeepBest", "KeepLast", "Known", "Layer", "LayerType", "METHODS", "MNIST_FILES",
         "MNIST_SHA256", "MNIST_URL", "MissingDataError", "Model", "ModelLike", "NEWEST", "Narrowed", "Net",
         "NetParameter", "OTHER_METHODS", "Operation", "Outline", "ParseError", "Patience", "Pixels", "Plan",
@@ -265,6 +267,7 @@ _MODULES = {  # home -> its public names
     "net.classifier": "Classifier Prediction own_preprocessing",
     "net.comparison": "BlobComparison common_shapes compare_blobs run_blobs",
     "net.cost": "Comparison Cost compare_cost layer_costs",
+    "net.description": "Description",
     "net.features": "extract_arrays extract_features",
     "net.in_place": "default_in_place",
     "net.inputs": "complete_inputs valid_inputs",

@@ -17,5 +17,6 @@ def _is_program() -> bool:
     return name.endswith(("caffe-compat", "caffe-compat.exe"))
 
 
-if _is_program() and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+IS_PROGRAM = _is_program()  # told now, for Python names the module in argv once it has found it
+if IS_PROGRAM and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)

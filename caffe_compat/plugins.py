@@ -12,11 +12,14 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caffe_compat.errors import PluginError
+from caffe_compat.without_torch import need_torch
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 LAYERS, REGULARIZERS, COMMANDS = (f"caffe_compat.{kind}" for kind in ("layers", "regularizers", "commands"))
 
@@ -27,6 +30,8 @@ _used: list[str] = []  # the modules that the user named
 @functools.cache
 def installed(group: str) -> dict[str, tuple[EntryPoint, ...]]:
     """The entry points of a group by name; nothing is imported."""
+    from importlib.metadata import entry_points  # which takes long to import
+
     found: dict[str, tuple[EntryPoint, ...]] = {}
     for point in entry_points(group=group):
         found[point.name] = (*(other for other in found.get(point.name, ()) if other != point), point)
@@ -95,6 +100,7 @@ def _load(point: EntryPoint) -> Any:
 
 def _guarded(who: str, load: Callable[[], Any]) -> Any:
     """What `load` gives; whatever it raises as one line that says whose it is, and where."""
+    need_torch()
     try:
         return load()
     except PluginError as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from caffe_compat import CaffeCompatError, __version__, use_plugin
+from caffe_compat.commands.beginning import without_torch_if_it_does
 from caffe_compat.commands.gflags import set_apart, translate
 from caffe_compat.commands.in_place import add_in_place, run_in_place
 from caffe_compat.commands.interrupts import INTERRUPTED, interruptible
@@ -36,6 +37,7 @@ class Verb:
     summary: str
     builds: bool = True
     is_verbatim: bool = False  # what stands behind its own options belongs to another program
+    only_reads: bool = False  # so that it may do without torch
 
 
 VERBS = {
@@ -46,8 +48,8 @@ VERBS = {
     "log": Verb("log", "show how a training run went: a table, a picture, CSV files", builds=False),
     "time": Verb("time", "measure each layer, forward and backward"),
     "layers": Verb("layers", "say which layer types there are: where each is, whose, and how exact"),
-    "show": Verb("show", "say what is in a file: a net as a table; weights, states, means, databases"),
-    "check": Verb("check", "say what is wrong with a net and its weights, and which layers are exact"),
+    "show": Verb("show", "say what is in a file: a net as a table; weights, states, means, databases", only_reads=True),
+    "check": Verb("check", "say what is wrong with a net and its weights, and which layers are exact", only_reads=True),
     "deploy": Verb("deploy", "make the net that is deployed from the one that is trained"),
     "compare": Verb("compare", "say where two nets, a net and a dump of blobs, or two files of weights differ"),
     "decompose": Verb("decompose", "replace layers by chains of low rank"),
@@ -115,13 +117,12 @@ def _dispatch(words: list[str]) -> int:
     while words[:1] and words[0].partition("=")[0] == "--plugin":  # before a verb that the module itself may add
         plugin, words = _named(words)
         use_plugin(plugin)
-    top = _top_parser()
     if not words:
-        top.print_help()
+        _top_parser().print_help()
         return 0
     if words[0].startswith("-"):
-        top.parse_args(words[:1])  # prints the help or the version and exits, or refuses the word
-    name, module = words[0], _command(words[0], top)
+        _top_parser().parse_args(words[:1])  # prints the help or the version and exits, or refuses the word
+    name, module = words[0], _command(words[0])
     verb = VERBS.get(name, Verb(name, "of a plugin"))
     parser = OneLineParser(
         prog=f"caffe-compat {name}",
@@ -139,7 +140,8 @@ def _dispatch(words: list[str]) -> int:
     for plugin in arguments.plugin if verb.builds else ():
         use_plugin(plugin)
     with _python_layers(off=arguments.no_python):
-        status = run_in_place(module.run, arguments)
+        run = without_torch_if_it_does(module.run) if verb.only_reads else module.run
+        status = run_in_place(run, arguments)
     sys.stdout.flush()
     return status
 
@@ -178,7 +180,7 @@ def _joined(words: list[str]) -> list[str]:
     return first + words
 
 
-def _command(name: str, top: argparse.ArgumentParser) -> Any:
+def _command(name: str) -> Any:
     """What runs the verb `name`: its module here, or what a plugin registers or has as entry point."""
     if name in VERBS:
         return importlib.import_module(f"{__name__}.{VERBS[name].module}")
@@ -187,7 +189,7 @@ def _command(name: str, top: argparse.ArgumentParser) -> Any:
         known = [*VERBS, *plugin_commands()]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ";"
-        top.error(f"no verb '{name}'{hint} known: {', '.join(known)}")
+        _top_parser().error(f"no verb '{name}'{hint} known: {', '.join(known)}")
     return found
 
 

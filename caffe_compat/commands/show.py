@@ -14,6 +14,7 @@ import argparse
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands.contents import is_database, show_database, show_file
@@ -72,7 +73,9 @@ def show_net(path: str, arguments: argparse.Namespace) -> None:
                     print(cc.format_text(solver), end="")
                     return
         raise
-    net = build(model, Path(path).parent, arguments)
+    runs = arguments.html or arguments.code or model.weights  # which may not fit
+    kind = cc.Net if runs else cc.Description
+    net = build(kind, model, Path(path).parent, arguments)
     if arguments.html:
         write_page(net, model, arguments)
     elif arguments.json:
@@ -82,12 +85,12 @@ def show_net(path: str, arguments: argparse.Namespace) -> None:
         print(net.graph_module.code if arguments.code else net)
 
 
-def build(model: cc.Model, folder: Path, arguments: argparse.Namespace) -> cc.Net:
-    """The net of `model`, whose data may lie in `folder`; an error tells the option that helps."""
+def build(kind: Any, model: cc.Model, folder: Path, arguments: argparse.Namespace) -> Any:
+    """The cc.Net of `model`, or its Description; its data may lie in `folder`. An error tells the option that helps."""
     given = dict(arguments.input)
     try:
         told = cc.common_shapes([model], arguments.phase, given, arguments.level, arguments.stage, [folder])
-        return cc.Net(
+        return kind(
             model,
             phase=arguments.phase,
             level=arguments.level,

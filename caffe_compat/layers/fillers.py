@@ -103,6 +103,8 @@ def _bilinear(blob: Tensor, filler: Any, compat: str) -> Tensor:
     _check_dense(filler)
     if blob.dim() != 4 or blob.shape[2] != blob.shape[3]:
         raise _FillerError(f"needs a blob of 4 axes with a square kernel, not {tuple(blob.shape)}")
+    if blob.is_meta:
+        return blob
     width = blob.shape[3]
     f = math.ceil(width / 2)
     # Caffe 1.0 centred the kernel of every width; the fork's older formula differs for widths 2, 3, 6, 7, ...

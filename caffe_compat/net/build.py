@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import re
 from collections import Counter
@@ -21,7 +22,12 @@ from caffe_compat.net.shapes import Shapes
 
 # Types whose top is a new tensor that their gradient does not need
 _FRESH = frozenset({"Convolution", "Deconvolution", "InnerProduct", "Scale", "BatchNorm"})
-_EMPTY = fx.GraphModule(nn.Module(), fx.Graph())  # has every attribute that a layer's name must not shadow
+
+
+@functools.cache
+def _empty() -> fx.GraphModule:
+    """What has every attribute that a layer's name must not shadow."""
+    return fx.GraphModule(nn.Module(), fx.Graph())
 
 
 def loss_weights(node: Node, layer: Any) -> tuple[float, ...]:
@@ -41,7 +47,7 @@ def module_names(layers: Sequence[Layer]) -> list[str]:
         stem = re.sub(r"\W", "_", layer.name, flags=re.ASCII) or "_"
         if stem[0].isdigit():
             stem = f"_{stem}"
-        if iskeyword(stem) or hasattr(_EMPTY, stem):
+        if iskeyword(stem) or hasattr(_empty(), stem):
             stem = f"{stem}_"
         name, number = stem, 1
         while name in names:

@@ -81,7 +81,8 @@ ENTRY = "import sys\nfrom caffe_compat.__main__ import main\nsys.exit(main())\n"
 def test_ctrl_c_ends_a_command_without_a_word_from_the_first_lines_of_the_package_on(problem, door, name):
     problem.write("sitecustomize.py", INTERRUPTING)
     script = problem.write("caffe-compat", ENTRY)
-    words = {"entry": [str(script), "show", "net.prototxt"], "-m": ["-m", "caffe_compat", "show", "net.prototxt"]}
+    verb = ["show", "net.prototxt", "--code"]  # which needs torch
+    words = {"entry": [str(script), *verb], "-m": ["-m", "caffe_compat", *verb]}
     program = words.get(door, ["-m", "caffe_compat.solve", "solver.prototxt"])
     places = os.pathsep.join([str(problem.folder), str(Path(cc.__file__).parent.parent)])
     done = subprocess.run(

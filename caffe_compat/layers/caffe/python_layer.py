@@ -30,6 +30,7 @@ from caffe_compat.layers.numpy_blob import BlobVector, NumPyBlob
 from caffe_compat.layers.python_modules import NO_PYTHON, module_place, python_is_off, stand_in
 from caffe_compat.layers.registry import register
 from caffe_compat.showing import visible
+from caffe_compat.without_torch import need_torch
 
 _log = logging.getLogger(__name__)
 PHASES = {"TRAIN": 0, "TEST": 1}  # pycaffe's numbers
@@ -90,6 +91,7 @@ def user_class(layer: str, module: str, name: str, folder: Path | None) -> type[
         raise UnsupportedLayerError(
             f"layer '{layer}': its Python module '{module}' is not imported, for --no-python or {NO_PYTHON} is set"
         )
+    need_torch()
     places = [place for place in (folder, Path.cwd()) if place is not None]
     _announce(layer, name, module_place(module, folder) or module)
     with _importing_from(*places):
@@ -194,7 +196,7 @@ class PythonLayer(Layer):
         ]
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
-        self._hold([torch.zeros(shape) for shape in bottom_shapes])
+        self._hold([torch.zeros(shape, device="cpu") for shape in bottom_shapes])  # the user's code wants values
         with _user_code(self.name, self.user.setup):
             self.user.setup(self._bottoms, self._tops)
             values = [torch.from_numpy(np.ascontiguousarray(blob.data, np.float32)) for blob in self.user.blobs]
@@ -203,7 +205,7 @@ class PythonLayer(Layer):
             self.blob_shapes.append(tuple(each.shape))
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        self._hold([torch.zeros(shape) for shape in bottom_shapes])
+        self._hold([torch.zeros(shape, device="cpu") for shape in bottom_shapes])  # the user's code wants values
         with _user_code(self.name, self.user.reshape):
             self.user.reshape(self._bottoms, self._tops)
             return [tuple(top.shape) for top in self._tops]
