@@ -69,6 +69,8 @@ def _rows(blobs: Sequence[cc.BlobOutline]) -> list[tuple[str, ...]]:
             each = blob.statistics
             row += tuple(f"{value:.5g}" for value in (each.least, each.greatest, each.mean, each.deviation))
             row += (f"{100 * each.zeros:.1f} %", str(each.not_finite))
+        elif measured:
+            row += ("-",) * 6
         rows.append(row)
     return rows
 

@@ -115,7 +115,11 @@ def with_fillers(model: Any, names: Sequence[str], **options: Any) -> Any:
 def add_weights(parser: argparse.ArgumentParser) -> None:
     """--weights: one file or several, later ones winning."""
     parser.add_argument(
-        "--weights", type=comma_list, default=(), metavar="A,B", help="trained weights: .caffemodel or .caffemodel.h5"
+        "--weights",
+        type=comma_list,
+        default=(),
+        metavar="A,B",
+        help="trained weights: .caffemodel, .caffemodel.h5 or .safetensors",
     )
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import caffe_compat as cc
 from caffe_compat.commands.compare_time import compare
 from caffe_compat.commands.numbers import whole_number
-from caffe_compat.commands.options import add_compat, add_device, add_net, add_state, choose_device, one_of
+from caffe_compat.commands.options import add_compat, add_device, add_net, add_state, add_weights, choose_device, one_of
 from caffe_compat.commands.terminal import glog_lines
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
+    add_weights(parser)
     parser.add_argument(
         "--iterations", type=whole_number(), default=50, metavar="N", help="iterations to measure (default 50)"
     )
@@ -52,13 +53,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.iterations < 1:
         raise cc.SolverError(f"--iterations {arguments.iterations}: must be 1 or more")
     if arguments.compare:
+        if arguments.weights:
+            raise cc.SolverError("time: --weights are of one net; --compare times two as their fillers make them")
         with glog_lines():
             return compare(arguments)
     path = one_of(arguments.net, arguments.model, "net", "--model")
     with glog_lines():
         device = choose_device(arguments)
         net = cc.Net(
-            cc.read_model(path),
+            cc.read_model(path, arguments.weights or None),
             phase=arguments.phase,
             level=arguments.level,
             stages=arguments.stage,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from caffe_compat.errors import ParseError
-from caffe_compat.proto import binary, hdf5
+from caffe_compat.proto import binary, hdf5, tensors
 from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.files import all_or_none, write_atomically
 from caffe_compat.proto.forms import Forms
@@ -148,9 +148,10 @@ def read_net(path: str | os.PathLike[str], compat: str = "bvlc") -> Any:
 
 
 def read_weights(path: str | os.PathLike[str], net: Any = None) -> Weights:
-    """The weights in a .caffemodel or .caffemodel.h5 (told apart by content) by layer name. Raises ParseError.
+    """The weights in a .caffemodel, .caffemodel.h5 or .safetensors (told apart by content) by layer name.
 
-    HDF5 keeps a shared blob with its owner only; with `net` the layers that share it have it too.
+    HDF5 keeps a shared blob with its owner only; with `net` the layers that share it have it too. Raises ParseError,
+    and DataError without the package safetensors.
     """
     return _read_weights(path, net)[0]
 
@@ -158,6 +159,8 @@ def read_weights(path: str | os.PathLike[str], net: Any = None) -> Weights:
 def _read_weights(path: str | os.PathLike[str], net: Any) -> tuple[Weights, Forms]:
     if hdf5.is_hdf5(path):
         return hdf5.read_weights_and_forms(path, net)
+    if tensors.is_safetensors(read_head(path)):
+        return tensors.read_safetensors(path)[1], {}
     check_binary(path)
     return binary.read_net_and_forms(path)[1:]
 
@@ -182,4 +185,9 @@ def read_solver(path: str | os.PathLike[str], weights: Any = None) -> Any:
 def _read_binary(path: str | os.PathLike[str]) -> tuple[Any, Weights, Forms]:
     if hdf5.is_hdf5(path):
         raise ParseError(f"{path}: HDF5 holds weights without their net; give the prototxt too")
+    if tensors.is_safetensors(read_head(path)):
+        net, weights = tensors.read_safetensors(path)
+        if net is None:
+            raise ParseError(f"{path}: has weights and no net in its metadata; give the prototxt too")
+        return net, weights, {}
     return binary.read_net_and_forms(path)

@@ -13,7 +13,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from caffe_compat.errors import ParseError
-from caffe_compat.proto import binary, dialects
+from caffe_compat.proto import binary, dialects, tensors
 from caffe_compat.proto.arrays import read_npy, read_npz
 from caffe_compat.proto.blobs import StoredBlob, current_shape, find_blob
 from caffe_compat.proto.hdf5_safety import Allowance, open_hdf5
@@ -65,7 +65,7 @@ class Outline:
 
 
 def outline(path: str | os.PathLike[str], statistics: bool = False) -> Outline:
-    """What is in a .caffemodel, .solverstate, .binaryproto, the HDF5 form of these, HDF5 data, an .npy or .npz.
+    """What is in a .caffemodel, .solverstate, .binaryproto, the HDF5 form of these, HDF5 data, npy, npz, safetensors.
 
     What it is shows by its content. With `statistics` every value is read. Raises ParseError where the file is none of
     these, or damaged.
@@ -75,6 +75,8 @@ def outline(path: str | os.PathLike[str], statistics: bool = False) -> Outline:
         return _of_hdf5(Path(path), statistics)
     if head.startswith((_NPY, _ZIP)):
         return _of_numpy(Path(path), head.startswith(_NPY), statistics)
+    if tensors.is_safetensors(head):
+        return _of_safetensors(Path(path), statistics)
     with binary.opened(path) as (file, walker):
         found = _KINDS.get(_kind(walker))
         if found is not None:
@@ -195,6 +197,28 @@ def _of_numpy(path: Path, single: bool, statistics: bool) -> Outline:
         replace(_named(name, each), statistics=measure(each) if statistics else None) for name, each in arrays.items()
     ]
     return Outline(path, "npz: arrays by name, such as a dump of blobs", {"arrays": len(blobs)}, tuple(blobs))
+
+
+def _of_safetensors(path: Path, statistics: bool) -> Outline:
+    metadata, found = tensors.stored_tensors(path)
+    net = tensors.net_in(metadata, path)
+    places = [tensors.blob_of(each.name) for each in found]
+    types = {layer.name: layer.type for layer in net.layer} if net is not None else {}
+    rows = []
+    for each, place in zip(found, places, strict=True):
+        owner, index = place or (each.name, 0)
+        values = each.read(path) if statistics else None
+        measured = measure(values) if values is not None else None
+        rows.append(BlobOutline(owner, types.get(owner, ""), index, each.shape, each.dtype, statistics=measured))
+    order = {name: number for number, name in enumerate(types)}
+    rows.sort(key=lambda row: (order.get(row.owner, len(order)), row.owner if order else "", row.index if order else 0))
+    facts: dict[str, Any] = {"tensors": len(rows)}
+    if net is not None:
+        facts = {"net": net.name, "layers": len(net.layer), "with blobs": len({row.owner for row in rows})}
+    elif metadata:
+        facts["metadata"] = ", ".join(metadata)
+    kind = "weights with their net" if net is not None else "weights of layers" if all(places) and places else "tensors"
+    return Outline(path, f"safetensors: {kind}", facts, tuple(rows))
 
 
 def _of_hdf5(path: Path, statistics: bool) -> Outline:

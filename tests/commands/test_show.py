@@ -135,6 +135,14 @@ def test_databases_are_shown_with_their_first_records(capsys):
     }  # fmt: skip
 
 
+def test_statistics_of_numbers_stand_beside_words_that_have_none(tmp_path, capsys):
+    with h5py.File(tmp_path / "mixed.h5", "w") as file:
+        file["data"], file["names"], file["word"] = np.ones((2, 3), np.float32), np.array([b"a", b"b"]), "hello"
+    lines = [line.split() for line in shown(capsys, tmp_path / "mixed.h5", "--statistics").splitlines()]
+    assert ["names", "0", "2", "bytes8", *"------"] in lines
+    assert ["data", "0", "2x3", "float32", "1", "1", "1", "0", "0.0", "%", "0"] in lines
+
+
 def test_statistics_are_those_of_numpy(problem, capsys):
     values = np.random.default_rng(0).normal(2, 3, (50, 40)).astype(np.float32)
     values[:5] = 0

@@ -135,3 +135,15 @@ def test_json_has_the_medians_of_every_layer(problem, capsys):
     assert main(["time", "net.prototxt", "--iterations", "2", "--json"]) == 0
     rows = {row["layer"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["conv2"]["forward"] > 0 and rows["conv2"]["update"] > 0 and rows["data"]["backward"] is None
+
+
+def test_weights_are_those_of_the_net_that_is_timed(problem, capsys):
+    net = cc.Net(cc.read_net("net.prototxt"))
+    cc.write_net("w.caffemodel", net.param, net.weights())
+    words = ["time", "net.prototxt", "--iterations", "1", "--warm-up", "0", "--weights"]
+    assert main([*words, "w.caffemodel"]) == 0
+    cc.write_net("other.caffemodel", net.param, {"conv1": (np.ones((6, 1, 5, 5), np.float32),)})
+    assert main([*words, "other.caffemodel"]) == 2
+    assert "layer 'conv1'" in capsys.readouterr().err.splitlines()[-1]
+    assert main([*words, "w.caffemodel", "--compare", "net.prototxt", "net.prototxt"]) == 2
+    assert "--weights are of one net" in capsys.readouterr().err.splitlines()[-1]

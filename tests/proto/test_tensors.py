@@ -65,3 +65,68 @@ def test_what_does_not_fit_is_one_line(
     assert main(["convert", str(path), str(tmp_path / "w.caffemodel"), "--net", str(SAVED)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert wanted in line and not (tmp_path / "w.caffemodel").exists()
+
+
+def test_weights_are_read_from_safetensors_wherever_weights_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    cc.convert_weights(SAVED, path)
+    wanted = cc.read_weights(SAVED)
+    for found in (cc.read_weights(path), cc.read_model(path).weights, cc.read_model(SAVED, path).weights):
+        assert list(found) == list(wanted)
+        for name, blobs in wanted.items():
+            for blob, own in zip(blobs, found[name], strict=True):
+                np.testing.assert_array_equal(blob, own, strict=True)
+
+
+def test_a_file_of_another_program_is_outlined_type_by_type(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    kinds = ("float32", "float64", "float16", "bfloat16", "int64", "uint8", "bool", "float8_e4m3fn")
+    values = torch.tensor([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
+    tensors = {f"w.{kind}": values.to(getattr(torch, kind)) for kind in kinds}
+    save_file({**tensors, "none": torch.zeros(0, 2)}, tmp_path / "w.safetensors", {"format": "pt"})
+    found = cc.outline(tmp_path / "w.safetensors", statistics=True)
+    assert found.kind == "safetensors: tensors" and found.facts == {"tensors": 9, "metadata": "format"}
+    rows = {row.owner: row for row in found.blobs}
+    for kind in kinds:
+        row = rows[f"w.{kind}"]
+        assert (row.shape, row.dtype) == ((2, 3), kind.removesuffix("fn"))
+        if kind == "float8_e4m3fn":
+            assert row.statistics is None
+        else:
+            assert (row.statistics.mean, row.statistics.zeros) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+
+
+def test_weights_with_their_net_are_outlined_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    cc.convert_weights(SAVED, path)
+    found, wanted = cc.outline(path), cc.outline(SAVED)
+    assert found.kind == "safetensors: weights with their net"
+    assert [(row.owner, row.type, row.index, row.shape) for row in found.blobs] == [
+        (row.owner, row.type, row.index, row.shape) for row in wanted.blobs
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ('{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}', "ends beyond the file"),
+        ('{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}', r"tensor 'a' of shape \(3,\) has 8 bytes"),
+        ('{"a":{"dtype":"F3","shape":[2],"data_offsets":[0,8]}}', "of the unknown type F3"),
+        ('{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,-8]}}', "no row of whole numbers"),
+        ('{"a":{"dtype":"F32","shape":["2"],"data_offsets":[0,8]}}', "no row of whole numbers"),
+        ('{"a":{"shape":[2],"data_offsets":[0,8]}}', "cannot be read as safetensors"),
+        ('{"a":3}', "cannot be read as safetensors"),
+        ('{"a":', "cannot be read as safetensors"),
+        ("{" + '"a":[' * 4000, "too deep|cannot be read as safetensors"),
+    ],
+)
+def test_a_damaged_header_is_one_line(tmp_path: Path, header: str, wanted: str) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"\0" * 8)
+    with pytest.raises(cc.ParseError, match=wanted):
+        cc.outline(path)
+    path.write_bytes(path.read_bytes()[: 8 + len(header) // 2])
+    with pytest.raises(cc.ParseError, match="is cut short"):
+        cc.outline(path)
