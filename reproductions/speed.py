@@ -14,8 +14,9 @@ import json
 import math
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 
 import caffe_compat as cc
-from reproductions.record import keep_log, record_run
+from reproductions.record import LOGS, keep_log, record_run
 from reproductions.runs import Run
 
 WHOLE = "all convolutions"
@@ -164,16 +165,26 @@ def alone(name: str, layer: Convolution, batch: int) -> cc.Model:
     return cc.Model(cc.parse_text(net, cc.NetParameter), {name: (weight, np.zeros(layer.filters, np.float32))})
 
 
-def time_layer(name: str, network: Network, rounds: int) -> tuple[list[float], dict[str, list[float]]]:
-    """Seconds of every round: of the dense layer, and of its chain in each case that has one."""
+Timer = Callable[[Sequence[cc.Model], Mapping[str, torch.Tensor]], list[list[float]]]
+
+
+def time_layer(name: str, network: Network, timer: Timer) -> tuple[list[float], dict[str, list[float]]]:
+    """Seconds of every round: of the dense layer, and of its chain in each case that has one.
+
+    timer: (models, inputs) -> seconds of every model in every round, the models in turn.
+    """
     dense = alone(name, network.layers[name], network.batch)
     cases = [case for case in network.cases if name in case.ranks]
     chains = [cc.decompose(dense, {name: case.ranks[name]}, case.methods.get(name, "pca")) for case in cases]
-    nets = [cc.Net(model, phase="TEST").eval() for model in (dense, *chains)]
     layer = network.layers[name]
     data = torch.randn(network.batch, layer.channels, layer.size, layer.size)
-    times = cc.compare_time(nets, {"data": data.contiguous(memory_format=torch.channels_last)}, rounds)
+    times = timer([dense, *chains], {"data": data.contiguous(memory_format=torch.channels_last)})
     return times[0], {case.name: seconds for case, seconds in zip(cases, times[1:], strict=True)}
+
+
+def on_the_cpu(models: Sequence[cc.Model], inputs: Mapping[str, torch.Tensor], rounds: int) -> list[list[float]]:
+    """A Timer once it has its rounds."""
+    return cc.compare_time([cc.Net(model, phase="TEST").eval() for model in models], inputs, rounds)
 
 
 def theory(name: str, network: Network, case: Case) -> float:
@@ -185,8 +196,13 @@ def theory(name: str, network: Network, case: Case) -> float:
     return float(cc.compare_cost(dense, cc.decompose(dense, {name: case.ranks[name]}, method)).speedup)
 
 
-def measures(network: Network, case: Case, times: Mapping[str, Any]) -> dict[tuple[str, str], float]:
-    """Speedups of the layers of a case and of all convolutions, measured and by multiply-adds, and their spread."""
+def measures(
+    network: Network, case: Case, times: Mapping[str, Any], measured: str = "CPU speedup"
+) -> dict[tuple[str, str], float]:
+    """Speedups of the layers of a case and of all convolutions, measured and by multiply-adds, and their spread.
+
+    measured: what the measured ones are called.
+    """
     found: dict[tuple[str, str], float] = {}
     before = after = 0.0
     for name, (dense, chains) in times.items():
@@ -195,10 +211,10 @@ def measures(network: Network, case: Case, times: Mapping[str, Any]) -> dict[tup
         after += statistics.median(chain)
         if case.name in chains:
             ratios = statistics.quantiles([a / b for a, b in zip(dense, chain, strict=True)], n=4)
-            found["CPU speedup", name] = statistics.median(dense) / statistics.median(chain)
+            found[measured, name] = statistics.median(dense) / statistics.median(chain)
             found["interquartile range", name] = ratios[2] - ratios[0]
             found["theoretical speedup", name] = theory(name, network, case)
-    found["CPU speedup", WHOLE] = before / after
+    found[measured, WHOLE] = before / after
     costs = {name: layer.multiply_adds for name, layer in network.layers.items()}
     left = sum(cost / found.get(("theoretical speedup", name), 1.0) for name, cost in costs.items())
     found["theoretical speedup", WHOLE] = sum(costs.values()) / left
@@ -208,7 +224,7 @@ def measures(network: Network, case: Case, times: Mapping[str, Any]) -> dict[tup
 def measure(name: str, rounds: int, record: bool) -> None:
     """Time every layer of a network, print the rows, and record them with the time of every round."""
     network = NETWORKS[name]
-    times = {layer: time_layer(layer, network, rounds) for layer in network.layers}
+    times = {layer: time_layer(layer, network, partial(on_the_cpu, rounds=rounds)) for layer in network.layers}
     lines = [json.dumps({"layer": layer, "dense": dense, **chains}) for layer, (dense, chains) in times.items()]
     for case in network.cases:
         found = measures(network, case, times)
@@ -240,12 +256,12 @@ def rank_text(rank: Any) -> str:
     return str(rank) if isinstance(rank, int) else "/".join(map(str, rank))
 
 
-def log_of(name: str, lines: Sequence[str]) -> str:
-    """Keep the seconds of every round as a log; its path."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "speed.jsonl")
+def log_of(name: str, lines: Sequence[str], folder: Path = LOGS) -> str:
+    """Keep the seconds of every round as a log in `folder`; its path."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place, "speed.jsonl")
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return keep_log(path, f"{name}-speed.jsonl")
+        return keep_log(path, f"{name}-speed.jsonl", folder)
 
 
 def main() -> None:

@@ -146,7 +146,7 @@ def set_threads(threads: int | None) -> None:
 def choose_device(arguments: argparse.Namespace) -> str:
     """The torch device that --gpu and --device ask for, the CPU when neither does; also sets the CPU threads.
 
-    SolverError for a GPU that is not there.
+    A GPU's convolutions then compute in float32 as Caffe's do, and not in TF32. SolverError for a GPU that is not there.
     """
     set_threads(arguments.threads)
     import torch
@@ -156,6 +156,7 @@ def choose_device(arguments: argparse.Namespace) -> str:
         device = gpu_device(("0",))
     if device is None and arguments.device == "auto" and torch.cuda.is_available():
         device = "cuda:0"
+    torch.backends.cudnn.allow_tf32 = False
     log.info("Use CPU." if device is None else f"Using GPU {device[5:]}")
     return device or "cpu"
 

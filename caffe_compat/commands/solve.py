@@ -107,7 +107,9 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_speed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="to train in; fp32 (default) is exact")
+    parser.add_argument(
+        "--precision", choices=("fp32", "tf32", "bf16", "fp16"), help="to train in; fp32 (default) is exact"
+    )
     parser.add_argument("--compile", action="store_true", help="let torch.compile make the net's program")
     parser.add_argument(
         "--link-timeout",

@@ -11,7 +11,7 @@ from caffe_compat.net.joining import JoinedLayers
 from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam
 from caffe_compat.solver.debug import passes_explained
-from caffe_compat.solver.precision import LossScale, choose_precision
+from caffe_compat.solver.precision import LossScale, choose_precision, rounding
 
 
 class Passes:
@@ -20,6 +20,7 @@ class Passes:
     def __init__(self, net: Net, params: Sequence[LearnableParam], iter_size: int, precision: str = "fp32") -> None:
         self.net, self.params, self.iter_size = net, params, iter_size
         self._precise = choose_precision(net, precision)
+        self.tf32 = precision == "tf32"
         self.scale = LossScale(precision)
         self._joined = JoinedLayers(net)
 
@@ -30,6 +31,10 @@ class Passes:
 
         explained: log what goes through the layers. values: of each batch, by blob name, instead of the next ones.
         """
+        with rounding(self.tf32):
+            return self._run(explained, values)
+
+    def _run(self, explained: bool, values: Sequence[Mapping[str, Tensor]] | None) -> tuple[dict[str, Tensor], Tensor]:
         for param in self.params:
             param.tensor.grad = None
         losses: list[Tensor] = []

@@ -1,13 +1,14 @@
-"""Training in half precision: which layers compute in it, and the factor that keeps fp16 gradients from vanishing.
+"""The precision of a run: which layers compute in half, and the factor that keeps fp16 gradients from vanishing.
 
 The weights, their gradients, the history and every test stay in float32. Layers outside HALF get float32 inputs, so
-that statistics, normalizations and losses are as exact as ever.
+that statistics, normalizations and losses are as exact as ever. On NVIDIA's GPUs "fp32" is that, as in Caffe, where
+torch by itself rounds what convolutions multiply to ten bits (TF32); "tf32" takes this speed, in matrix products too.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from caffe_compat.errors import SolverError
 from caffe_compat.net.net import Net
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 HALF = {
     "Concat", "Convolution", "Deconvolution", "Dropout", "Eltwise", "Flatten", "InnerProduct", "Pooling", "ReLU",
     "Reshape", "Slice", "Split",
@@ -62,15 +63,39 @@ class LossScale:
 
 
 def choose_precision(net: Net, precision: str) -> Callable[[], AbstractContextManager[Any]]:
-    """The context in which forward passes of `net` compute in `precision`: fp32, bf16 or fp16."""
+    """The context in which forward passes of `net` compute in `precision`: fp32, tf32 (on a GPU), bf16 or fp16."""
     if precision not in PRECISIONS:
         raise SolverError(f"precision is '{precision}'; allowed: {', '.join(PRECISIONS)}")
-    if precision == "fp32":
+    if precision == "tf32" and net._place.device.type != "cuda":
+        raise SolverError("precision is 'tf32', which only GPUs have, but the net is on the CPU; use fp32 or bf16")
+    if PRECISIONS[precision] is torch.float32:
         return contextlib.nullcontext
     for _, layer in net.steps:
         if layer.param.type not in HALF:
             layer.register_forward_pre_hook(_in_single)
     return lambda: torch.autocast(net._place.device.type, PRECISIONS[precision])
+
+
+@contextlib.contextmanager
+def rounding(tf32: bool) -> Iterator[None]:
+    """Within this block NVIDIA's GPUs multiply float32 rounded to TF32, or not at all rounded.
+
+    Nothing changes where the process chose by torch's newer settings (fp32_precision), beside which the older ones,
+    that every version has, cannot be read.
+    """
+    places: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    try:
+        before = [place.allow_tf32 for place in places]
+    except RuntimeError:
+        yield
+        return
+    try:
+        for place in places:
+            place.allow_tf32 = tf32
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.allow_tf32 = value
 
 
 def _in_single(layer: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -49,9 +49,9 @@ class Solver(Resuming):
     "cuda", "cuda:1", or "auto" (what solver_mode asks for, if it is here). force: l1, l2, linear, gravity or none;
     force_decay, force_layers: see `forcing`; force_per_group: filters attract only those of their own group, as they do
     not in the fork. max_iter: instead of the solver's. level, stages: of the training net. compat: "bvlc" or "wen2017",
-    in_place: "caffe" or "right", see Net. precision: "fp32" as Caffe, "bf16" or "fp16", see `precision`. compile: let
-    torch.compile make the training net's program, where it can. graph: on a GPU, run iterations as a CUDA graph, where
-    they can be one, see `graphed`.
+    in_place: "caffe" or "right", see Net. precision: "fp32" as Caffe, "tf32" (GPUs), "bf16" or "fp16", see `precision`.
+    compile: let torch.compile make the training net's program, where it can. graph: on a GPU, run iterations as a CUDA
+    graph, where they can be one, see `graphed`.
 
     callbacks: objects with any of before_step(solver), after_step(solver), after_test(solver, results) and
     after_snapshot(solver, path); the attribute of that name has them. Raises SolverError for what is wrong in the

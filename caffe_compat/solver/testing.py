@@ -14,6 +14,7 @@ from caffe_compat.net.net import Net
 from caffe_compat.solver.debug import forward_explained
 from caffe_compat.solver.log import number, output_lines
 from caffe_compat.solver.nets import output_weights
+from caffe_compat.solver.precision import rounding
 from caffe_compat.solver.settings import SolverConfig
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def run_test(
     Empty where `interrupted` became true.
     """
     logger.info("Iteration %d, Testing net (#%d)", iteration, index)
-    with forward_explained(net) if config.debug_info else nullcontext():
+    with rounding(tf32=False), forward_explained(net) if config.debug_info else nullcontext():
         scores = mean_outputs(net, config.test_iter[index], interrupted)
     if scores is None:
         logger.info("Test interrupted.")

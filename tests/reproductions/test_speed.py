@@ -1,11 +1,24 @@
 """Speeds at published ranks: of the layers that the nets have, at the costs that the paper computes."""
 
+from functools import partial
+
 import pytest
 
 import caffe_compat as cc
 from reproductions.record import HERE
 from reproductions.runs import read_runs
-from reproductions.speed import NETWORKS, WHOLE, Case, Convolution, Network, as_run, measures, theory, time_layer
+from reproductions.speed import (
+    NETWORKS,
+    WHOLE,
+    Case,
+    Convolution,
+    Network,
+    as_run,
+    measures,
+    on_the_cpu,
+    theory,
+    time_layer,
+)
 from tests.paper.published import published
 
 SIZES = {"alexnet": 227, "vgg16": 224}
@@ -66,7 +79,7 @@ def test_speedups_are_ratios_of_medians_and_the_whole_counts_dense_layers_too():
 def test_a_layer_is_timed_beside_its_chains():
     case = Case("a case", {"a": 2}, {})
     network = Network({"a": Convolution(8, 6, 16, 3, pad=1)}, 2, (case, Case("other", {}, {})))
-    dense, chains = time_layer("a", network, 3)
+    dense, chains = time_layer("a", network, partial(on_the_cpu, rounds=3))
     assert len(dense) == 3 and list(chains) == ["a case"] and min(*dense, *chains["a case"]) > 0
 
 

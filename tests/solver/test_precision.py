@@ -98,7 +98,7 @@ def test_gradients_lose_the_scale_in_place():
 
 
 def test_an_unknown_precision_is_refused(problem):
-    with pytest.raises(SolverError, match="precision is 'int8'; allowed: fp32, bf16, fp16"):
+    with pytest.raises(SolverError, match="precision is 'int8'; allowed: fp32, tf32, bf16, fp16"):
         cc.Solver("solver.prototxt", precision="int8")
 
 
@@ -130,3 +130,27 @@ def test_without_a_compiler_training_goes_on_and_says_so_once(problem, caplog):
     assert found == exact
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1 and "No working C++ compiler found" in warnings[0] and "uncompiled" in warnings[0]
+
+
+def test_gpus_round_to_tf32_where_that_was_asked_for_alone(problem):
+    """In forward and backward passes and in tests; outside them torch's own setting stands."""
+    seen, places = [], (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [place.allow_tf32 for place in places]
+    solver = cc.Solver("solver.prototxt", max_iter=1)
+
+    def note(*_):
+        seen.append([place.allow_tf32 for place in places])
+
+    solver.net.params["ip1"][0].register_hook(note)
+    for net in (solver.net, *solver.test_nets):
+        net.layers["ip1"].register_forward_pre_hook(note)
+    solver.test()
+    solver.step(1)
+    assert len(seen) >= 4 + 2 and not any(map(any, seen))  # of four test batches, one forward and one backward pass
+    seen.clear()
+    solver._passes.tf32 = True  # as Solver(precision="tf32") has it on a GPU
+    solver.step(1)
+    assert seen[-2:] == [[True, True]] * 2
+    assert [place.allow_tf32 for place in places] == before == [True, False]
+    with pytest.raises(SolverError, match="'tf32', which only GPUs have"):
+        cc.Solver("solver.prototxt", precision="tf32")
