@@ -146,7 +146,7 @@ def set_threads(threads: int | None) -> None:
 def choose_device(arguments: argparse.Namespace) -> str:
     """The torch device that --gpu and --device ask for, the CPU when neither does; also sets the CPU threads.
 
-    A GPU's convolutions then compute in float32 as Caffe's do, and not in TF32. SolverError for a GPU that is not there.
+    A GPU's convolutions then compute in float32 as Caffe's, and not in TF32. SolverError for a GPU that is not there.
     """
     set_threads(arguments.threads)
     import torch

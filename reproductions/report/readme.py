@@ -30,7 +30,7 @@ build of the paper's fork of Caffe trains from these nets and solvers too.
 | `methods/` | other methods, see its `index.html` | `python -m reproductions.methods.convnet.run --help` |
 | `quickstart/` | a small ConvNet on scikit-learn's digits, in two minutes | `python -m reproductions.quickstart` |
 | `speed.py` | times of AlexNet and VGG16 at published ranks | `python -m reproductions.speed --record` |
-| `gpu/` | the long runs and speedups on one CUDA device, in parts of nine minutes | `python -m reproductions.gpu --help` |
+| `gpu/` | long runs and speedups on one CUDA device, in parts | `python -m reproductions.gpu --help` |
 | `scores.py` | public models that others trained with Caffe, scored | `python -m reproductions.scores --help` |
 | `paper.csv` | the paper's numbers, each with where it was read | |
 | `results/`, `logs/` | one row a run, and whole logs; `runs.py` says what the columns are | |
