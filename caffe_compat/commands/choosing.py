@@ -13,6 +13,7 @@ from typing import Any
 import caffe_compat as cc
 from caffe_compat.commands.numbers import finite, whole
 from caffe_compat.commands.options import comma_list
+from caffe_compat.showing import nearest
 
 UNITS = {"multiply-adds": "multiply_adds", "parameters": "parameters", "latency": "latency"}
 
@@ -23,6 +24,10 @@ def choose_ranks(model: cc.Model, arguments: argparse.Namespace) -> tuple[dict[s
     """The rank of each layer, and the method or {layer: method}, that the arguments ask for."""
     method, by_layer = parse_methods(arguments.method)
     excepted = read_exceptions(arguments.except_layers)
+    layers = [layer.name for layer in model.net.layer]
+    for name in excepted:
+        if name not in layers:
+            raise cc.RankError(f"--except-layers: layer '{name}', which is not in the net; {nearest(name, layers)}")
     fc = arguments.enable_fc
     if arguments.budget:
         plan = plan_budget(model, arguments)

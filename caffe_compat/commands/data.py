@@ -13,7 +13,7 @@ import caffe_compat as cc
 from caffe_compat.commands import OneLineParser, extract, imagenet, imageset
 from caffe_compat.commands.gflags import translate
 from caffe_compat.commands.numbers import whole_number
-from caffe_compat.commands.targets import add_force_overwrite, check_targets, new_databases
+from caffe_compat.commands.targets import add_force_overwrite, check_targets, folder_for, new_databases
 
 Published = tuple[str, tuple[str, ...], Mapping[str, str]]  # address, files there, checksums of what they hold
 
@@ -71,13 +71,13 @@ def _make(
 
 def _made(make: Callable[..., list[Path]], arguments: argparse.Namespace, published: Published) -> list[Path]:
     """What `make` makes of the files of --from, or of those fetched."""
-    arguments.out.mkdir(parents=True, exist_ok=True)
     url, files, checksums = published
     checksums = checksums if arguments.check else {}
-    source = arguments.source or cc.download(
-        arguments.url or url, files, arguments.out, lambda folder: cc.check_published(folder, checksums)
-    )
-    return make(source, arguments.out, arguments.backend.upper(), checksums or None)
+    with folder_for(arguments.out):
+        source = arguments.source or cc.download(
+            arguments.url or url, files, arguments.out, lambda folder: cc.check_published(folder, checksums)
+        )
+        return make(source, arguments.out, arguments.backend.upper(), checksums or None)
 
 
 def _cifar10(arguments: argparse.Namespace) -> int:

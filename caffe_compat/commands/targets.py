@@ -9,7 +9,7 @@ import argparse
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from caffe_compat import WriteError
@@ -44,6 +44,20 @@ def check_folder(path: Path, overwrite: bool) -> None:
     """WriteError where something stands at `path`, where a folder is to come; an empty folder may."""
     if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
         _refuse_existing(path, overwrite)
+
+
+@contextmanager
+def folder_for(path: Path) -> Iterator[None]:
+    """Within this block there is a folder at `path`; one that was made for it goes where the block fails, if empty."""
+    made = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # of one that has something in it
+            for each in made:
+                each.rmdir()
+        raise
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 from caffe_compat.data.archives import archived
 from caffe_compat.data.image_lists import read_image_list
 from caffe_compat.errors import DataError
-from caffe_compat.proto.reading import read_bytes, read_lines
+from caffe_compat.proto.reading import check_regular, read_bytes, read_lines
 
 Entries = list[tuple[str, int]]
 _LISTS = ("synsets.txt", "synset_words.txt")
@@ -25,8 +25,10 @@ _VALIDATION_IMAGE = "ILSVRC2012_val_{:08d}.JPEG"
 
 def synset_labels(source: Path, given: Path | None = None) -> dict[str, int] | None:
     """The label of every synset by the list `given`, a list in `source`, or the kit there; None if there is none."""
-    if given and not given.is_file():
-        raise DataError(f"{given}: no such file; wanted a list of one synset a line")
+    if given:
+        if not given.exists():
+            raise DataError(f"{given}: no such file; wanted a list of one synset a line")
+        check_regular(given)
     for path in [given] if given else [source / name for name in _LISTS]:
         if path.is_file():
             names = [line.split()[0] for line in read_lines(path) if line.strip()]

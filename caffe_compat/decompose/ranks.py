@@ -77,10 +77,15 @@ def ranks_by_norm(
 def _ranks(
     model: Model, rule: Callable[[FilterBank], Any], inner_product: bool, except_layers: Collection[str]
 ) -> dict[str, Any]:
-    for name in except_layers:
-        find_layer(model, name)
+    _check_names(model, except_layers)
     found = banks(model, inner_product).items()
     return {name: rule(bank) for name, bank in found if name not in except_layers}
+
+
+def _check_names(model: Model, names: Collection[str]) -> None:
+    """RankError for a name that no layer has."""
+    for name in names:
+        find_layer(model, name)
 
 
 def ranks_by_evbmf(model: ModelLike, except_layers: Collection[str] = ()) -> dict[str, Rank]:
@@ -89,6 +94,7 @@ def ranks_by_evbmf(model: ModelLike, except_layers: Collection[str] = ()) -> dic
     Each is the empirical variational Bayes rank of the matching unfolding, the largest over the groups, at least 1.
     """
     model = as_model(model)
+    _check_names(model, except_layers)
     ranks: dict[str, Rank] = {}
     for name, bank in banks(model).items():
         if name in except_layers or bank.weight.ndim != 4 or bank.weight[0, 0].size == 1:
@@ -105,6 +111,7 @@ def ranks_in_order(
 ) -> dict[str, int]:
     """Give `values` to the layers in the net's order, as the fork's --ranks does; RankError unless all are used."""
     model = as_model(model)
+    _check_names(model, except_layers)
     names = [name for name in banks(model, inner_product) if name not in except_layers]
     if len(values) != len(names):
         they = f": {', '.join(names)}" if names else ""

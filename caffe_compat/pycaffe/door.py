@@ -18,7 +18,7 @@ from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, WriteError
 from caffe_compat.proto.files import write_atomically
-from caffe_compat.proto.reading import read_head
+from caffe_compat.proto.reading import check_regular, read_head
 from caffe_compat.proto.recognition import recognised
 
 PACKAGE = "caffe_compat.pycaffe"
@@ -74,12 +74,8 @@ def run_as_caffe(words: Sequence[str]) -> int:
     open_door()
     is_module = words[:1] == ["-m"]
     script, *arguments = words[1:] if is_module else words
-    if not is_module and not os.path.exists(script):
-        raise CaffeCompatError(f"{script}: no such file; give a script of Python")
-    if not is_module and os.path.isfile(script) and b"\0" in read_head(script):
-        raise CaffeCompatError(
-            f"{script}: {recognised(read_head(script)) or 'this is binary'}; give a script of Python"
-        )
+    if not is_module:
+        _check_script(script)
     sys.argv = [script, *arguments]
     sys.path[0:1] = [os.getcwd() if is_module else os.path.dirname(os.path.abspath(script))]
     try:
@@ -95,10 +91,23 @@ def run_as_caffe(words: Sequence[str]) -> int:
     return 0
 
 
+def _check_script(script: str) -> None:
+    """CaffeCompatError for what is no script, nor a folder that runs."""
+    if not os.path.exists(script):
+        raise CaffeCompatError(f"{script}: no such file; give a script of Python")
+    if os.path.isdir(script):
+        if not os.path.isfile(os.path.join(script, "__main__.py")):
+            raise CaffeCompatError(f"{script}: is a folder without __main__.py; give a script of Python")
+        return
+    check_regular(script, CaffeCompatError)
+    if b"\0" in (head := read_head(script)):
+        raise CaffeCompatError(f"{script}: {recognised(head) or 'this is binary'}; give a script of Python")
+
+
 def _print_traceback(error: BaseException) -> None:
     """The traceback of the script alone, without the frames that run it."""
     frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None and _runs_scripts(frame.tb_frame.f_code.co_filename):
+    while frame is not None and _runs_scripts(frame.tb_frame.f_code.co_filename):
         frame = frame.tb_next
     sys.stdout.flush()
     traceback.print_exception(type(error), error, frame)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.errors import SolverError, WriteError
+from caffe_compat.errors import CaffeCompatError, SolverError, WriteError
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.reading import read_json
 
@@ -25,6 +27,8 @@ class Records:
 
     def __init__(self, folder: Path, steps: Sequence[str]) -> None:
         self.folder, self.steps = folder, tuple(steps)
+        self._begun: list[str] = []  # by this object
+        self._was_there = folder.is_dir()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -39,6 +43,7 @@ class Records:
         wanted = json.loads(json.dumps(settings))
         if not path.is_file():
             self._write(path, {"settings": wanted, "facts": None})
+            self._begun.append(step)
             return None
         found = self._read(path)
         for name in dict.fromkeys([*wanted, *found["settings"]]):
@@ -56,6 +61,24 @@ class Records:
         """Note that `step`, once begun, is done, and what came of it."""
         path = self._path(step)
         self._write(path, {**self._read(path), "facts": facts})
+
+    @contextmanager
+    def undone_where_refused(self, *beside: str) -> Iterator[None]:
+        """A step that is begun within this block, and refused before it made a file, was never begun.
+
+        A folder that was made for it, and has nothing else but the files `beside`, goes too. So what was wrong can be
+        put right and the same folder be given again.
+        """
+        try:
+            yield
+        except CaffeCompatError:
+            if self._begun and {file.name for file in self.folder.glob(f"{self._begun[-1]}*")} == {
+                self._path(self._begun[-1]).name
+            }:
+                self._path(self._begun[-1]).unlink(missing_ok=True)
+            if not self._was_there and {file.name for file in self.folder.iterdir()} <= set(beside):
+                shutil.rmtree(self.folder)
+            raise
 
     def _path(self, step: str) -> Path:
         return self.folder / f"{step}.json"

@@ -96,24 +96,8 @@ def shrink(
     options = {"force": force, "force_decay": force_decay, "force_layers": force_layers, "max_iter": max_iter}
     choice = Choice(keep, ranks, method, inner_product, tuple(except_layers))
     recipe = _Recipe(param, net, weights, Path(out), Surroundings(device, compat, around), choice)
-    if force == "none":
-        dense = [recipe.start()]
-        name = "start"
-    else:
-        if force is None and not param.force_decay:
-            raise SolverError("the solver sets no force_decay; give a force (l1, l2), or 'none' to decompose at once")
-        dense = [recipe.start()] if recipe.weights else []
-        dense.append(recipe.train_with_force(options))
-        name = "forced"
-    small = [recipe.decompose(name)]
-    if fine_tune_iter != 0:
-        small.append(recipe.fine_tune(fine_tune_iter))
-    timed = recipe.measure_time(name)
-    stages = [replace(stage, seconds=tuple(timed["dense"])) for stage in dense]
-    stages += [replace(stage, seconds=tuple(timed["decomposed"])) for stage in small]
-    folder, last = Path(out), "decomposed" if fine_tune_iter == 0 else "finetuned"
-    made = folder / "decomposed.prototxt", folder / f"{last}.caffemodel"
-    return Shrunk(*made, tuple(stages), keep, timed["device"], timed["threads"], recipe.deploy(last))
+    with recipe.records.undone_where_refused("net.prototxt"):
+        return recipe.run(options, fine_tune_iter)
 
 
 @dataclass(frozen=True)
@@ -171,6 +155,30 @@ class _Recipe:
         self.param.ClearField("weights")
         self.param.snapshot_prefix = str(folder / "forced")
         write_model(Model(net), folder / "net.prototxt")
+
+    def run(self, options: Mapping[str, Any], fine_tune_iter: int | None) -> Shrunk:
+        """Every step, in order; options: those of the training with force."""
+        if options["force"] == "none":
+            dense = [self.start()]
+            name = "start"
+        else:
+            if options["force"] is None and not self.param.force_decay:
+                raise SolverError(
+                    "the solver sets no force_decay; give a force (l1, l2), or 'none' to decompose at once"
+                )
+            dense = [self.start()] if self.weights else []
+            dense.append(self.train_with_force(options))
+            name = "forced"
+        small = [self.decompose(name)]
+        if fine_tune_iter != 0:
+            small.append(self.fine_tune(fine_tune_iter))
+        timed = self.measure_time(name)
+        stages = [replace(stage, seconds=tuple(timed["dense"])) for stage in dense]
+        stages += [replace(stage, seconds=tuple(timed["decomposed"])) for stage in small]
+        last = "decomposed" if fine_tune_iter == 0 else "finetuned"
+        made = self.folder / "decomposed.prototxt", self.folder / f"{last}.caffemodel"
+        where = timed["device"], timed["threads"]
+        return Shrunk(*made, tuple(stages), self.choice.keep, *where, self.deploy(last))
 
     def start(self) -> Stage:
         """The weights as given."""

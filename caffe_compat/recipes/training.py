@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import WeightsError
+from caffe_compat.proto.reading import check_regular
 from caffe_compat.solver.log import JsonLinesLog
+from caffe_compat.solver.snapshots import newest_snapshot
 from caffe_compat.solver.solver import Solver
 
 logger = logging.getLogger(__name__)
@@ -37,9 +38,9 @@ class Surroundings:
     def train(self, param: Any, weights: Any = None, **options: Any) -> tuple[Solver, list[dict[str, Any]]]:
         """The solver of `param` after its last iteration, and what its test then gave.
 
-        Goes on from the last snapshot under its prefix. KeyboardInterrupt where it was asked to stop before the end.
+        Goes on from the newest whole snapshot of its prefix. KeyboardInterrupt where it was asked to stop early.
         """
-        state = last_state(param.snapshot_prefix)
+        state = newest_snapshot(param.snapshot_prefix)
         solver = self.solver(param, () if state else weights, **options)
         journal, test = JsonLinesLog(f"{param.snapshot_prefix}.jsonl"), LastTest()
         solver.callbacks += [journal, test]
@@ -66,20 +67,13 @@ class LastTest:
         self.iteration, self.results = solver.iteration, [dict(outputs) for outputs in results]
 
 
-def last_state(prefix: str) -> Path | None:
-    """The latest solverstate of snapshot_prefix `prefix`; None where there is none."""
-    path = Path(prefix)
-    form = re.compile(re.escape(path.name) + r"_iter_(\d+)\.solverstate(\.h5)?")
-    found = [(int(match[1]), file) for file in path.parent.glob("*") if (match := form.fullmatch(file.name))]
-    return max(found)[1] if found else None
-
-
 def weights_files(weights: Any) -> list[Path]:
     """The files of a comma list, a path, or a sequence of them; WeightsError where one is missing."""
     if isinstance(weights, str):
         weights = [weights] if Path(weights).exists() else [word.strip() for word in weights.split(",") if word.strip()]
     files = [Path(weights)] if isinstance(weights, os.PathLike) else [Path(each) for each in weights]
     for file in files:
-        if not file.is_file():
+        if not file.exists():
             raise WeightsError(f"{file}: no such file; give a .caffemodel or .caffemodel.h5 to start from")
+        check_regular(file, WeightsError)
     return files

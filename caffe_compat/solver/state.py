@@ -16,6 +16,7 @@ from caffe_compat.net.params import LearnableParam
 from caffe_compat.net.weights import stored_type
 from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.binary import SolverStateFile
+from caffe_compat.proto.reading import check_regular
 from caffe_compat.solver.updates import UPDATES
 
 
@@ -70,8 +71,9 @@ def load(state: SolverState, stored: SolverStateFile) -> None:
 
 def read_state(path: str | os.PathLike[str]) -> SolverStateFile:
     """A .solverstate or .solverstate.h5, told apart by content."""
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         raise SolverError(f"{path}: no such file; give a .solverstate or .solverstate.h5")
+    check_regular(path, SolverError)
     return hdf5.read_solver_state(path) if hdf5.is_hdf5(path) else binary.read_solver_state(path)
 
 

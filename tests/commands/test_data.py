@@ -83,6 +83,14 @@ def test_a_mistake_is_one_line_and_exit_status_2(in_formats, tmp_path, capsys, w
     assert status == 2 and wanted in message and message.count("\n") == 1
 
 
+@pytest.mark.parametrize("tool", ["mnist", "cifar10"])
+def test_what_is_refused_leaves_no_folder(in_formats, tmp_path, capsys, tool):
+    (tmp_path / "kept").mkdir()
+    for out in ("new", "deep/er", "kept", "kept/new"):
+        assert main(["data", tool, "--from", "gone", "--out", str(tmp_path / out)]) == 2
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
+
+
 def test_labels_that_are_no_classes_are_told_with_their_option(tmp_path, monkeypatch, capsys):
     cv2 = pytest.importorskip("cv2")
     monkeypatch.chdir(tmp_path)

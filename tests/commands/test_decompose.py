@@ -167,7 +167,10 @@ def test_a_certificate_is_written_and_verify_finds_the_same(folder, tmp_path, ca
         (["--ranks=4,3,9", "--lra_type=kmeans"], "layer 'c3': rank 9 is out of range; the largest possible is 8"),
         (["--keep=.9", "--method=pac"], "layer 'c1': method is 'pac'; known: pca, svd, kmeans"),
         (["--rank_config=none.json"], "none.json: cannot be read: No such file or directory"),
-        (["--keep=.9", "--except_layers=c1,q"], "layer 'q', which is not in the net"),
+        *(
+            ([way, "--except_layers=c1,q"], "--except-layers: layer 'q', which is not in the net; it has: ")
+            for way in ("--keep=.9", "--ranks=c2=4", "--ranks=4,3", "--evbmf", "--budget=parameters=.9")
+        ),
         (["--budget=time=.5"], "--budget time=.5: wanted UNIT=SHARE with a unit of multiply-adds, parameters, latency"),
         (["--budget=parameters=.001"], "budget 0.001 cannot be met"),
         (["--keep=.9", "--except_layers=c1,c2,c3"], "net.prototxt: there is nothing to decompose: no layer"),

@@ -80,6 +80,24 @@ def test_beside_another_caffe_both_are_there(tmp_path):
     assert _run(tmp_path, "-c", lines).stdout == "theirs theirs caffe_compat.pycaffe.io\n"
 
 
+def test_a_folder_that_does_not_run_is_no_script(tmp_path, capsys):
+    assert main(["python", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"caffe-compat: {tmp_path}: is a folder without __main__.py; give a script of Python\n"
+    )
+    (tmp_path / "__main__.py").write_text("print('runs')\n")
+    assert main(["python", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "runs\n"
+
+
+def test_a_script_that_is_no_python_is_told_as_python_tells_it(tmp_path, capsys):
+    script = tmp_path / "a.py"
+    script.write_text("this is some text\n")
+    assert main(["python", str(script)]) == 1
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first == f'  File "{script}", line 1' and last.startswith("SyntaxError: ")
+
+
 def test_a_binary_file_is_no_script(tmp_path, capsys):
     script = tmp_path / "a.png"
     script.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0")

@@ -73,6 +73,7 @@ def lock_race(randoms: random.Random, home: Path, wanted: object) -> Iterator[st
     if (statuses := [finish(child) for child in children]) != [0] * 4:
         yield f"the processes end with {statuses}"
     counts = [tuple(map(int, line.split())) for line in results.read_text().splitlines()]
+    print(f"lock_race: held {sum(held for held, _ in counts)} times", flush=True)
     if any(both for _, both in counts) or not any(held for held, _ in counts):
         yield f"(times held, by two at once): {counts}"
 

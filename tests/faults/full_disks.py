@@ -141,12 +141,12 @@ def write_solver(home: Path, whole: Path, options: dict[str, object]) -> Path:
 
 
 def quotas(seed: int, count: int, home: Path, form: str) -> Counter[str]:
-    """Runs whose files may have 0, 1, 2 ... bytes at most, as under a quota."""
+    """Runs whose files may have that many bytes at most, as under a quota: none at all, and `count` more."""
     options = {**SHORT, "snapshot_format": form}
     whole, faults = make_folder(home / f"quota_{form}", **options), Counter[str]()
     assert run(["solve", "s.prototxt"], whole) == 0
     largest = max(file.stat().st_size for file in whole.iterdir() if file.name.startswith("t_"))
-    for limit in chosen(seed, count, largest + 100):
+    for limit in [0, *chosen(seed, count, largest + 100)]:
         work = make_folder(home / "work", **options)
         status, text = piped(["solve", "s.prototxt"], work, lambda limit=limit: limit_files(limit))
         found = [*outcome(status, text), *of_run(work, home / "probe")]

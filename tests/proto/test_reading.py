@@ -13,10 +13,13 @@ import caffe_compat as cc
 from caffe_compat.data.archives import archived, unzipped
 from caffe_compat.data.databases import open_database
 from caffe_compat.data.hdf5 import HDF5Batches, read_file_list
+from caffe_compat.data.ilsvrc import synset_labels
 from caffe_compat.data.image_windows import read_window_file
 from caffe_compat.data.images import read_image
 from caffe_compat.data.transform import read_mean
 from caffe_compat.proto.reading import decoded, open_file, read_bytes, read_json, read_lines
+from caffe_compat.pycaffe.door import run_as_caffe
+from caffe_compat.recipes.training import weights_files
 from caffe_compat.solver.state import read_state
 
 READERS: dict[str, Callable[[Path], Any]] = {
@@ -70,10 +73,21 @@ def test_what_is_no_regular_file_is_refused_at_once_in_one_line(reader: str, not
     assert nothing_to_read.name[:10].replace("\0", "\\u0000") in said
 
 
-def test_a_fifo_is_called_that(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("read", "error"),
+    [
+        (cc.read_net, cc.ParseError),
+        (cc.open_snapshot, cc.SolverError),
+        (weights_files, cc.WeightsError),
+        (lambda path: synset_labels(path.parent, path), cc.DataError),
+        (lambda path: run_as_caffe([str(path)]), cc.CaffeCompatError),
+    ],
+    ids=["net", "state", "weights", "synsets", "script"],
+)
+def test_a_fifo_is_called_that(tmp_path: Path, read: Callable[[Path], Any], error: type[Exception]) -> None:
     os.mkfifo(tmp_path / "net.prototxt")
-    with pytest.raises(cc.ParseError, match=r"net.prototxt: cannot be read: is a FIFO; a regular file is wanted"):
-        cc.read_net(tmp_path / "net.prototxt")
+    with pytest.raises(error, match=r"net.prototxt: cannot be read: is a FIFO; a regular file is wanted"):
+        read(tmp_path / "net.prototxt")
 
 
 def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:

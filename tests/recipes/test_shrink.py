@@ -1,5 +1,8 @@
 """`shrink` trains with force, decomposes and fine-tunes, and goes on where it was broken off."""
 
+import json
+import logging
+import shutil
 from contextlib import contextmanager
 
 import numpy as np
@@ -141,6 +144,34 @@ def test_what_cannot_be_done_is_one_line(problem, options, message):
     with pytest.raises(cc.CaffeCompatError, match=message) as caught:
         cc.shrink("solver.prototxt", out="out", **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("weights", [b"", b"this is text", b"\x08\x05"], ids=["empty", "text", "a state"])
+def test_a_call_that_is_refused_leaves_nothing_and_the_next_may_have_its_folder(problem, shrunk, weights):
+    (problem.folder / "bad.caffemodel").write_bytes(weights)
+    options = {"out": "new/er", "force": "none", "ranks": {"conv2": 2}, "fine_tune_iter": 0}
+    with pytest.raises(cc.CaffeCompatError):
+        cc.shrink("solver.prototxt", "bad.caffemodel", **options)
+    assert not (problem.folder / "new" / "er").exists()
+    made = cc.shrink("solver.prototxt", "out/forced.caffemodel", **options)
+    with pytest.raises(cc.SolverError, match=r"'start' was made with weights"):
+        cc.shrink("solver.prototxt", "bad.caffemodel", **options)
+    assert cc.shrink("solver.prototxt", "out/forced.caffemodel", **options) == made
+
+
+def test_a_last_snapshot_that_is_torn_is_passed_over(problem, shrunk, caplog):
+    caplog.set_level(logging.INFO)
+    torn = problem.folder / shutil.copytree("out", "torn")
+    record = json.loads((torn / "forced.json").read_text())
+    (torn / "forced.json").write_text(json.dumps({**record, "facts": None}))  # as of a run that was killed
+    trained = (torn / "forced.caffemodel").read_bytes()
+    (torn / "forced.caffemodel").unlink()
+    earlier, last = sorted(torn.glob("forced_iter_*.caffemodel"))
+    last.write_bytes(last.read_bytes()[:100])
+    cc.shrink("solver.prototxt", out="torn", force="l1", keep=0.8, fine_tune_iter=9)
+    state = earlier.with_suffix(".solverstate").name
+    assert "Passing over" in caplog.text and f"Resuming from torn/{state}" in caplog.text
+    assert (torn / "forced.caffemodel").read_bytes() == trained
 
 
 def test_what_is_deployed_computes_what_the_last_stage_does(shrunk, problem):
