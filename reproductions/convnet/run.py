@@ -23,7 +23,8 @@ FORCES = {"l1": "Constant", "l2": "Degradation"}
 BF16 = ("--precision", "bf16")
 SEEDS = (1, 2, 3)
 FROM_SCRATCH = "from scratch, Caffe's own schedule: 60,000, 5,000 and 5,000 iterations"
-BY_AUTHORS = "from scratch, the schedule of the authors; precision bf16"
+BY_AUTHORS = "from scratch, the schedule of the authors"
+BEGUN_IN_BF16 = {"baseline": "31,790", "l2-3e-4": "31,398", "l2": "80,564"}  # iterations of those runs; then fp32
 FIRST_IN_FLOAT32: dict[str, Any] = {"note": f"{FROM_SCRATCH}; from 20,000 on precision bf16", "options": ()}
 SHORT = "shortened: 3,000 iterations from the public model; precision bf16"
 
@@ -123,8 +124,8 @@ BASELINES = (
             method,
             f"solver_{file}.prototxt",
             settings,
-            options=BF16,
-            note=BY_AUTHORS,
+            options=("--precision", "fp32", "--accept-changes"),
+            note=BY_AUTHORS + (f"; precision bf16 to iteration {BEGUN_IN_BF16[name]}" if name in BEGUN_IN_BF16 else ""),
             baseline="" if name == "baseline" else "baseline-240k",
         )
         for name, method, file, settings in (

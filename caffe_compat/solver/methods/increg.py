@@ -55,7 +55,7 @@ class LayerState:
     """One layer. groups: see Groups. mask: (filters, columns) bool, True where a weight is left.
 
     share: of its groups, gone as of the last forward pass. masks: whether anything of it was then. finished: the
-    iteration, -1 before.
+    iteration, -1 before. is_counted: whether share and masks are those of the mask of now.
     """
 
     groups: Groups
@@ -63,6 +63,7 @@ class LayerState:
     share: float = 0.0
     masks: bool = False
     finished: int = -1
+    is_counted: bool = False
 
 
 class IncReg(Method):
@@ -93,7 +94,6 @@ class IncReg(Method):
         self._links = links(net, followed) if config.update_row_col else []
         self.states: dict[str, LayerState] = {}
         self.speedup = 1.0
-        self._followed: list[int] = []  # how much of each mask was left when neighbours last followed
 
     @property
     def acts_on(self) -> frozenset[int]:
@@ -111,13 +111,17 @@ class IncReg(Method):
         self._follow()
         for layer in self._layers:
             state, weight = self.states[layer.name], step.weights[layer.weight]
-            state.share, state.masks = self._share(state, weight.dtype), not bool(state.mask.all())
+            if not state.is_counted:
+                state.share, state.masks = self._share(state, weight.dtype), not bool(state.mask.all())
             ratio = self._in_type(self._ratios[layer.name], weight.dtype)
             if state.finished < 0 and (state.share >= ratio or self.speedup >= self._config.speedup):
                 state.finished = step.iteration
             if state.masks:
                 weight.masked_fill_(~state.mask.view(weight.shape), 0)
-        self.speedup = self._measured()
+        if not all(state.is_counted for state in self.states.values()):
+            self.speedup = self._measured()
+            for state in self.states.values():
+                state.is_counted = True
         if self.is_finished:
             for state in self.states.values():
                 state.groups = replace(state.groups, penalty=state.groups.penalty.where(state.groups.gone, 0))
@@ -189,17 +193,16 @@ class IncReg(Method):
 
     def _follow(self) -> None:
         """What went takes along what made it, or what read it."""
-        left = [int(state.mask.sum()) for state in self.states.values()]
-        if left == self._followed:  # nothing went since, so that nothing follows
-            return
+        if all(state.is_counted for state in self.states.values()):
+            return  # nothing went since
         first, then = ("reads", "makes") if self._config.by_columns else ("makes", "reads")
         for link in self._links:
             if any(self._is_left(name, places, first) for name, places in getattr(link, first)):
                 continue
             for name, places in getattr(link, then):
-                mask = self.states[name].mask
-                (mask if then == "makes" else mask.T)[places] = False
-        self._followed = left
+                state = self.states[name]
+                (state.mask if then == "makes" else state.mask.T)[places] = False
+                state.is_counted = False
 
     def _is_left(self, name: str, places: Sequence[int], role: str) -> bool:
         mask = self.states[name].mask
@@ -218,9 +221,12 @@ class IncReg(Method):
         norms = matrix.abs().sum(0 if by_columns else 1)
         target = self._target(weight.dtype)
         done = state.share / ratio
+        before = state.groups.gone
         state.groups = step_groups(state.groups, norms, to_go, iteration, self._config, target, done, matrix.shape[1])
-        (state.mask.T if by_columns else state.mask)[state.groups.gone] = False
-        matrix.masked_fill_(~state.mask, 0)
+        if not torch.equal(state.groups.gone, before):
+            (state.mask.T if by_columns else state.mask)[state.groups.gone] = False
+            matrix.masked_fill_(~state.mask, 0)
+            state.is_counted = False
         penalty = state.groups.penalty[None, :] if by_columns else state.groups.penalty[:, None]
         gradient.view(matrix.shape).addcmul_(penalty, matrix)
 

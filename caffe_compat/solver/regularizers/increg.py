@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -100,6 +101,7 @@ def step_groups(
     return replace(groups, penalty=penalty, rank=mean, gone=groups.gone | goes)
 
 
+@lru_cache(maxsize=256)  # of each layer the same, until a group goes
 def _deltas(left: int, to_go: int, config: IncRegConfig, done: float) -> Tensor:
     j = torch.arange(left, dtype=torch.float64)
     step = config.step
