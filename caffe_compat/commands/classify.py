@@ -20,6 +20,7 @@ from typing import Any
 import caffe_compat as cc
 from caffe_compat.commands.numbers import finite, real_number, whole, whole_number
 from caffe_compat.commands.options import (
+    add_backend,
     add_compat,
     add_device,
     add_input,
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--oversample", action="store_true", help="mean of ten crops: corners, centre, mirror images")
     parser.add_argument("--top", type=whole_number(), default=5, metavar="K", help="classes to show, default 5")
     parser.add_argument("--output", metavar="BLOB", help="which output has the scores, where there are several")
+    add_backend(parser)
     add_input(parser)
     parser.add_argument("--skip-bad", action="store_true", help="leave out and count images that cannot be read")
     parser.add_argument("--json", action="store_true", help="print one JSON array")
@@ -108,7 +110,7 @@ def make_classifier(arguments: argparse.Namespace) -> cc.Classifier:
         raise cc.MissingDataError(f"{error}; or give the mean: --mean FILE, or M,M,M") from None
     preprocessing = dataclasses.replace(own, **given)
     try:
-        classifier = cc.Classifier(net.to(choose_device(arguments)), preprocessing, arguments.output)
+        classifier = cc.Classifier(net.to(choose_device(arguments)), preprocessing, arguments.output, arguments.backend)
     except cc.GraphError as error:
         raise cc.GraphError(str(error).replace("choose one as output", "choose one: --output NAME")) from None
     seen = preprocessing.describe(classifier.channels, classifier.height, classifier.width)

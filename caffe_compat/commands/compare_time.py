@@ -25,10 +25,15 @@ def compare(arguments: argparse.Namespace) -> int:
     nets = [_net(path, arguments).to(device) for path in arguments.compare]
     inputs = shared_inputs(nets)
     rounds = max(arguments.iterations, 2)
+    there = [net.prepare(backend=arguments.backend) for net in nets] if arguments.backend else []
+    for prepared in there:
+        prepared(**inputs)  # what the runtime does not take is told before anything is measured
     with cc.pinned(torch.get_num_threads()):
         layers = layer_times(nets, inputs, rounds, max(arguments.warm_up, 1))
     whole = {layout: cc.compare_time(nets, inputs, rounds, layout) for layout in layouts(device)}
     whole["prepared"] = cc.compare_time([net.prepare() for net in nets], inputs, rounds)
+    if there:
+        whole[arguments.backend] = cc.compare_time(there, inputs, rounds)
     if arguments.json:
         total = [(layout, times[0], times[1]) for layout, times in whole.items()]
         print_json({"layers": in_ms(rows_of(layers)), "total": in_ms(total)})
@@ -122,7 +127,7 @@ def in_ms(rows: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> list[
 def table(layers: Sequence[Times], whole: Mapping[str, Sequence[Sequence[float]]]) -> str:
     """A row for every layer of the first net with those of the second in its place, and one for each whole pass.
 
-    whole: {layout, or "prepared": seconds of every round of both nets}, the layout in which nets run first.
+    whole: {layout, "prepared" or a backend: seconds of every round of both nets}, the layout in which nets run first.
     """
     rows: list[tuple[str, ...]] = [("layer", "A", "quartiles", "B", "quartiles", "A/B")]
     rows += [_row(*each) for each in rows_of(layers)]

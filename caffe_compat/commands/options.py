@@ -17,6 +17,7 @@ from caffe_compat.commands.numbers import input_shape, whole, whole_number
 
 MOST_THREADS = 1024  # more than any machine has cores for, fewer than a process may start
 CRITERIA = ("l1", "l2", "bn", "random", "eprune", "zeros", "fisher", "tfo")  # of `cc.prune_filters`
+BACKENDS = ("openvino", "onnxruntime")  # of `net.prepare`
 METHODS = ("pca", "svd", "kmeans", "separable", "tucker", "cp")  # of `cc.factorize`
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,15 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda", "auto"), help="auto: a GPU where there is one")
     parser.add_argument("--gpu", type=comma_list, default=(), metavar="N", help="Caffe's way to choose GPU number N")
     parser.add_argument("--threads", type=whole_number(), metavar="N", help="CPU threads (default: as torch chooses)")
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """--backend: the runtime in which a prepared net runs."""
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help="run the net in this runtime, compared with what it gives here in its first pass",
+    )
 
 
 def add_compat(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING
 import caffe_compat as cc
 from caffe_compat.commands.compare_time import compare
 from caffe_compat.commands.numbers import whole_number
-from caffe_compat.commands.options import add_compat, add_device, add_net, add_state, add_weights, choose_device, one_of
+from caffe_compat.commands.options import (
+    add_backend,
+    add_compat,
+    add_device,
+    add_net,
+    add_state,
+    add_weights,
+    choose_device,
+    one_of,
+)
 from caffe_compat.commands.terminal import glog_lines
 
 if TYPE_CHECKING:
@@ -40,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare", nargs=2, metavar=("A", "B"), help="time two nets side by side instead: forward passes in TEST"
     )
+    add_backend(parser)
     parser.add_argument(
         "--warm-up", type=whole_number(0), default=1, metavar="N", help="iterations before the measured ones"
     )
@@ -57,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise cc.SolverError("time: --weights are of one net; --compare times two as their fillers make them")
         with glog_lines():
             return compare(arguments)
+    if arguments.backend:
+        raise cc.SolverError("--backend: is for whole nets side by side; give --compare A B")
     path = one_of(arguments.net, arguments.model, "net", "--model")
     with glog_lines():
         device = choose_device(arguments)

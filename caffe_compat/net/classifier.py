@@ -44,18 +44,24 @@ class Classifier:
     """A net that takes image files.
 
     net: its first input must take images (batch, 1 or 3, height, width). output: the blob of the scores, by default
-    the only output that the images give. GraphError where that is not one, ShapeError where it has more than one
-    score for a class, DataError where the mean does not fit.
+    the only output that the images give. backend: where the net runs, as of `Net.prepare`. GraphError where `output`
+    is not one, ShapeError where it has more than one score for a class, DataError where the mean does not fit.
     """
 
-    def __init__(self, net: Net, preprocessing: Preprocessing | None = None, output: str | None = None) -> None:
+    def __init__(
+        self,
+        net: Net,
+        preprocessing: Preprocessing | None = None,
+        output: str | None = None,
+        backend: str | None = None,
+    ) -> None:
         self.net = net
         self.preprocessing = preprocessing or own_preprocessing(net)
         self.input, (self.channels, self.height, self.width) = _image_input(net)
         if self.preprocessing.mean is not None:
             fit_mean(self.preprocessing.mean, self.channels, self.height, self.width)
         self.output, self.classes = self._find_output(output)
-        self._prepared_net = net.prepare() if net.graph.phase == "TEST" else net
+        self._prepared_net = net.prepare(backend=backend) if net.graph.phase == "TEST" else net
 
     def predict(self, paths: Sequence[Path], skip_bad: bool = False) -> Iterator[Prediction]:
         """The Prediction of every image, in order; images are decoded ahead by a few threads.

@@ -145,12 +145,13 @@ class Net(nn.Module):
         """Every blob by name, as it lies in memory in the end; the inputs too. For inputs as `forward` takes them."""
         return self._run(self._named(only, inputs), every_blob=True)[0]
 
-    def prepare(self, names: Iterable[str] | None = None) -> PreparedNet:
+    def prepare(self, names: Iterable[str] | None = None, backend: str | None = None) -> PreparedNet:
         """This net, of phase TEST, as a function that gives what `forward` gives, or blobs of these names, faster.
 
-        GraphError for another phase, and for a blob that the net lacks.
+        backend: "openvino" or "onnxruntime" for one that runs there, compared with this net in its first pass.
+        GraphError for another phase, and for a blob that the net lacks; DataError for a backend that is not installed.
         """
-        return PreparedNet(self, None if names is None else tuple(names))
+        return PreparedNet(self, None if names is None else tuple(names), backend)
 
     def values_for(self, only: Any, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
         """The values that a pass given these inputs starts from, by blob name; errors as of `forward`."""

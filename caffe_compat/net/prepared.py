@@ -21,6 +21,7 @@ from caffe_compat.layers.caffe.dropout import Dropout
 from caffe_compat.layers.caffe.eltwise import Eltwise
 from caffe_compat.layers.caffe.split import Split
 from caffe_compat.layers.packed import PackedConvolution, can_be_packed, packed
+from caffe_compat.net import backends
 from caffe_compat.net.channelwise import caffes_affine
 from caffe_compat.showing import nearest
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from caffe_compat.net.net import Net
 
 TOLERANCE = 1e-5  # of the largest value of an output
+_MOST_COMPILED = 8  # shapes of inputs for which a backend keeps the net
 _ONCE = frozenset({"HDF5Output", "Python"})  # what they do may not be done twice, as the check would
 _log = logging.getLogger(__name__)
 
@@ -42,10 +44,14 @@ class PreparedNet:
     bfloat16, the net runs as it is, with a warning. So do nets with in-place layers that overwrite what others read,
     and with layers of Python, without one.
 
-    GraphError for a net of another phase than TEST, and for a blob that it lacks.
+    With a `backend` (one of BACKENDS) the net is written as ONNX and runs there, in float32 on the CPU; its first pass
+    for inputs of new shapes is compared with the net's, and GraphError tells a blob that is off by more than 1e-4 of
+    its largest value.
+
+    GraphError for a net of another phase than TEST, and for a blob that it lacks; DataError without the backend.
     """
 
-    def __init__(self, net: Net, names: tuple[str, ...] | None = None) -> None:
+    def __init__(self, net: Net, names: tuple[str, ...] | None = None, backend: str | None = None) -> None:
         if net.graph.phase != "TEST":
             raise GraphError(
                 f"net '{net.graph.name}' is built for {net.graph.phase}; only a net of phase TEST can be prepared"
@@ -53,8 +59,11 @@ class PreparedNet:
         for name in names or ():
             if name not in net.shapes:
                 raise GraphError(f"net '{net.graph.name}' has no blob '{name}'; {nearest(name, net.shapes)}")
-        self.net, self.names = net, names
+        if backend is not None:
+            backends.refuse_unknown(backend)
+        self.net, self.names, self.backend = net, names, backend
         self._programs: dict[frozenset[str], nn.Module] = {}
+        self._compiled: dict[tuple[Any, ...], backends.Run] = {}
         self._checked: set[frozenset[str]] = set()
         self._packed_for: tuple[Any, ...] = ()
 
@@ -63,7 +72,9 @@ class PreparedNet:
         return self._run(only, inputs)[0]
 
     def forward_with_loss(self, /, **inputs: Any) -> tuple[dict[str, Tensor], Tensor]:
-        """The outputs, and the total loss, a scalar, as `Net.forward_with_loss`."""
+        """The outputs, and the total loss, a scalar, as `Net.forward_with_loss`; GraphError with a backend."""
+        if self.backend is not None:
+            raise GraphError(f"net '{self.net.graph.name}': {self.backend} gives blobs and no loss; prepare it without")
         outputs, loss = self._run(None, inputs)
         return outputs, torch.zeros(()) if loss is None else loss  # a net without losses
 
@@ -74,8 +85,11 @@ class PreparedNet:
         state = (sum(blob._version for blob in blobs), *{(blob.dtype, blob.device) for blob in blobs})
         if state != self._packed_for:
             self._programs.clear()
+            self._compiled.clear()
             self._checked.clear()
             self._packed_for = state
+        if self.backend is not None:
+            return self._run_there(self.backend, values), None
         key = frozenset(values)
         if key not in self._programs:
             self._programs[key] = self._made(key)
@@ -85,6 +99,25 @@ class PreparedNet:
             self._checked.add(key)
             outputs = self._verified(key, given, outputs)
         return outputs, loss
+
+    def _run_there(self, backend: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        shapes = tuple(sorted((name, tuple(value.shape)) for name, value in values.items()))
+        if shapes in self._compiled:
+            return self._compiled[shapes](values)
+        plain = self.net.program(frozenset(values), self.names)
+        wanted: dict[str, Tensor] = plain(*(values[name] for name in self.net.input_names if name in values))[0]
+        run = backends.compiled(backend, self.net, list(wanted), values)
+        found = run(values)
+        for name, value in wanted.items():
+            if not _is_close(found[name], value, backends.TOLERANCE):
+                raise GraphError(
+                    f"net '{self.net.graph.name}': in {backend} blob '{name}' differs by more than "
+                    f"{backends.TOLERANCE:g} of its largest value; prepare it without"
+                )
+        while len(self._compiled) >= _MOST_COMPILED:
+            del self._compiled[next(iter(self._compiled))]
+        self._compiled[shapes] = run
+        return wanted
 
     def _made(self, key: frozenset[str]) -> nn.Module:
         plain = self.net.program(key, self.names)
@@ -105,11 +138,11 @@ class PreparedNet:
         return wanted
 
 
-def _is_close(found: Tensor, wanted: Tensor) -> bool:
+def _is_close(found: Tensor, wanted: Tensor, tolerance: float = TOLERANCE) -> bool:
     if found.shape != wanted.shape:
         return False
     most = wanted.abs().nan_to_num(0, 0).max().item() if wanted.numel() else 0.0
-    return torch.allclose(found, wanted, rtol=0, atol=TOLERANCE * most, equal_nan=True)
+    return torch.allclose(found, wanted, rtol=0, atol=tolerance * most, equal_nan=True)
 
 
 def fused(program: fx.GraphModule) -> fx.GraphModule:

@@ -66,6 +66,13 @@ def test_options_change_what_the_net_sees(folder, capsys):
     assert classes(["photographs/blue.png", "--mean", "mean.binaryproto"], capsys) == [[1, 2, 0]]
 
 
+def test_a_backend_gives_the_same_scores(folder, capsys):
+    pytest.importorskip("onnxruntime")
+    plain = classes(["photographs"], capsys)
+    there = classes(["photographs", "--backend", "onnxruntime"], capsys)
+    assert plain == there and plain
+
+
 def test_what_was_done_to_the_pixels_is_said(folder, capsys):
     main(["classify", *TRAINED, "--mean", "104,117,123", "--size", "10", "--oversample", "photographs"])
     said = "images: resized to a shorter side of 10, 10 crops of 8x8, BGR, mean 104,117,123, scale 1\n"

@@ -55,3 +55,26 @@ def test_nets_with_other_inputs_are_refused(two_nets, capsys):
     )
     assert main(["time", "--compare", "net.prototxt", "other.prototxt", "--threads", "1"]) == 2
     assert "the nets take other inputs" in capsys.readouterr().err
+
+
+DEPLOYED = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4 kernel_size: 3 } }
+"""
+
+
+def test_a_backend_has_a_row_of_its_own(problem, capsys):
+    pytest.importorskip("onnxruntime")
+    problem.write("a.prototxt", DEPLOYED)
+    words = ["time", "--compare", "a.prototxt", "a.prototxt", "--iterations", "2", "--backend", "onnxruntime"]
+    assert main(words) == 0
+    rows = {line.split("  ")[0]: line.split()[-1] for line in capsys.readouterr().out.splitlines()}
+    assert float(rows["total, onnxruntime"]) > 0
+
+
+def test_a_net_that_a_backend_does_not_take_and_a_backend_for_one_net_are_refused(two_nets, capsys):
+    pytest.importorskip("onnxruntime")
+    assert main(["time", "--compare", "net.prototxt", "net.prototxt", "--backend", "onnxruntime"]) == 2
+    assert "ONNX cannot express layer 'accuracy'" in capsys.readouterr().err
+    assert main(["time", "net.prototxt", "--backend", "onnxruntime"]) == 2
+    assert "give --compare A B" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import pytest
 import caffe_compat as cc
 from caffe_compat import commands
 from caffe_compat.commands import options
+from caffe_compat.net.backends import BACKENDS
 
 HEAVY = ("torch", "numpy", "scipy", "h5py", "google.protobuf", "tqdm", "matplotlib", "onnx")
 
@@ -35,6 +36,7 @@ for words in [[], *([verb] for verb in VERBS), *(["data", tool] for tool in TOOL
 def test_the_methods_told_in_help_are_those_there_are():
     assert tuple(cc.METHODS) == options.METHODS
     assert cc.CRITERIA == options.CRITERIA
+    assert BACKENDS == options.BACKENDS
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.3, 0.8])
