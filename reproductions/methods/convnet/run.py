@@ -14,13 +14,7 @@ from reproductions.methods.rivals import Budget
 from reproductions.steps import PUBLIC
 
 REAL = f"{PUBLIC}cifar10_full_h5/cifar10_full_iter_100000.caffemodel.h5"
-NETWORK = network(
-    "convnet",
-    Budget(300, 150, 128),
-    REAL,
-    (published_cifar10, made_up_cifar10, CIFAR10),
-    options=("--precision", "bf16"),
-)
+NETWORK = network("convnet", Budget(300, 150, 128), REAL, (published_cifar10, made_up_cifar10, CIFAR10))
 
 if __name__ == "__main__":
     sys.exit(main(NETWORK))
