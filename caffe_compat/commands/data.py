@@ -62,7 +62,8 @@ def _make(
 ) -> int:
     began = time.monotonic()
     databases = [arguments.out / f"{name}_{part}_{arguments.backend}" for part in ("train", "test")]
-    check_targets([arguments.out / "mean.binaryproto"] if mean else [], [], arguments.force_overwrite)
+    means = [arguments.out / "mean.binaryproto"] if mean and arguments.out.is_dir() else []
+    check_targets(means, [], arguments.force_overwrite)
     with new_databases(databases, [arguments.source], arguments.force_overwrite):
         made = _made(make, arguments, published)
     print(*made, f"done in {time.monotonic() - began:.1f} s", sep="\n")

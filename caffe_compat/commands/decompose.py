@@ -136,25 +136,30 @@ def run(arguments: argparse.Namespace) -> int:
             check_targets([paths["weights"]], read, arguments.force_overwrite)
         if not cc.can_train(small.net):
             del paths["solver"]
-        with cc.all_or_none():
+        with cc.all_or_none() as held:
             cc.write_model(small, paths["net"], paths["weights"])
             if "solver" in paths:
                 cc.write_fine_tune_solver(paths["solver"], str(paths["net"]), str(paths["weights"]), base)
+            if arguments.certificate:
+                files = {place: temporary for temporary, place in held}
+                written = chains if arguments.road else cc.read_model(files[paths["net"]], files[paths["weights"]])
+                certificate_of(start, written, arguments, Path(net).parent).write(arguments.certificate)
         costs = counted(start, small, dict(arguments.input))
         if not arguments.json:
             report(start, ranks, costs)
-        if arguments.certificate:
-            written = chains if arguments.road else cc.read_model(paths["net"], paths["weights"])
-            shapes, folder = dict(arguments.input), Path(net).parent
-            whole = with_fillers(start, arguments.allow_missing, input_shapes=shapes, folder=folder)
-            same = {name: whole.weights[name] for name in arguments.allow_missing if name in whole.weights}
-            written = cc.Model(written.net, {**same, **written.weights})
-            certify(whole, written, shapes, None, folder).write(arguments.certificate)
     if arguments.json:
         print_json({"ranks": ranks, "costs": costs and costs_of(costs), "saved": paths})
     else:
         print("\n".join(f"Saved as {path}" for path in paths.values()))
     return 0
+
+
+def certificate_of(start: cc.Model, written: cc.Model, arguments: argparse.Namespace, folder: Path) -> cc.Certificate:
+    """How far the model that was written is from that which it came from; what had no weights has the same in both."""
+    shapes = dict(arguments.input)
+    whole = with_fillers(start, arguments.allow_missing, input_shapes=shapes, folder=folder)
+    same = {name: whole.weights[name] for name in arguments.allow_missing if name in whole.weights}
+    return certify(whole, cc.Model(written.net, {**same, **written.weights}), shapes, None, folder)
 
 
 def holding(path: Path, model: cc.Model, is_for_runtime: bool = False) -> Path:

@@ -27,7 +27,7 @@ def check_targets(targets: Iterable[Name | None], sources: Iterable[Name | None]
     """WriteError where one of the `targets` cannot be written without harm; None among them is passed over.
 
     It must be none of `sources`, by whatever name or link, nor lie inside one, nor be named twice. A file that exists
-    is kept unless `overwrite`; a folder or a device always.
+    is kept unless `overwrite`; a folder or a device always. The folder that it goes to is there.
     """
     paths = [Path(target) for target in targets if target]
     _check_apart(paths, sources)
@@ -38,6 +38,8 @@ def check_targets(targets: Iterable[Name | None], sources: Iterable[Name | None]
             if path.exists() and not path.is_file():
                 raise WriteError(f"{path}: is no file that can be replaced; name another file")
             _refuse_existing(path, overwrite)
+        if not path.parent.is_dir():
+            raise WriteError(f"{path}: cannot be written: there is no folder {path.parent}; make it first")
 
 
 def check_folder(path: Path, overwrite: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from caffe_compat.layers.base import Shape
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.missing import has_blobs
 from caffe_compat.net.net import Net
+from caffe_compat.proto.files import scratch_folder
 from caffe_compat.proto.model import Model, ModelLike, as_model, write_model
 
 
@@ -37,8 +37,8 @@ def check_opencv(
     inputs = valid_inputs(net)
     with torch.no_grad():
         wanted = net.blobs(**inputs)
-    with tempfile.TemporaryDirectory() as place:
-        files = Path(place, "net.prototxt"), Path(place, "net.caffemodel")
+    with scratch_folder() as place:
+        files = place / "net.prototxt", place / "net.caffemodel"
         told = told_apart(made)
         probes = _probe(told.net)
         write_model(told, *files)

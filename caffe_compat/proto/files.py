@@ -74,13 +74,14 @@ def held_back() -> Iterator[list[tuple[Path, Path]]]:
 
 
 @contextmanager
-def all_or_none() -> Iterator[None]:
+def all_or_none() -> Iterator[list[tuple[Path, Path]]]:
     """Within this block, files that `write_atomically` writes appear at its end; none does where anything fails.
 
-    Raises WriteError where one cannot take its place.
+    Gives (new file, place) of each, as they come, for who wants to read them before. Raises WriteError where one cannot
+    take its place.
     """
     with held_back() as held:
-        yield
+        yield held
     outer = _held.get()
     if outer is not None:
         outer.extend(held)
@@ -96,6 +97,17 @@ def all_or_none() -> Iterator[None]:
             temporary.unlink(missing_ok=True)
     for folder in {path.parent for _, path in held}:
         sync_folder(folder)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder that goes at the end of this block; its files appear at once, within `all_or_none` too."""
+    token = _held.set(None)
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            yield Path(place)
+    finally:
+        _held.reset(token)
 
 
 def sync_folder(folder: Path) -> None:

@@ -58,6 +58,25 @@ def test_a_file_that_exists_is_kept_unless_told(filled, capsys, command):
     assert (filled.folder / name).read_bytes() != b"kept"
 
 
+@pytest.mark.parametrize("command", [name for name, (words, _) in WRITING.items() if "{}" in words])
+def test_a_folder_that_is_not_there_is_told_before_any_work(filled, capsys, command, monkeypatch):
+    monkeypatch.setattr(cc, "read_model", lambda *_, **__: pytest.fail("work was begun"))
+    for folder in ("gone", "run.log"):
+        said = refused(capsys, WRITING[command][0].format(f"{folder}/x.h5").split())
+        assert said == (f"caffe-compat: {folder}/x.h5: cannot be written: there is no folder {folder}; make it first")
+
+
+def test_a_certificate_that_finds_no_room_leaves_nothing_of_what_it_is_about(filled, capsys, monkeypatch):
+    def full(certificate, path):
+        raise cc.WriteError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr(cc.Certificate, "write", full)
+    before = sorted(os.listdir())
+    words = "decompose net.prototxt w.caffemodel --ranks conv2=2 --out small --certificate c.json"
+    assert "c.json: cannot be written: No space left" in refused(capsys, words.split())
+    assert sorted(os.listdir()) == before
+
+
 @pytest.mark.parametrize("link", ["itself", "another path", "a symbolic link", "a hard link"])
 @pytest.mark.parametrize("words", ["convert w.caffemodel {}", "upgrade w.caffemodel {}"])
 def test_what_is_read_is_never_written_to_whatever_it_is_called(filled, capsys, words, link):

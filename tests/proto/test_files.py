@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from caffe_compat.errors import DataError, WriteError
-from caffe_compat.proto.files import all_or_none, find_file, write_atomically
+from caffe_compat.proto.files import all_or_none, find_file, scratch_folder, write_atomically
 
 
 def test_file_appears_whole_with_the_usual_permissions(tmp_path):
@@ -98,3 +98,17 @@ def test_a_name_with_a_nul_character_is_refused_in_one_line(tmp_path: Path) -> N
     with pytest.raises(WriteError, match=said), write_atomically(f"{tmp_path}/a\0b"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_a_scratch_folder_is_there_at_once_also_where_others_are_held_back(tmp_path):
+    with all_or_none() as held:
+        with write_atomically(tmp_path / "a") as temporary:
+            temporary.write_bytes(b"a")
+        with scratch_folder() as place:
+            with write_atomically(place / "b") as temporary:
+                temporary.write_bytes(b"b")
+            assert (place / "b").read_bytes() == b"b"
+        assert not place.exists() and not (tmp_path / "a").exists()
+        ((written, path),) = held
+        assert path == tmp_path / "a" and written.read_bytes() == b"a"
+    assert (tmp_path / "a").read_bytes() == b"a" and len(list(tmp_path.iterdir())) == 1

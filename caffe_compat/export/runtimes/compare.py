@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from caffe_compat.layers.base import Shape
 from caffe_compat.layers.registry import loss_types
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
+from caffe_compat.proto.files import scratch_folder
 from caffe_compat.proto.model import Model, ModelLike, as_model, write_model
 from caffe_compat.showing import nearest
 
@@ -64,8 +64,8 @@ def check_with(
     made = as_model(model)
     if not files and is_for_training(made.net):
         made = deploy(made, shapes=input_shapes, folder=folder)
-    with tempfile.TemporaryDirectory() as place:
-        files = files or _written(made, form, Path(place), input_shapes, compat)
+    with scratch_folder() as place:
+        files = files or _written(made, form, place, input_shapes, compat)
         read, ends = _graph(files[0]) if form == "onnx" else ((), ())
         whole, made = made, with_outputs(made, ends)
         shapes = shapes_left(whole, made, input_shapes)
