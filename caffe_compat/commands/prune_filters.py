@@ -45,10 +45,13 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
         "--preference-betas", type=comma_list, default=(), metavar="L=F,...", help="of eprune in single layers"
     )
     group.add_argument(
-        "--init", choices=("kept", "random"), default="kept", help="weights of cut layers: random: by their fillers"
+        "--init",
+        choices=("kept", "random", "random_project"),
+        default="kept",
+        help="random: weights of cut layers by their fillers; random_project: those of their readers projected",
     )
     group.add_argument("--bn", choices=("copy", "reset"), default="copy", help="BatchNorm of the layers that are cut")
-    group.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of random")
+    group.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of random, random_project")
     group.add_argument("--drop-constants", action="store_true", help="do not fold the constants of filters of zeros")
     group.add_argument("--out", metavar="PREFIX", help="write PREFIX.prototxt, .caffemodel and .certificate.json")
     group.add_argument(
@@ -96,6 +99,9 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
 
         torch.manual_seed(arguments.seed)
         small = with_fillers(cc.Model(small.net, rest), cut, input_shapes=dict(arguments.input), folder=folder)
+    if arguments.init == "random_project":
+        kept = {name: layer.kept for name, layer in made.certificate.layers.items()}
+        small = cc.project_inputs(model, small, kept, arguments.seed)
     with cc.all_or_none():
         cc.write_model(small, written[0], written[1])
         made.certificate.write(written[2])

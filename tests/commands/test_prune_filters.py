@@ -76,6 +76,24 @@ def test_cut_layers_may_start_anew_from_their_fillers(files):
     assert not np.array_equal(one["a"][0], two["a"][0])
 
 
+def test_readers_may_be_projected_onto_the_inputs_that_are_left(files):
+    """As scikit-learn, which EPruner's authors use, projects the rows; the cut layer keeps its filters."""
+    projection = pytest.importorskip("sklearn.random_projection").SparseRandomProjection
+    words = ["prune", *files, "--remove", "0.5", "--except-layers", "b", "--init", "random_project", "--seed", "3"]
+    assert main([*words, "--out", "one"]) == 0
+    assert main([*words, "--out", "again"]) == 0
+    one, again, before = (
+        cc.read_model(f"{name}.prototxt", f"{name}.caffemodel").weights for name in ("one", "again", "n")
+    )
+    assert one["b"][0].shape == (6, 4, 1, 1) and one["ip"][0].shape == before["ip"][0].shape
+    wanted = projection(4, random_state=3).fit_transform(before["b"][0].reshape(6, 8).astype(float))
+    np.testing.assert_array_equal(one["b"][0].reshape(6, 4), wanted.astype(np.float32))
+    for name in ("b", "ip"):
+        np.testing.assert_array_equal(one[name][0], again[name][0])
+    np.testing.assert_array_equal(one["ip"][0], before["ip"][0])
+    assert np.isin(one["a"][0], before["a"][0]).all()
+
+
 def test_a_budget_of_multiply_adds_is_met(files):
     assert main(["prune", *files, "--multiply-adds", "0.4", "--out", "small"]) == 0
     before, after = cc.read_model(*files), cc.read_model("small.prototxt", "small.caffemodel")
