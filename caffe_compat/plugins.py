@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caffe_compat.errors import PluginError
+from caffe_compat.showing import told
 from caffe_compat.without_torch import need_torch
 
 if TYPE_CHECKING:
@@ -105,7 +106,9 @@ def _guarded(who: str, load: Callable[[], Any]) -> Any:
         return load()
     except PluginError as error:
         raise error if str(error).startswith("plugin '") else PluginError(f"{who}: {error}") from error
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{last.filename}:{last.lineno}" if "importlib" not in last.filename else "its import"
-        raise PluginError(f"{who} cannot be imported: {type(error).__name__}: {error} ({place})") from error
+        raise PluginError(f"{who} cannot be imported: {told(error)} ({place})") from error

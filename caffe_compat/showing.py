@@ -70,6 +70,19 @@ def message(text: str) -> str:
     return text if len(text) <= MOST_MESSAGE else f"{text[: MOST_MESSAGE - 1000]} ... {text[-900:]}"
 
 
+def words_of(error: BaseException) -> str:
+    """What an exception says, empty where it says nothing or, being of somebody's own making, raises another."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def told(error: BaseException) -> str:
+    """An exception as its type and what it says."""
+    return f"{type(error).__name__}: {words}" if (words := words_of(error)) else type(error).__name__
+
+
 def _cut(name: str) -> str:
     return f"{name[: MOST_NAME - 3]}..." if len(name) > MOST_NAME else name
 

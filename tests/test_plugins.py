@@ -207,6 +207,7 @@ BROKEN = {
     "missing": ("", "plugin 'absent': there is no such module, neither in "),
     "a file's name": ("", "without .py: --plugin mine"),
     "fails": ("import no_such_package", "cannot be imported: ModuleNotFoundError: No module named 'no_such_package' ("),
+    "no Exception": ("raise GeneratorExit", "plugin 'mine' cannot be imported: GeneratorExit ("),
     "exits": ("raise SystemExit(3)", "plugin 'mine' cannot be imported: SystemExit: 3 ("),
     "a verb": (VERB.replace('"count"', '"show"'), "plugin 'mine': verb 'show' is registered twice"),
 }

@@ -20,6 +20,7 @@ from caffe_compat.commands.interrupts import INTERRUPTED, interruptible
 from caffe_compat.commands.options import add_plugin
 from caffe_compat.commands.registry import find_command, plugin_commands
 from caffe_compat.commands.streams import occupy_closed, safe_streams
+from caffe_compat.showing import words_of
 
 BAD_INPUT, BROKEN_PIPE = 2, 141  # exit statuses; the second as a shell reports the signal
 NO_PYTHON = "CAFFE_COMPAT_NO_PYTHON"  # an environment variable: set, Python layers are refused
@@ -108,7 +109,7 @@ def _refuse(line: str) -> int:
 def _unforeseen(error: Exception) -> str:
     """One line on an error that is not of the input: too little memory, or a fault of the package."""
     what = f"{type(error).__name__}: {one_line(error)}"
-    if isinstance(error, MemoryError) or "memory" in str(error):
+    if isinstance(error, MemoryError) or "memory" in words_of(error):
         return f"{what}; use a smaller batch or net, or a machine with more memory"
     return f"{what}; this is a fault of caffe_compat: please report it, with what {TRACEBACK}=1 shows"
 
@@ -212,4 +213,4 @@ def one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(words_of(error).split()) or type(error).__name__

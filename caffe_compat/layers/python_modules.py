@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from caffe_compat.errors import MissingDataError
 from caffe_compat.layers.base import Count, Layer, Shape
 from caffe_compat.layers.source import SourceLayer
+from caffe_compat.showing import visible
 
+_log = logging.getLogger(__name__)
 NO_PYTHON = "CAFFE_COMPAT_NO_PYTHON"  # environment variable: set, no module of a Python layer is imported
 
 
@@ -39,12 +43,21 @@ def module_place(module: str, folder: Path | None) -> str:
         spec = importlib.util.find_spec(names[0])
     except (ImportError, ValueError):
         return ""
-    return "" if spec is None else spec.origin or names[0]
+    if spec is None:
+        return ""
+    frozen = getattr(spec.loader_state, "filename", None)
+    return (spec.origin if spec.has_location else frozen) or names[0]
 
 
 def module_is_here(module: str, folder: Path | None) -> bool:
     """Whether Python module `module` is in `folder`, the working directory or sys.path; it is not imported."""
     return bool(module_place(module, folder))
+
+
+@cache
+def announce(layer: str, name: str, file: str) -> None:
+    """Say once that code of the user's, or of whoever made the net, is about to run."""
+    _log.warning("%s: running Python code that the net names: class %s of %s", layer, visible(name), file)
 
 
 _stand_ins: dict[tuple[str, str], type[Layer]] = {}

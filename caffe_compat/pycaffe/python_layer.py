@@ -15,7 +15,7 @@ from caffe_compat.graph.graph import Node
 from caffe_compat.layers import base
 from caffe_compat.layers.base import Context, Count, Shape
 from caffe_compat.layers.draws import drawing_from
-from caffe_compat.layers.python_modules import NO_PYTHON, python_is_off, python_layers_are
+from caffe_compat.layers.python_modules import NO_PYTHON, announce, module_place, python_is_off, python_layers_are
 from caffe_compat.net.naming import names_may_repeat
 from caffe_compat.pycaffe.bindings import CheckError
 from caffe_compat.pycaffe.blob import Blob
@@ -52,6 +52,7 @@ def user_class(module: str, name: str) -> Any:
     """The class `name` of Python module `module`; CheckError where one is missing, is no caffe.Layer or may not run."""
     if python_is_off():
         raise CheckError(f"Python module '{module}' is not imported, for --no-python or {NO_PYTHON} is set")
+    announce("a Python layer", name, module_place(module, None) or module)
     with _as_caffe():
         try:
             found = importlib.import_module(module)

@@ -107,3 +107,11 @@ def test_of_two_layers_of_one_name_in_a_file_the_second_ones_weights_count() -> 
     built = caffe.Net("net.prototxt", "both.caffemodel", caffe.TEST)
     assert (next(layer for layer in built.layers if len(layer.blobs)).blobs[0].data == 7).all()
     assert np.isfinite(built.params["ip"][0].data).all()
+
+
+def test_code_that_a_net_names_is_announced_before_it_runs(caplog: pytest.LogCaptureFixture) -> None:
+    code = "import caffe, logging\nlogging.getLogger('caffe_compat').warning('the module runs')\n"
+    Path("announced.py").write_text(f"{code}class Told(caffe.Layer):\n    setup = reshape = lambda *_: None\n")
+    net(DATA + layer("p", "Python", "data", "p", "python_param { module: 'announced' layer: 'Told' }"))
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said[0].endswith("class Told of announced.py") and said[1] == "the module runs"

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import logging
 import sys
 import traceback
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +25,11 @@ from torch import Tensor, nn
 from caffe_compat.errors import CaffeCompatError, UnsupportedLayerError, UserCodeError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
 from caffe_compat.layers.numpy_blob import BlobVector, NumPyBlob
-from caffe_compat.layers.python_modules import NO_PYTHON, module_place, python_is_off, stand_in
+from caffe_compat.layers.python_modules import NO_PYTHON, announce, module_place, python_is_off, stand_in
 from caffe_compat.layers.registry import register
-from caffe_compat.showing import visible
+from caffe_compat.showing import told, words_of
 from caffe_compat.without_torch import need_torch
 
-_log = logging.getLogger(__name__)
 PHASES = {"TRAIN": 0, "TEST": 1}  # pycaffe's numbers
 
 
@@ -93,17 +90,17 @@ def user_class(layer: str, module: str, name: str, folder: Path | None) -> type[
         )
     need_torch()
     places = [place for place in (folder, Path.cwd()) if place is not None]
-    _announce(layer, name, module_place(module, folder) or module)
+    announce(f"layer '{layer}'", name, module_place(module, folder) or module)
     with _importing_from(*places):
         try:
             found = importlib.import_module(module)
-        except (Exception, SystemExit) as error:  # whatever the user's module does when it is run
-            if isinstance(error, MemoryError):
-                raise
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException as error:  # whatever the user's module does when it is run
             where = ", ".join(str(place) for place in dict.fromkeys(places))
             raise UnsupportedLayerError(
                 f"layer '{layer}': python_param.module '{module}' cannot be imported from {where} or sys.path: "
-                f"{type(error).__name__}: {error}"
+                f"{told(error)}"
             ) from error
     chosen = getattr(found, name, None)
     if not isinstance(chosen, type) or not issubclass(chosen, UserLayer):
@@ -114,30 +111,21 @@ def user_class(layer: str, module: str, name: str, folder: Path | None) -> type[
     return chosen
 
 
-@cache
-def _announce(layer: str, name: str, file: str) -> None:
-    """Say once that code of the user's, or of whoever made the net, is about to run."""
-    _log.warning("layer '%s': running Python code that the net names: class %s of %s", layer, visible(name), file)
-
-
 @contextmanager
 def _user_code(layer: str, method: Any) -> Iterator[None]:
     """Within this block the user's `method` runs; what it raises, an exit too, comes out as a UserCodeError."""
     try:
         yield
-    except (CaffeCompatError, MemoryError):
+    except (CaffeCompatError, KeyboardInterrupt, MemoryError):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
         inside = [frame for frame in frames if frame.filename != __file__] or frames
-        what = f"wanted to end the program ({error})" if isinstance(error, SystemExit) else f"raised {_told(error)}"
+        ends = isinstance(error, SystemExit)
+        what = f"wanted to end the program ({words_of(error)})" if ends else f"raised {told(error)}"
         raise UserCodeError(
             f"layer '{layer}': {method.__qualname__} {what} at {inside[-1].filename}:{inside[-1].lineno}"
         ) from error
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 class _UserPass(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -245,6 +246,40 @@ def test_what_the_users_code_raises_is_one_line_with_its_place(bad: Path, method
     with pytest.raises(UserCodeError, match=f"layer 'lay': {said}") as caught:
         build(_bad(method), (4, 3), folder=bad)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("GeneratorExit", r"raised GeneratorExit at"),
+        ("type('Own', (BaseException,), {})('x')", r"raised Own: x at"),
+        ("type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})()", r"raised Mute at"),
+        ("SystemExit(type('Mute', (), {'__str__': lambda self: 1 / 0})())", r"wanted to end the program \(\) at"),
+    ],
+    ids=["generator's end", "no Exception", "mute", "exits mute"],
+)
+def test_exceptions_of_every_make_are_one_line(tmp_path: Path, raised: str, said: str) -> None:
+    code = MODULE.replace("def forward(self, bottom, top):", f"def forward(self, bottom, top):\n        raise {raised}")
+    assert code != MODULE
+    (tmp_path / "py_odd.py").write_text(code)
+    sys.modules.pop("py_odd", None)
+    with pytest.raises(UserCodeError, match=said):
+        build(_text("py_odd", "Affine"), (4, 3), folder=tmp_path)(torch.ones(4, 3))
+    (tmp_path / "py_import.py").write_text(f"raise {raised}")
+    with pytest.raises(UnsupportedLayerError, match=r"'py_import' cannot be imported from"):
+        build(_text("py_import", "Affine"), (4, 3), folder=tmp_path)
+
+
+def test_ctrl_c_within_the_users_code_is_ctrl_c(tmp_path: Path) -> None:
+    (tmp_path / "py_stopped.py").write_text("raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        build(_text("py_stopped", "Affine"), (4, 3), folder=tmp_path)
+
+
+def test_a_module_of_python_itself_is_announced_by_its_file(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UnsupportedLayerError, match="'system' is no class of module 'os'"):
+        build(_text("os", "system"), (4, 3))
+    assert caplog.records[0].getMessage().endswith(f"class system of {os.__file__}")
 
 
 def test_what_forward_and_backward_raise_is_one_line_too(bad: Path) -> None:
