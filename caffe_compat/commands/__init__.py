@@ -118,6 +118,8 @@ def _dispatch(words: list[str]) -> int:
     while words[:1] and words[0].partition("=")[0] == "--plugin":  # before a verb that the module itself may add
         plugin, words = _named(words)
         use_plugin(plugin)
+    if words[:1] == ["help"] and find_command("help") is None:  # help, or help VERB
+        words = [*words[1:2], "--help"] if words[1:] else []
     if not words:
         _top_parser().print_help()
         return 0

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import caffe_compat as cc
@@ -48,7 +49,7 @@ def show_database(path: Path, as_json: bool) -> str:
     lines = [f"{path}: {found.kind}, {'many' if found.records is None else f'{found.records:,}'} records"]
     lines += [f"{name}: {_counts(value)}" for name, value in facts.items() if isinstance(value, dict)]
     if found.records is None or found.seen < found.records:
-        lines.append(f"(of the first {found.seen:,} records; `caffe-compat data info {path}` looks at all)")
+        lines.append(f"(of the first {found.seen:,} records; `caffe-compat data info {quote(str(path))}` looks at all)")
     rows = [("key", "shape", "form", "label")]
     rows += [(each.key, "x".join(map(str, each.shape)), each.form, str(each.label)) for each in first]
     return "\n".join([*lines, *_aligned(rows)])

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import caffe_compat as cc
@@ -122,7 +123,8 @@ def _pad(arguments: argparse.Namespace) -> int:
     sizes = arguments.pad, arguments.value
     with new_databases([arguments.database], [arguments.source], arguments.force_overwrite):
         written = cc.pad_database(arguments.source, arguments.database, *sizes, arguments.backend.upper())
-    print(f"{arguments.database}: {written} images; make their mean with: caffe-compat data mean {arguments.database}")
+    mean = f"caffe-compat data mean {quote(str(arguments.database))}"
+    print(f"{arguments.database}: {written} images; make their mean with: {mean}")
     return 0
 
 

@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import caffe_compat as cc
@@ -110,16 +111,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def deploy_advised(arguments: argparse.Namespace) -> Iterator[None]:
-    """A net for training whose data is not here: the error says which command makes the net to export."""
+    """A net for training, without its data or a TEST phase: the error says which command makes the net to export."""
     try:
         yield
-    except cc.DataError as error:
+    except (cc.DataError, cc.GraphError) as error:
         layers = cc.read_model(arguments.net).net.layer
         if not any(layer.type.endswith("Loss") or layer.type == "Accuracy" for layer in layers):
             raise
-        raise cc.DataError(
-            f"{error}; or, as this is a net for training, export what caffe-compat deploy {arguments.net} --weights "
-            f"{arguments.weights} --shape BLOB=SHAPE --out deploy.prototxt --out-weights deploy.caffemodel makes of it"
+        command = f"caffe-compat deploy {quote(arguments.net)} --weights {quote(arguments.weights)} --shape BLOB=SHAPE"
+        raise type(error)(
+            f"{error}; or, as this is a net for training, export what {command} --out deploy.prototxt "
+            "--out-weights deploy.caffemodel makes of it"
         ) from error
 
 

@@ -16,7 +16,7 @@ from caffe_compat.data.images import resize_image
 from caffe_compat.data.transform import read_mean
 from caffe_compat.errors import DataError
 from caffe_compat.proto.arrays import read_npy
-from caffe_compat.proto.reading import decoded, read_bytes
+from caffe_compat.proto.reading import decoded, read_bytes, slashes_hint
 
 IMAGE_SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -111,7 +111,7 @@ def list_images(paths: list[Path]) -> list[Path]:
         elif path.exists():
             found.append(path)
         else:
-            raise DataError(f"{path}: no such image or folder")
+            raise DataError(f"{path}: no such image or folder{slashes_hint(path)}")
     return found
 
 

@@ -7,6 +7,7 @@ float_data under the keys of the images, or beside the images into HDF5 files (H
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,7 @@ from caffe_compat.proto.reading import read_lines
 
 FloatEntries = Sequence[tuple[str, tuple[float, ...]]]
 
+_SUFFIX = re.compile(r"\.[A-Za-z]\w{0,4}$")  # numbers behind it are labels; without it they may be part of a name
 _FILE_BYTES = 256 << 20  # of images in an HDF5 file, which HDF5Data reads whole
 _AHEAD = 64  # images in the making
 
@@ -33,7 +35,7 @@ _AHEAD = 64  # images in the making
 def read_float_list(path: Path) -> list[tuple[str, tuple[float, ...]]]:
     """(name, labels) of every line of a list file: as many numbers behind the name as the first line has.
 
-    DataError with the line that has fewer, or what is no finite number.
+    DataError with the line that has fewer or more, or what is no finite number.
     """
     entries: list[tuple[str, tuple[float, ...]]] = []
     for number, line in enumerate(read_lines(path), 1):
@@ -45,6 +47,10 @@ def read_float_list(path: Path) -> list[tuple[str, tuple[float, ...]]]:
         if not count or len(labels) < count or not all(map(math.isfinite, labels)) or not words[0].strip():
             wanted = f"{count} numbers" if entries else "one number or several"
             raise DataError(f"{path}:{number}: '{line}' should be an image's name and {wanted}, with spaces between")
+        if _trailing(line) > count and _SUFFIX.search(line.rstrip().rsplit(" ", _trailing(line))[0]):
+            raise DataError(
+                f"{path}:{number}: '{line}' has {_trailing(line)} numbers, the first line {count}; give as many"
+            )
         entries.append((words[0].rstrip(), tuple(labels)))
     if not entries:
         raise DataError(f"{path}: the list is empty; it should name an image and its labels in each line")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from caffe_compat.data.assembly import CACHE_BYTES, Assembler, Item
-from caffe_compat.data.images import read_image
+from caffe_compat.data.images import missing_hint, read_image
 from caffe_compat.data.labels import StoredLabels
 from caffe_compat.data.order import generator, permutation
 from caffe_compat.data.transform import Transform
@@ -104,8 +104,9 @@ class ImageBatches:
     def peek(self) -> tuple[np.ndarray, ...]:
         """The first batch, after a look for the files of the first 1000 entries."""
         for name, _ in self.entries[:_LOOKED_FOR]:
-            if not os.path.exists(self.load.root + name):
-                raise MissingDataError(f"{self.load.root}{name}: there is no such image")
+            path = self.load.root + name
+            if not os.path.exists(path):
+                raise MissingDataError(f"{path}: there is no such image{missing_hint(path)}")
         return self.read(0)
 
     def labels(self) -> StoredLabels:

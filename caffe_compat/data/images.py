@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -10,9 +12,10 @@ from types import ModuleType
 import numpy as np
 
 from caffe_compat.errors import DataError, MissingDataError
-from caffe_compat.proto.reading import open_file
+from caffe_compat.proto.reading import open_file, slashes_hint
 
 _OPENCV_CHANNELS = 4
+_LABELS = re.compile(r"(?: [-+]?[\d.]+)+$")  # numbers that a reader of lists took for the end of a name
 
 
 def decode_image(content: bytes | memoryview, where: str, color: bool | None = None) -> np.ndarray:
@@ -48,7 +51,15 @@ def read_file(path: Path) -> bytes:
             return file.read()
     except OSError as error:
         kind = MissingDataError if isinstance(error, FileNotFoundError) else DataError
-        raise kind(f"{path}: the image cannot be read ({error.strerror})") from error
+        raise kind(f"{path}: the image cannot be read ({error.strerror}){missing_hint(str(path))}") from error
+
+
+def missing_hint(path: str) -> str:
+    """The end of a message on an image that is not there: what is there under nearly this name; else empty."""
+    name = _LABELS.sub("", path)
+    if name != path and os.path.exists(name):
+        return f"; {name} is there: its line has more than one number behind the name, and the label is one"
+    return slashes_hint(path)
 
 
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:

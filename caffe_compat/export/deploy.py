@@ -186,9 +186,11 @@ class _Inputs:
         """`layer` itself; an Input with the shape and batch that were asked for."""
         if layer.type != "Input":
             return layer
-        declared = list(layer.input_param.shape)
+        declared = [shape.dim for shape in layer.input_param.shape]
+        if not declared and all(top in self.shapes for top in layer.top):
+            declared = [self.shapes[top] for top in layer.top]
         each = declared * len(layer.top) if len(declared) == 1 else declared
-        sizes = [list(self.shapes.get(top, shape.dim)) for top, shape in zip(layer.top, each, strict=False)]
+        sizes = [list(self.shapes.get(top, dims)) for top, dims in zip(layer.top, each, strict=False)]
         layer.input_param.ClearField("shape")
         for dims in sizes:
             layer.input_param.shape.add(dim=[self.batch or dims[0], *dims[1:]] if dims else [])

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from caffe_compat.errors import CaffeCompatError, DataError
-from caffe_compat.proto.reading import open_file
+from caffe_compat.proto.reading import open_file, slashes_hint
 
 _EXPANSION = 256  # times that the arrays of an .npz may be larger than the file; those that are not zeros shrink little
 _SMALL = 1 << 26
@@ -39,7 +39,7 @@ def read_npz(path: str | os.PathLike[str], error: type[CaffeCompatError] = DataE
     except (CaffeCompatError, MemoryError):
         raise
     except Exception as reason:  # zipfile, zlib, lzma and numpy each have errors of their own
-        raise error(f"{path}: cannot be read as an .npz file of arrays: {_why(reason)}") from reason
+        raise error(f"{path}: cannot be read as an .npz file of arrays: {_why(reason)}{slashes_hint(path)}") from reason
 
 
 def read_npy(path: str | os.PathLike[str], error: type[CaffeCompatError] = DataError) -> np.ndarray:
@@ -50,7 +50,7 @@ def read_npy(path: str | os.PathLike[str], error: type[CaffeCompatError] = DataE
     except MemoryError:
         raise
     except Exception as reason:
-        raise error(f"{path}: cannot be read as a .npy file: {_why(reason)}") from reason
+        raise error(f"{path}: cannot be read as a .npy file: {_why(reason)}{slashes_hint(path)}") from reason
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

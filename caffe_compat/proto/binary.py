@@ -19,7 +19,7 @@ from caffe_compat.proto.blobs import Memory, StoredBlob, Weights, blob_bytes, cu
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.forms import BlobForm, Forms
 from caffe_compat.proto.names import make_names_unique
-from caffe_compat.proto.reading import open_file
+from caffe_compat.proto.reading import open_file, unread
 from caffe_compat.proto.recognition import HEAD, recognised
 from caffe_compat.proto.schema import NetParameter, SolverState, is_repeated
 from caffe_compat.proto.upgrade import upgrade_net
@@ -195,7 +195,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Walker]]:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 yield file, Walker(data, path)
     except OSError as error:
-        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ParseError(unread(path, error)) from error
 
 
 def _layer(walker: Walker, message: Field, form: _Form) -> Stored:

@@ -146,15 +146,17 @@ def leads_outside(path: str | os.PathLike[str]) -> bool:
 def find_file(name: str | os.PathLike[str], *folders: Path | None, named_by: str) -> Path:
     """The file or folder `name`: in the working directory, as Caffe takes it, else in the first of `folders` with it.
 
+    Where there is none, backslashes in it, as programs on Windows write them, are taken for slashes.
     Raises MissingDataError that begins with `named_by`, the file or layer that has the name, and lists the places
     looked at; DataError for an empty name.
     """
     if not os.fspath(name):
         raise DataError(f"{named_by}: the name of a file is empty; give one")
-    places = [Path(name), *(folder / name for folder in folders if folder is not None)]
+    names = dict.fromkeys((os.fspath(name), os.fspath(name).replace("\\", os.sep)))
+    places = [place / each for each in names for place in (Path(), *(f for f in folders if f is not None))]
     for place in places:
         if os.path.exists(place):  # unlike Path.exists it never raises, whatever stands in the name
             return place
-    looked = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
+    looked = " and ".join(dict.fromkeys(str(place.absolute()) for place in places[: len(places) // len(names)]))
     correct = "correct the path" if places[0].is_absolute() else "correct the path, or start where it leads from"
     raise MissingDataError(f"{named_by}: {os.fspath(name)!r} is not at {looked}; {correct}")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from caffe_compat.errors import ParseError
-from caffe_compat.proto.reading import open_file
+from caffe_compat.proto.reading import open_file, unread
 from caffe_compat.proto.recognition import HEAD, recognised, utf16
 
 PathLike = str | os.PathLike[str]
@@ -84,4 +84,4 @@ def _head(path: PathLike) -> bytes:
         with open_file(path) as file:
             return file.read(HEAD)
     except OSError as error:
-        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ParseError(unread(path, error)) from error

@@ -17,7 +17,7 @@ from caffe_compat.proto import binary, dialects, tensors
 from caffe_compat.proto.arrays import read_npy, read_npz
 from caffe_compat.proto.blobs import StoredBlob, current_shape, find_blob
 from caffe_compat.proto.hdf5_safety import Allowance, open_hdf5
-from caffe_compat.proto.reading import open_file
+from caffe_compat.proto.reading import open_file, unread
 from caffe_compat.proto.schema import SolverState
 from caffe_compat.proto.statistics import Statistics, measure, measure_parts
 from caffe_compat.proto.wire import BYTES, VARINT, Walker
@@ -90,7 +90,7 @@ def read_head(path: str | os.PathLike[str], size: int = 4096) -> bytes:
         with open_file(path) as file:
             head = file.read(size)
     except OSError as error:
-        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ParseError(unread(path, error)) from error
     if not head:
         raise ParseError(f"{path}: the file is empty")
     return head

@@ -44,12 +44,25 @@ def open_file(path: str | os.PathLike[str], buffering: int = -1) -> BinaryIO:
         raise
 
 
+def slashes_hint(path: str | os.PathLike[str]) -> str:
+    """The end of a message on a file that is not there, where only backslashes for slashes are at fault; else empty."""
+    name = os.fspath(path)
+    with_slashes = name.replace("\\", os.sep)
+    known = with_slashes != name and not os.path.exists(name) and os.path.exists(with_slashes)
+    return f"; {with_slashes} is there: write {os.sep} between folders" if known else ""
+
+
+def unread(path: str | os.PathLike[str], reason: OSError) -> str:
+    """The line on a file that cannot be opened."""
+    return f"{path}: cannot be read: {reason.strerror}{slashes_hint(path)}"
+
+
 def check_regular(path: str | os.PathLike[str], error: type[CaffeCompatError] = DataError) -> None:
     """Raises `error` unless there is a regular file at `path` that can be read: for libraries that open by name."""
     try:
         open_file(path).close()
     except OSError as reason:
-        raise error(f"{path}: cannot be read: {reason.strerror}") from reason
+        raise error(unread(path, reason)) from reason
 
 
 def read_bytes(path: str | os.PathLike[str], error: type[CaffeCompatError] = ParseError) -> bytes:
@@ -58,7 +71,7 @@ def read_bytes(path: str | os.PathLike[str], error: type[CaffeCompatError] = Par
         with open_file(path) as file:
             return file.read()
     except OSError as reason:
-        raise error(f"{path}: cannot be read: {reason.strerror}") from reason
+        raise error(unread(path, reason)) from reason
 
 
 def read_head(path: str | os.PathLike[str]) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 from caffe_compat.errors import DataError, ParseError
 from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.files import write_atomically
-from caffe_compat.proto.reading import check_regular, open_file, parse_json
+from caffe_compat.proto.reading import check_regular, open_file, parse_json, unread
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.proto.text import format_text, parse_text
 from caffe_compat.proto.upgrade import upgrade_net
@@ -71,7 +71,7 @@ def stored_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], list[S
             length = int.from_bytes(file.read(8), "little")
             header = file.read(min(length, _MOST_HEADER, size))
     except OSError as error:
-        raise ParseError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ParseError(unread(path, error)) from error
     if len(header) < length:
         raise ParseError(f"{path}: is cut short: {size} bytes, its header alone has {length}; copy it again")
     try:

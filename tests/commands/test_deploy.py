@@ -39,3 +39,17 @@ def test_a_missing_shape_is_asked_for_in_one_line(problem, capsys):
 def test_weights_that_are_not_given_cannot_be_written(problem, capsys):
     assert main(["deploy", "net.prototxt", "--out-weights", "d.caffemodel"]) == 2
     assert "--weights" in capsys.readouterr().err
+
+
+def test_an_input_that_a_tool_left_without_a_shape_gets_the_one_given(problem, capsys):
+    text = 'layer { name: "in" type: "Input" top: "a" top: "b" } layer { name: "r" type: "ReLU" bottom: "a" top: "r" }'
+    text += 'layer { name: "s" type: "ReLU" bottom: "b" top: "s" }'
+    problem.write("bare.prototxt", text)
+    words = ["deploy", "bare.prototxt", "--out", "d.prototxt", "--shape"]
+    assert main([*words, "a=1,3,8,8", "--shape", "b=2"]) == 0
+    shapes = cc.read_net("d.prototxt").layer[0].input_param.shape
+    assert [list(shape.dim) for shape in shapes] == [[1, 3, 8, 8], [2]]
+    assert main(["show", "bare.prototxt"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert "input_param.shape is given 0 times" in line and "--input a=N,C,H,W" in line
+    assert main(["show", "bare.prototxt", "--input", "a=1,3,8,8", "--input", "b=2"]) == 0

@@ -73,3 +73,16 @@ def test_a_file_that_fails_its_check_is_not_written(written, capsys, monkeypatch
 def test_a_file_that_is_not_checked_says_so_last(written, capsys):
     assert main(["export", "net.prototxt", "net.caffemodel", "--no-check"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "Saved as net.onnx, not checked"
+
+
+def test_a_net_for_training_is_refused_with_the_command_that_makes_the_one_to_export(problem, capsys):
+    problem.edit("net.prototxt", 'top: "label"', 'top: "label" include { phase: TRAIN }')
+    (problem.folder / "my net.prototxt").write_text((problem.folder / "net.prototxt").read_text())
+    net = cc.Net(cc.read_net("net.prototxt"), phase="TRAIN")
+    cc.write_net("w.caffemodel", net.param, net.weights())
+    assert main(["export", "my net.prototxt", "w.caffemodel", "--out", "a.onnx"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "export what caffe-compat deploy 'my net.prototxt' --weights w.caffemodel" in line
+    words = ["--out", "deploy.prototxt", "--out-weights", "deploy.caffemodel"]
+    assert main(["deploy", "my net.prototxt", "--weights", "w.caffemodel", *words]) == 0
+    assert main(["export", "deploy.prototxt", "deploy.caffemodel", "--out", "a.onnx"]) == 0

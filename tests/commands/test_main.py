@@ -34,6 +34,18 @@ def test_unknown_verb_is_refused_in_one_line_with_the_nearest(capsys):
     assert printed.count("\n") == 1
 
 
+def test_help_is_a_word_too(capsys):
+    assert main(["help"]) == 0
+    told = capsys.readouterr().out
+    assert main([]) == 0 and capsys.readouterr().out == told
+    with pytest.raises(SystemExit) as stopped:
+        main(["help", "show"])
+    assert stopped.value.code == 0 and "usage: caffe-compat show" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        main(["help", "shwo"])
+    assert stopped.value.code == 2 and "did you mean 'show'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_and_refuses_unknown_options_in_one_line(verb, capsys):
     with pytest.raises(SystemExit) as stopped:

@@ -33,12 +33,15 @@ def batch(text, count=1):
 def test_a_list_has_one_number_or_several_an_image_and_names_may_have_blanks(tmp_path):
     (tmp_path / "l.txt").write_text("a b.png 1.5 2\n\nc 3.png 1e-3 -4\n")
     assert cc.read_float_list(tmp_path / "l.txt") == [("a b.png", (1.5, 2.0)), ("c 3.png", (0.001, -4.0))]
+    (tmp_path / "l.txt").write_text("image a 0.5\nimage 12 1.5\n")  # without suffixes a number may end a name
+    assert cc.read_float_list(tmp_path / "l.txt") == [("image a", (0.5,)), ("image 12", (1.5,))]
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
         ("a.png 1 2\nb.png 3\n", "l.txt:2: 'b.png 3' should be an image's name and 2 numbers"),
+        ("a.png 1\nb.png 3 4\n", "l.txt:2: 'b.png 3 4' has 2 numbers, the first line 1; give as many"),
         ("a.png\n", "l.txt:1: 'a.png' should be an image's name and one number or several"),
         ("a.png nan\n", "l.txt:1"),
         ("\n", "the list is empty"),

@@ -74,6 +74,17 @@ def test_a_missing_image_is_named(entries, tmp_path):
     assert message == f"{tmp_path}/image 6.png: the image cannot be read (No such file or directory)"
 
 
+def test_a_line_with_several_labels_is_said_to_have_them(entries, tmp_path):
+    (tmp_path / "list.txt").write_text("image 1.png 1\nimage 2.png 0.5 2\n")
+    entries = read_image_list(tmp_path / "list.txt")
+    for read in (lambda: batches(entries, tmp_path).read(0), batches(entries, tmp_path).peek):
+        message = error_of(read)
+        assert message.startswith(f"{tmp_path}/image 2.png 0.5: ")
+        assert f"; {tmp_path}/image 2.png is there: its line has more than one number" in message
+    (tmp_path / "image 2.png 0.5").write_bytes((tmp_path / "image 2.png").read_bytes())  # a name as Caffe takes it
+    batches(entries, tmp_path, 2).read(0)
+
+
 def test_a_damaged_image_is_named(entries, tmp_path):
     (tmp_path / "image 2.png").write_bytes(b"no image")
     assert error_of(batches(entries, tmp_path).read, 0).startswith(

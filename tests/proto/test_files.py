@@ -87,6 +87,16 @@ def test_missing_file_is_named_with_every_place_looked_at(tmp_path, monkeypatch)
     )
 
 
+def test_backslashes_of_windows_are_slashes_where_nothing_has_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "net.prototxt").write_text("")
+    assert find_file("a b\\net.prototxt", named_by="solver.prototxt") == Path("a b/net.prototxt")
+    assert find_file(".\\net.prototxt", tmp_path / "a b", named_by="s") == tmp_path / "a b" / "net.prototxt"
+    Path("a b\\net.prototxt").write_text("")
+    assert find_file("a b\\net.prototxt", named_by="solver.prototxt") == Path("a b\\net.prototxt")
+
+
 def test_missing_folder_is_named(tmp_path):
     path, message = tmp_path / "missing" / "a.bin", r"a\.bin: cannot be written: No such file or directory"
     with pytest.raises(WriteError, match=message), write_atomically(path):

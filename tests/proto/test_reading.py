@@ -160,3 +160,14 @@ def test_too_little_memory_passes_as_itself(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("numpy.lib.format.read_magic", fail)
     with pytest.raises(MemoryError):
         cc.read_npy(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("name", ["net", "weights", "npy", "image", "image list"])
+def test_a_path_with_backslashes_is_refused_with_the_path_that_is_there(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my files").mkdir()
+    (tmp_path / "my files" / "a").write_text("")
+    with pytest.raises(cc.CaffeCompatError, match=r"^my files\\a: .*No such file.*; my files/a is there: write /"):
+        READERS[name](Path("my files\\a"))
+    with pytest.raises(cc.CaffeCompatError, match=r"^my files\\b: .*No such file or directory\)?$"):
+        READERS[name](Path("my files\\b"))

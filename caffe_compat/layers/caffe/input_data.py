@@ -115,5 +115,7 @@ def _one_or_each(layer: Layer, values: list[Any], field: str) -> list[Any]:
     tops = len(layer.param.top)
     if len(values) not in (1, tops):
         wanted = f"once, or {tops} times, one a top" if tops > 1 else "once"
+        if field == "input_param.shape" and not values:  # as tools leave a net that strip it
+            wanted += f"; give it with --input {layer.param.top[0]}=N,C,H,W (input_shapes in Python)"
         raise ShapeError(f"layer '{layer.name}': {field} is given {len(values)} times; wanted {wanted}")
     return values * tops if len(values) == 1 else values
