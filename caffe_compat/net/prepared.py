@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-5  # of the largest value of an output
 _MOST_COMPILED = 8  # shapes of inputs for which a backend keeps the net
-_ONCE = frozenset({"HDF5Output", "Python"})  # what they do may not be done twice, as the check would
+_ONCE = frozenset({"HDF5Output", "Python", "DetectionEvaluate"})  # what they do may not be done twice, as by the check
+_OURS = "caffe_compat.layers."
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +43,7 @@ class PreparedNet:
 
     Values lie within 1e-5 of the largest of each blob; where the first pass of a kind finds them farther off, as in
     bfloat16, the net runs as it is, with a warning. So do nets with in-place layers that overwrite what others read,
-    and with layers of Python, without one.
+    and with layers that write files, count images, or are of Python or a plugin, without one.
 
     With a `backend` (one of BACKENDS) the net is written as ONNX and runs there, in float32 on the CPU; its first pass
     for inputs of new shapes is compared with the net's, and GraphError tells a blob that is off by more than 1e-4 of
@@ -121,8 +122,16 @@ class PreparedNet:
 
     def _made(self, key: frozenset[str]) -> nn.Module:
         plain = self.net.program(key, self.names)
-        types = {node.param.type for node in self.net.graph.nodes}
-        return plain if self.net.hazards.touched or types & _ONCE else fused(plain)
+        if self.net.hazards.touched or self._acts():
+            self._checked.add(key)  # there is nothing to check, and no second pass
+            return plain
+        return fused(plain)
+
+    def _acts(self) -> bool:
+        """Whether a layer may do more than compute: one of _ONCE, or a plugin's, of which that is not known."""
+        return any(
+            node.param.type in _ONCE or not type(layer).__module__.startswith(_OURS) for node, layer in self.net.steps
+        )
 
     def _verified(self, key: frozenset[str], given: list[Tensor], found: dict[str, Tensor]) -> dict[str, Tensor]:
         """The plain net's outputs, by which the prepared ones are judged; where they differ the plain program stays."""

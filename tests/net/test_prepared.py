@@ -1,7 +1,9 @@
 """A prepared net gives what the net gives, in fewer operations."""
 
 import logging
+import sys
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -234,3 +236,29 @@ def test_real_nets_stay_within_the_tolerance(name, caplog):
     assert float(wanted.std()) > 0
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
     assert "runs as it is" not in caplog.text
+
+
+COUNTED = 'layer { name: "n" type: "Python" bottom: "c" top: "n" python_param { module: "counts" layer: "Counts" } }'
+COUNTS = """import caffe
+class Counts(caffe.Layer):
+    calls = 0
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(1)
+    def forward(self, bottom, top):
+        Counts.calls += 1
+        top[0].data[...] = Counts.calls
+"""
+
+
+@pytest.mark.parametrize("names", [None, ("n",)])
+def test_what_a_layer_does_beside_computing_is_done_once_a_pass(tmp_path, monkeypatch, names):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "counts.py").write_text(COUNTS)
+    written = 'layer { name: "o" type: "HDF5Output" bottom: "c" bottom: "c" hdf5_output_param { file_name: "o.h5" } }'
+    conv = DATA.format("dim: 1 dim: 2 dim: 5 dim: 5") + CONV.format("c", "data", "num_output: 3 kernel_size: 3")
+    sys.modules.pop("counts", None)
+    prepared = filled(conv + written + COUNTED).prepare(names)
+    for number in (1, 2, 3):
+        assert prepared(data=image(1, 2, 5, 5))["n"].item() == number
+        with h5py.File("o.h5") as file:
+            assert [len(file[name]) for name in file] == [number] * 2
