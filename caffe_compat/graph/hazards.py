@@ -193,7 +193,7 @@ _READS: Mapping[str, Reads | Callable[[Node], Reads]] = {
     "BatchReindex": _LABEL, "HingeLoss": _LABEL, "SoftmaxWithLoss": _LABEL,
     "InfogainLoss": lambda node: Reads(bottoms=tuple(range(1, len(node.bottoms)))),
     "SigmoidCrossEntropyLoss": _LABEL, "MultinomialLogisticLoss": Reads(bottoms=(0, 1)),
-    "ContrastiveLoss": Reads(bottoms=(2,)),
+    "ContrastiveLoss": Reads(bottoms=(2,)), "LSTMUnit": Reads(bottoms=(0, 1, 2), tops=(0,)),
 }  # fmt: skip
 
 _LOST = "it overwrites its bottom before it has read it"

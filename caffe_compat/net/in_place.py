@@ -194,7 +194,7 @@ class _Remembering(torch.autograd.Function):
         rule = module.backward_pass
         if rule is None:
             return None, None, None, *derivative(module.layer, bottoms, diffs, wanted, blobs_wanted)
-        found = Pass(bottoms, tops, read, made, diffs[0], tuple(wanted), module.in_place)
+        found = Pass(bottoms, tops, read, made, diffs, tuple(wanted), module.in_place)
         gradients = rule(module.layer, found)
         return None, None, None, *gradients, *[None] * (len(ctx.needs_input_grad) - 3 - len(gradients))
 

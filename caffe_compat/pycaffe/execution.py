@@ -14,7 +14,6 @@ from caffe_compat.graph.graph import Node
 from caffe_compat.graph.hazards import Hazard
 from caffe_compat.graph.wiring import AUTOMATIC
 from caffe_compat.layers.base import Layer
-from caffe_compat.layers.caffe.activation import ReLU
 from caffe_compat.layers.draws import drawing_from
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.joining import JoinedLayers
@@ -23,13 +22,13 @@ from caffe_compat.pycaffe import layer as layers
 from caffe_compat.pycaffe.bindings import check
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.checks import in_caffes_words
+from caffe_compat.pycaffe.kinds import step_kind
 from caffe_compat.pycaffe.logs import lines
 from caffe_compat.pycaffe.memory import CLOCK, Memory, ParameterMemory
 from caffe_compat.pycaffe.mode import check_mode, random_source
 from caffe_compat.pycaffe.needs import Need, backward_needs, check_layers
 from caffe_compat.pycaffe.overwriting import OverwritingStep
 from caffe_compat.pycaffe.python_layer import LivePythonLayer, UserStep
-from caffe_compat.pycaffe.rectifying import RectifierStep
 from caffe_compat.pycaffe.sources import KINDS, SourceStep
 from caffe_compat.pycaffe.steps import Step
 from caffe_compat.solver.debug import tell_backward, tell_forward
@@ -212,9 +211,7 @@ class Execution:
             return kind(node, layer, *blobs, need)
         if hazard is not None:
             return OverwritingStep(node, layer, *blobs, need, hazard)
-        if isinstance(layer, ReLU):
-            return RectifierStep(node, layer, *blobs, need)
-        return Step(node, layer, *blobs, need)
+        return step_kind(node)(node, layer, *blobs, need)
 
     def _top(self, node: Node, layer: Layer, index: int) -> int:
         """The number of a top's blob: a new one, unless it is that of the bottom."""

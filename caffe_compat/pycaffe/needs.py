@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from caffe_compat.graph.graph import Node
 from caffe_compat.layers.base import Layer
@@ -12,6 +12,49 @@ from caffe_compat.pycaffe.bindings import check
 
 # Bottoms that force_backward leaves alone (AllowForceBackward of the layers)
 _NEVER_FORCED = {"EuclideanLoss": (), "ContrastiveLoss": (2,), "RNN": (1,), "LSTM": (1,), "LSTMUnit": (2,)}
+
+_WITHOUT_BACKWARD = frozenset({"Accuracy", "ArgMax", "Threshold"})
+_LABELS = "{kind} Layer cannot backpropagate to label inputs."
+_SEQUENCE = "Cannot backpropagate to sequence indicators."
+_REFUSED: Mapping[str, tuple[tuple[int, ...], str]] = {  # bottoms, and why Caffe stops where their diff is wanted
+    **dict.fromkeys(("HingeLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss", "SoftmaxWithLoss"),
+                    ((1,), _LABELS)),
+    "InfogainLoss": ((1, 2), "{kind} Layer cannot backpropagate to label or infogain inputs."),
+    "BatchReindex": ((1,), "Cannot backprop to index."),
+    "Embed": ((0,), "Can't backpropagate to EmbedLayer input."),
+    "Filter": ((-1,), "{kind}Layer cannot backpropagate to filter index inputs"),
+    "LSTM": ((1,), _SEQUENCE), "LSTMUnit": ((2,), _SEQUENCE), "RNN": ((1,), _SEQUENCE),
+}  # fmt: skip
+
+
+def _as_wanted(node: Node, wanted: list[bool]) -> list[bool]:
+    return wanted
+
+
+def _all(node: Node, wanted: list[bool]) -> list[bool]:
+    return [True] * len(wanted)
+
+
+def _of_lrn(node: Node, wanted: list[bool]) -> list[bool]:
+    fields = node.param.lrn_param
+    return wanted if fields.norm_region == fields.WITHIN_CHANNEL else [True]
+
+
+def _of_recurrent(node: Node, wanted: list[bool]) -> list[bool]:
+    """The sequence and a static input, not the first states."""
+    states = (2 if node.param.type == "LSTM" else 1) * node.param.recurrent_param.expose_hidden
+    return [index != 1 and index < len(wanted) - states for index in range(len(wanted))]
+
+
+def _but_the_last(node: Node, wanted: list[bool]) -> list[bool]:
+    return [*wanted[:-1], False]
+
+
+_WRITTEN: Mapping[str, Callable[[Node, list[bool]], list[bool]]] = {
+    "BatchNorm": _all, "Im2col": _all, "LRN": _of_lrn, "MVN": _all, "Softmax": _all,
+    "LSTM": _of_recurrent, "RNN": _of_recurrent, "LSTMUnit": lambda node, wanted: [any(wanted[:2])] * 2 + [False],
+    "ContrastiveLoss": _but_the_last, "Crop": _but_the_last,
+}  # fmt: skip
 
 
 def check_layers(nodes: Sequence[Node], layers: Sequence[Layer]) -> None:
@@ -28,10 +71,14 @@ def check_layers(nodes: Sequence[Node], layers: Sequence[Layer]) -> None:
 
 @dataclass
 class Need:
-    """layer: whether Backward is called. bottoms: for each, whether its diff is wanted."""
+    """layer: whether Backward is called. bottoms: for each, whether its diff is wanted.
+
+    written: for each, whether Backward writes its diff, which some layers do unasked, and others never.
+    """
 
     layer: bool
     bottoms: list[bool]
+    written: list[bool] = field(default_factory=list)
 
 
 def backward_needs(nodes: Sequence[Node], layers: Sequence[Layer], force_backward: bool) -> list[Need]:
@@ -43,7 +90,23 @@ def backward_needs(nodes: Sequence[Node], layers: Sequence[Layer], force_backwar
             never = _NEVER_FORCED.get(node.param.type, (1,) if layer.default_loss_weight else ())
             need.layer = True
             need.bottoms = [wanted or index not in never for index, wanted in enumerate(need.bottoms)]
+    for node, need in zip(nodes, needs, strict=True):
+        need.written = _WRITTEN.get(node.param.type, _as_wanted)(node, need.bottoms) if need.layer else need.bottoms
     return needs
+
+
+def refusal(node: Node, need: Need) -> str:
+    """What Caffe says where it stops in Backward, at what is wanted of it; "" where it does not."""
+    kind = node.param.type
+    if not need.layer:
+        return ""
+    if kind in _WITHOUT_BACKWARD and (any(need.bottoms) or kind != "Accuracy"):
+        return f"Not Implemented Yet: Backward of layer '{node.name}', {kind}"
+    refused, why = _REFUSED.get(kind, ((), ""))
+    for index, wanted in enumerate(need.bottoms):
+        if wanted and (index in refused or index - len(need.bottoms) in refused):
+            return f"Check failed: !propagate_down[{index}] {why.format(kind=kind)} (layer '{node.name}')"
+    return ""
 
 
 def _from_parameters(nodes: Sequence[Node], layers: Sequence[Layer]) -> list[Need]:
@@ -62,8 +125,9 @@ def _from_parameters(nodes: Sequence[Node], layers: Sequence[Layer]) -> list[Nee
 
 
 def _learns(layer: Layer, index: int) -> bool:
+    """Statistics too where no lr_mult is given: Net does not ask the layer, which will set it to 0."""
     given = list(layer.param.param)
-    return index not in layer.fixed_blobs and (index >= len(given) or given[index].lr_mult != 0)
+    return index >= len(given) or given[index].lr_mult != 0
 
 
 def _only_under_losses(nodes: Sequence[Node], layers: Sequence[Layer], needs: list[Need]) -> None:

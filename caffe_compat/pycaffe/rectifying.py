@@ -16,8 +16,8 @@ class RectifierStep(Step):
 
     def backward(self) -> None:
         rule = self.passes[1]
-        if not (self.need.layer and self.need.bottoms[0]) or rule is None:
+        if not (self.need.layer and self.wanted[0]) or rule is None:
             return
         now, diff = self.bottoms[0]._data.peek(self.bottoms[0]._shape), self.tops[0]._diff.current(self.tops[0]._shape)
-        found = rule(self.layer, Pass((now,), (now,), (now,), (now,), diff, (True,), False))
+        found = rule(self.layer, Pass((now,), (now,), (now,), (now,), (diff,), (True,), False))
         self._put(found, [], [])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,25 +17,22 @@ from torch import Tensor
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.graph.graph import Node
 from caffe_compat.graph.hazards import Hazard, backward_reads
-from caffe_compat.graph.sharing import shares_data, shares_diff
 from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.layers.caffe.backward import Pass
 from caffe_compat.net.build import loss_weights
 from caffe_compat.net.in_place import derivative, passes_of
 from caffe_compat.net.shapes import top_shapes
+from caffe_compat.pycaffe.bindings import CheckError
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.checks import in_caffes_words
-from caffe_compat.pycaffe.mode import CAFFE_TYPES
-from caffe_compat.pycaffe.needs import Need
+from caffe_compat.pycaffe.needs import Need, refusal
+from caffe_compat.pycaffe.record import Record, as_tuple, gradients
 from caffe_compat.pycaffe.vectors import BlobVec
 
 # Types whose tops are never the memory of a bottom or a learnable blob
 _FRESH = frozenset(
     {"BatchNorm", "Convolution", "Deconvolution", "Eltwise", "InnerProduct", "LRN", "Pooling", "ReLU", "Softmax"}
 )
-# Types of which `backward_reads` says everything; of others, what autograd has saved of bottoms follows the blobs
-_RECURRENT = frozenset({"LSTM", "RNN"})
-_KNOWN = frozenset(CAFFE_TYPES) - {*_RECURRENT, "Python"}
 
 
 class Step:
@@ -44,13 +40,13 @@ class Step:
 
     def __init__(self, node: Node, layer: Layer, bottoms: list[Blob], tops: list[Blob], need: Need) -> None:
         self.node, self.layer, self.bottoms, self.tops, self.need = node, layer, bottoms, tops, need
+        self.wanted, self._refusal = need.written, refusal(node, need)
         self.name, self.type = str(node.param.name), str(node.param.type)
         self.loss_weights = loss_weights(node, layer)
         self.blobs = BlobVec()
         self.parameters = list(layer.blobs)
         self.follower: Step | None = None  # the layer in place behind, which this one's Layer computes too
         self.is_done = False  # by the layer before, in the last forward pass
-        self.shares_data, self.shares_diff = shares_data(node), shares_diff(node)
         self.passes = passes_of(layer, Hazard(0))
         reads = backward_reads(node)
         self.rereads = tuple({*reads.bottoms, *reads.signs})
@@ -58,11 +54,11 @@ class Step:
         self._losses = [top for top, weight in zip(tops, self.loss_weights, strict=True) if weight]
         self._bottom_shapes: list[Shape] = [bottom._shape for bottom in bottoms]
         self._top_shapes: list[Shape] = [top._shape for top in tops]
-        self._record: _Record | None = None
+        self._record: Record | None = None
+        self.share()
         for top, weight in zip(tops, self.loss_weights, strict=True):
             if weight:
                 top._diff.write(torch.full(top._shape, weight))
-        self._share()
 
     @cached_property
     def learns(self) -> list[tuple[Tensor, Blob]]:
@@ -80,7 +76,10 @@ class Step:
         for top, shape in zip(self.tops, self._top_shapes, strict=True):
             if top._shape != shape:
                 top._resize(shape)
-        self._share()
+        self.share()
+
+    def share(self) -> None:
+        """Put tops on the memory of the bottom, where the layer does so whenever it sets their shapes."""
 
     def forward(self) -> None:
         """Compute the tops."""
@@ -89,11 +88,11 @@ class Step:
         self.reshape()
         if self.need.layer:
             self._record = None  # its memory serves the next one
-            self._record = record = _Record(self)
+            self._record = record = Record(self)
             record.stored = self._store(record.bottoms, record.tops)
         else:
             bottoms = [bottom._data.peek(bottom._shape) for bottom in self.bottoms]
-            self._store(bottoms, _as_tuple(self.layer(*bottoms)))
+            self._store(bottoms, as_tuple(self.layer(*bottoms)))
 
     def loss(self) -> float:
         """The sum over the tops that count as a loss of their values times their diffs, which hold the weight."""
@@ -106,22 +105,29 @@ class Step:
         """Compute the diffs of the bottoms that need one, and add to those of the learnable blobs."""
         if not self.need.layer or self.is_done:
             return
+        self._refuse()
         if self._record is None or self._record.has_other_shapes():
-            self._record = _Record(self)
+            self._record = Record(self)
         if self._record.is_overwritten():
             self._backward_from_memory(self._record.bottoms, self._record.tops)
         else:
             self._backward_by_autograd(self._record)
 
-    def _backward_by_autograd(self, record: _Record) -> None:
+    def _refuse(self) -> None:
+        """CheckError where Caffe has no gradient of what is wanted."""
+        if self._refusal:
+            raise CheckError(self._refusal)
+
+    def _backward_by_autograd(self, record: Record) -> None:
         pairs = [(top, blob._diff.current(blob._shape)) for top, blob in zip(record.tops, self.tops, strict=True)
                  if top.requires_grad]  # fmt: skip
         if not pairs or not record.learning:
+            self._put([None] * len(self.bottoms), [], [])
             return
         given = [diff for _, diff in pairs]
-        found = iter(_gradients([top for top, _ in pairs], record.learning, given))
+        found = iter(gradients([top for top, _ in pairs], record.learning, given))
         looked_at = [_address(blob._diff.current(blob._shape)) for blob in self.tops if blob._diff.is_watched]
-        of_bottoms = [next(found) if wanted else None for wanted in self.need.bottoms]
+        of_bottoms = [next(found) if wanted else None for wanted in self.wanted]
         self._put([_apart(each, looked_at) for each in of_bottoms], record.learned, _own(list(found), given))
 
     def _backward_from_memory(self, read: Sequence[Tensor], made: Sequence[Tensor], in_place: bool = False) -> None:
@@ -129,41 +135,35 @@ class Step:
         bottoms, tops = _now(self.bottoms, read, self.rereads), _now(self.tops, made, self.rereads_tops)
         diffs = tuple(top._diff.current(top._shape).clone() for top in self.tops)
         learns = [parameter.requires_grad for parameter in self.parameters]
-        wanted, rule = tuple(self.need.bottoms), self.passes[1]
+        wanted, rule = tuple(self.wanted), self.passes[1]
         if rule is None:
             found = derivative(self.layer, bottoms, diffs, wanted, learns)
         else:
             before = tuple(each.detach() for each in read), tuple(each.detach() for each in made)
-            found = list(rule(self.layer, Pass(bottoms, tops, *before, diffs[0], wanted, in_place)))
+            found = list(rule(self.layer, Pass(bottoms, tops, *before, diffs, wanted, in_place)))
+        self._put_found(found)
+
+    def _put_found(self, found: Sequence[Tensor | None]) -> None:
+        """Put the gradients of bottoms, then of learnable blobs, wanted or not."""
         dense = [None if each is None else each.detach().contiguous() for each in found]
-        learned = [(blob, each) for blob, each, learn in zip(self.blobs, dense[len(bottoms) :], learns, strict=False)
-                   if learn]  # fmt: skip
-        own = [each if wants else None for each, wants in zip(dense, wanted, strict=False)]
+        pairs = zip(self.blobs, self.parameters, dense[len(self.bottoms) :], strict=False)
+        learned = [(blob, each) for blob, parameter, each in pairs if parameter.requires_grad]
+        own = [each if wants else None for each, wants in zip(dense, self.wanted, strict=False)]
         self._put(own, [blob for blob, _ in learned], [each for _, each in learned])
 
     def _put(self, of_bottoms: list[Tensor | None], learned: list[Blob], of_blobs: list[Tensor | None]) -> None:
         """Write the gradients of bottoms, zeros where one is wanted and there is none; add those of learnable blobs."""
-        for bottom, wanted, gradient in zip(self.bottoms, self.need.bottoms, of_bottoms, strict=False):
+        for bottom, wanted, gradient in zip(self.bottoms, self.wanted, of_bottoms, strict=False):
             if wanted and gradient is None:
                 bottom._diff.clear()
-            elif gradient is not None and not (self.shares_diff and bottom._diff is self.tops[0]._diff):
+            elif gradient is not None:
                 bottom._diff.write(gradient)
         for blob, gradient in zip(learned, of_blobs, strict=True):
             if gradient is not None:
                 blob._diff.add(gradient)
 
-    def _share(self) -> None:
-        if self.shares_data:
-            for top in self.tops:
-                top._data = self.bottoms[0]._data
-        if self.shares_diff:
-            for top in self.tops:
-                top._diff = self.bottoms[0]._diff
-
     def _store(self, bottoms: Sequence[Tensor], tops: Sequence[Tensor]) -> list[int]:
         """Make `tops` the data of the top blobs; where they lie."""
-        if self.shares_data:
-            return []
         taken = set() if self.type in _FRESH else {_address(value) for value in (*bottoms, *self.parameters)}
         stored = []
         for blob, top in zip(self.tops, tops, strict=True):
@@ -181,68 +181,6 @@ class Step:
         return stored
 
 
-class _Record:
-    """A forward pass with its autograd graph, on what the blobs of a step hold now.
-
-    bottoms, tops: the tensors. stored: where the tops lie in the blobs. learning: the tensors of the bottoms and
-    learnable blobs that get a gradient; learned: the learnable blobs among these.
-    """
-
-    def __init__(self, step: Step) -> None:
-        self.step = step
-        values = [bottom._read() for bottom in step.bottoms]
-        self.bottoms = tuple([
-            value.detach().requires_grad_() if wanted else value.detach()
-            for value, wanted in zip(values, step.need.bottoms, strict=True)
-        ])  # fmt: skip
-        with torch.enable_grad():
-            self.tops = _as_tuple(step.layer(*self.bottoms))
-        self.stored = [top.data_ptr() for top in self.tops]
-        learns = step.learns if step.follower is None else step.learns + step.follower.learns
-        self.learned = [blob for _, blob in learns]
-        self.learning = [bottom for bottom in self.bottoms if bottom.requires_grad]
-        self.learning += [parameter for parameter, _ in learns]
-        self._read = [bottom.data_ptr() for bottom in self.bottoms]
-        self._parameters = [parameter.data_ptr() for parameter in step.parameters] if step.rereads else []
-        self._blobs = step.bottoms + step.tops
-        self._edits = [] if step.type in _KNOWN else [blob._data.edits for blob in self._blobs]
-        self._shapes = [blob._shape for blob in self._blobs]
-
-    def has_other_shapes(self) -> bool:
-        """Whether a blob was reshaped since."""
-        return [blob._shape for blob in self._blobs] != self._shapes
-
-    def is_overwritten(self) -> bool:
-        """Whether the blobs hold other values than autograd has saved, of those that Caffe reads for gradients.
-
-        The layer's own values in place count as those that they overwrote: only signs are read then (`find_hazards`).
-        """
-        step = self.step
-        if step.type not in _KNOWN:
-            self._follow()
-            return False
-        for index in step.rereads:
-            now = step.bottoms[index]._read().data_ptr()
-            if now != self._read[index] and now not in self.stored:
-                return True
-        if any(step.tops[index]._read().data_ptr() != self.stored[index] for index in step.rereads_tops):
-            return True
-        return bool(self._parameters) and [each.data_ptr() for each in step.parameters] != self._parameters
-
-    def _follow(self) -> None:
-        """Take what a script has written into the blobs over into the very tensors that autograd has saved.
-
-        Recurrent layers read their bottoms again whoever wrote them: they are those of a net inside the layer.
-        """
-        others = self.bottoms if self.step.type in _RECURRENT else ()
-        for index, (blob, saved) in enumerate(zip(self._blobs, (*self.bottoms, *self.tops), strict=True)):
-            now = blob._read()
-            moved = index < len(others) and now.data_ptr() != saved.data_ptr()
-            if moved or blob._data.edits != self._edits[index]:
-                saved.data.copy_(now)
-                self._edits[index] = blob._data.edits
-
-
 def _now(blobs: Sequence[Blob], before: Sequence[Tensor], reread: Sequence[int]) -> tuple[Tensor, ...]:
     """Copies of what lies in the blobs that are read again, and of what lay in the others."""
     found = []
@@ -254,12 +192,6 @@ def _now(blobs: Sequence[Blob], before: Sequence[Tensor], reread: Sequence[int])
     return tuple(found)
 
 
-def _as_tuple(tops: Any) -> tuple[Tensor, ...]:
-    if tops is None:
-        return ()
-    return tops if isinstance(tops, tuple) else tuple(tops) if isinstance(tops, list) else (tops,)
-
-
 def _address(values: Tensor) -> int:
     """Where the memory begins that a tensor shows, or shows a part of."""
     return values.untyped_storage().data_ptr()
@@ -267,17 +199,6 @@ def _address(values: Tensor) -> int:
 
 def _is_dense(values: Tensor) -> bool:
     return values.is_contiguous() or (values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last))
-
-
-def _gradients(tops: list[Tensor], learning: list[Tensor], diffs: list[Tensor]) -> tuple[Tensor | None, ...]:
-    """torch.autograd.grad(tops, learning, diffs) that keeps the graph, without its checks of shapes.
-
-    Those take as long as the backward pass of a small layer, and the diffs have the shapes of the tops.
-    """
-    found: tuple[Tensor | None, ...] = torch.autograd.Variable._execution_engine.run_backward(
-        tuple(tops), tuple(diffs), True, False, tuple(learning), allow_unreachable=True, accumulate_grad=False
-    )
-    return found
 
 
 def _apart(gradient: Tensor | None, taken: Container[int]) -> Tensor | None:

@@ -54,6 +54,7 @@ PAIRS = {  # of two bottoms
     "Eltwise ratio": "eltwise_param { operation: PROD stable_prod_grad: false }",
     "Crop": "crop_param { axis: 2 offset: 0 }",
 }  # fmt: skip
+LABEL = _input("label", "dim: 2")
 SEQUENCE = _below("dim: 3 dim: 2 dim: 4") + _input("cont", "dim: 3 dim: 2")
 NETS = {
     **{name: ONE + _layer(name.split()[0], fields) for name, fields in TYPES.items()},
@@ -75,7 +76,36 @@ NETS = {
     + _layer("ReLU", "", "y", "y", "r"),
     "Power, Sigmoid": ONE + _layer("Power") + _layer("Sigmoid", "", "y", "y", "r"),
     "Power, ELU": ONE + _layer("Power") + _layer("ELU", "", "y", "y", "r"),
+    "Split": ONE + _layer("Split", "", "x", "y y2"),
+    "Reshape": ONE + _layer("Reshape", "reshape_param { shape { dim: -1 } }"),
+    "Concat alone": ONE + _layer("Concat"), "Slice alone": ONE + _layer("Slice"),
+    "Flatten, TanH, InnerProduct": ONE + _layer("Flatten") + _layer("TanH", "", "y", "y", "t")
+    + _layer("InnerProduct", TYPES["InnerProduct"], "y", "z", "i"),
+    "Parameter": ONE + f'layer {{ name: "p" type: "Parameter" top: "y" parameter_param {{ shape {{ {IMAGES} }} }} }}\n'
+    + _layer("Eltwise", PAIRS["Eltwise product"], "x y", "z", "e"),
+    "HingeLoss": _below(ROWS) + LABEL + _layer("HingeLoss", "", "x label"),
+    "HingeLoss L2": _below(ROWS) + LABEL
+    + _layer("HingeLoss", "hinge_loss_param { norm: L2 } loss_weight: 0.5", "x label"),
+    "LSTMUnit": _below("dim: 1 dim: 2 dim: 3") + _below("dim: 1 dim: 2 dim: 12", name="x2")
+    + _input("cont", "dim: 1 dim: 2") + _layer("LSTMUnit", "", "x x2 cont", "y y2"),
+    "RNN exposed": SEQUENCE + _below("dim: 1 dim: 2 dim: 3", name="x2")
+    + _layer("RNN", "recurrent_param { num_output: 3 expose_hidden: true }", "x cont x2", "y y2"),
+    "Scale in place": ONE + _layer("Scale", TYPES["Scale"], "x", "x"),
+    "Scale each": _below(ROWS) + _layer("Scale", "scale_param { axis: 0 num_axes: -1 bias_term: true }"),
+    "Scale each in place": _below(ROWS) + _layer("Scale", "scale_param { axis: 0 num_axes: -1 }", "x", "x"),
+    "Scale by an equal": TWO + _layer("Scale", "scale_param { axis: 0 bias_term: true }", "x x2"),
+    "Power of nought": ONE + _layer("Power", "power_param { power: 0 scale: 2 shift: 3 }"),
 }  # fmt: skip
+# Without force_backward, nothing to learn below, and a loss: what is written unasked
+NETS |= {
+    f"unforced {name}": NETS[name].rstrip()[:-1] + f"loss_weight: 0.5 {'loss_weight: 0 ' * (name == 'RNN exposed')}}}\n"
+    for name in ("BatchNorm", "Bias", "Concat alone", "Convolution", "Flatten", "HingeLoss", "InnerProduct", "LSTM",
+                 "LRN", "Parameter", "RNN exposed", "Reshape", "Scale", "Scale each", "Scale in place", "Softmax")
+}  # fmt: skip
+NETS["unforced Filter"] = ONE + LABEL + _layer("Filter", "loss_weight: 0.5", "x label")
+NETS["unforced BatchNorm, Convolution"] = (
+    ONE + _layer("BatchNorm") + _layer("Convolution", CONVOLVED + " loss_weight: 0.5", "y", "z", "c")
+)
 
 
 def wave(shape: Any, k: float = 0.0) -> np.ndarray:
@@ -89,7 +119,19 @@ def runs(caffe: Any, name: str) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         net = _forward(caffe, name)
         _edit(net, blob)
         yield f"{blob} after forward", _diffs(net)
-    last = len(_built(caffe, name).layers) - 1
+        net = _forward(caffe, name)
+        net.blobs[blob].diff[...] = 0.3 * wave(net.blobs[blob].diff.shape, 5)
+        yield f"diff of {blob} after forward", _diffs(net)
+    net = _forward(caffe, name)
+    yield "left by forward", _all_diffs(net)
+    net.backward()
+    yield "backward twice", _diffs(net)
+    for layer, learnable in net.params.items():
+        net = _forward(caffe, name)
+        net.params[layer][0].data[...] *= -0.7
+        net.params[layer][len(learnable) - 1].diff[...] = 0.25
+        yield f"parameters of {layer} after forward", _diffs(net)
+    last = len(net.layers) - 1
     net = _forward(caffe, name, lambda net: net.after_forward(lambda number: number == last and _edit(net, "x")))
     yield "x in a callback", _diffs(net)
     net = _forward(caffe, name)
@@ -103,7 +145,8 @@ def runs(caffe: Any, name: str) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
 
 
 def _built(caffe: Any, name: str) -> Any:
-    Path("net.prototxt").write_text("force_backward: true\n" + NETS[name])
+    forced = "" if name.startswith("unforced") else "force_backward: true\n"
+    Path("net.prototxt").write_text(forced + NETS[name])
     caffe.set_random_seed(7)
     net = caffe.Net("net.prototxt", caffe.TRAIN)
     kinds = dict(zip(net._layer_names, (layer.type for layer in net.layers)))  # noqa: B905 (vectors of Boost)
@@ -142,14 +185,23 @@ def _edit(net: Any, blob: str) -> None:
 
 def _diffs(net: Any) -> dict[str, np.ndarray]:
     net.backward()
-    found = {name: blob.diff.copy() for name, blob in net.blobs.items() if name[0] == "x" and "_" not in name}
+    return _all_diffs(net)
+
+
+def _all_diffs(net: Any) -> dict[str, np.ndarray]:
+    found = {name: blob.diff.copy() for name, blob in net.blobs.items() if "_" not in name}
     for layer, blobs in net.params.items():
         found.update((f"{layer} {place}", blob.diff.copy()) for place, blob in enumerate(blobs))
     return found
 
 
+def every_diff(caffe: Any, name: str) -> dict[str, np.ndarray]:
+    """All that `runs` gives, by "what was done: blob"."""
+    return {f"{done}: {blob}": diff for done, diffs in runs(caffe, name) for blob, diff in diffs.items()}
+
+
 if __name__ == "__main__":
     module, chosen = sys.argv[1:]
-    every = runs(importlib.import_module(module), chosen)
-    arrays = {f"{done}: {name}": diff for done, diffs in every for name, diff in diffs.items()}
-    np.savez_compressed(f"{chosen}.npz", **arrays)
+    found = every_diff(importlib.import_module(module), chosen)
+    flat = np.concatenate([each.ravel() for each in found.values()])
+    np.savez_compressed(f"{chosen}.npz", names=list(found), values=flat)

@@ -1,5 +1,7 @@
 """What backward reads: the arrays as they then are, also where a script or a layer in place has written into them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -126,11 +128,18 @@ def test_a_layer_that_reads_a_blob_which_another_overwrote_in_place_reads_the_ne
     assert not np.shares_memory(built.blobs["t"].diff, built.blobs["t_a_0_split_1"].diff)
 
 
-def test_flatten_shares_data_and_diff_with_its_bottom() -> None:
+def test_flatten_takes_data_in_forward_and_gives_its_diff_in_backward() -> None:
     built = net(DATA.replace("dim: 2 dim: 3", "dim: 2 dim: 3 dim: 1 dim: 2") + layer("f", "Flatten", "data", "f"))
+    assert not np.shares_memory(*_parts(built, "data"))
     built.forward(data=wave(2, 3, 1, 2))
-    for part in ("data", "diff"):
-        assert np.shares_memory(getattr(built.blobs["data"], part), getattr(built.blobs["f"], part))
+    assert np.shares_memory(*_parts(built, "data"))
+    assert not np.shares_memory(*_parts(built, "diff"))
+    built.backward()
+    assert np.shares_memory(*_parts(built, "diff"))
+
+
+def _parts(built: Any, part: str) -> tuple[np.ndarray, np.ndarray]:
+    return getattr(built.blobs["data"], part), getattr(built.blobs["f"], part)
 
 
 def test_a_net_without_anything_to_learn_keeps_no_graph_and_gives_no_gradients() -> None:

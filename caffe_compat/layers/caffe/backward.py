@@ -26,7 +26,7 @@ Gradients = list[Tensor | None]
 class Pass:
     """What a backward pass finds.
 
-    bottoms, tops: as they lie in memory now. read, made: as the forward pass read and made them. diff: of top 0.
+    bottoms, tops: as they lie in memory now. read, made: as the forward pass read and made them. diffs: of the tops.
     wanted: which bottoms a gradient flows to. in_place: whether bottom 0 and top 0, and their gradients, are one array.
     """
 
@@ -34,9 +34,14 @@ class Pass:
     tops: tuple[Tensor, ...]
     read: tuple[Tensor, ...]
     made: tuple[Tensor, ...]
-    diff: Tensor
+    diffs: tuple[Tensor, ...]
     wanted: tuple[bool, ...]
     in_place: bool
+
+    @property
+    def diff(self) -> Tensor:
+        """Of top 0."""
+        return self.diffs[0]
 
 
 def backward_of(layer: Any) -> Callable[[Any, Pass], Gradients] | None:
@@ -105,6 +110,17 @@ def _swish(layer: Any, found: Pass) -> Gradients:
 def _softmax(layer: Any, found: Pass) -> Gradients:
     y = found.tops[0]
     return [(found.diff - (found.diff * y).sum(layer.axis, keepdim=True)) * y]
+
+
+def _lstm_unit(layer: Any, found: Pass) -> Gradients:
+    """The gates are computed anew, the cell after them is read: tops are c and h, bottoms c before, gates and cont."""
+    before, gates, cont = found.bottoms
+    i, f, o = (torch.sigmoid(part) for part in gates.chunk(4, -1)[:3])
+    g, f = torch.tanh(gates.chunk(4, -1)[3]), f * cont.unsqueeze(2)
+    along, (of_cell, of_hidden) = torch.tanh(found.tops[0]), found.diffs
+    term = of_cell + of_hidden * o * (1 - along.square())
+    slopes = (term * g * i * (1 - i), term * before * f * (1 - f), of_hidden * along * o * (1 - o))
+    return [term * f, torch.cat([*slopes, term * i * (1 - g * g)], -1), None]
 
 
 def _mvn(layer: Any, found: Pass) -> Gradients:
@@ -221,7 +237,8 @@ def _inner_product(layer: Any, found: Pass) -> Gradients:
 
 
 _BACKWARD: Mapping[str, Callable[[Any, Pass], Gradients]] = {
-    "BNLL": _bnll, "Clip": _clip, "ELU": _elu, "Eltwise": _eltwise, "Exp": _exp, "LRN": _lrn, "Log": _log, "MVN": _mvn,
+    "BNLL": _bnll, "Clip": _clip, "ELU": _elu, "Eltwise": _eltwise, "Exp": _exp, "LRN": _lrn, "Log": _log,
+    "LSTMUnit": _lstm_unit, "MVN": _mvn,
     "Power": _power, "ReLU": _relu, "Sigmoid": _sigmoid, "Softmax": _softmax, "Swish": _swish, "TanH": _tanh,
 }  # fmt: skip
 _BACKWARD_IN_PLACE: Mapping[str, Callable[[Any, Pass], Gradients]] = {

@@ -30,9 +30,19 @@ class HingeLoss(LossLayer):
         check_label_count(self, bottom_shapes[1], bottom_shapes[0][:1])
         return super().top_shapes(bottom_shapes)
 
+    def signs(self, x: Tensor, labels: Tensor) -> Tensor:
+        """-1 for the labelled class of each row of x (N, classes), 1 for all others."""
+        index, _ = class_labels(self, labels, tuple(x.shape[:1]), x.shape[1], None)
+        return torch.ones_like(x).scatter_(1, index.unsqueeze(1), -1.0)
+
+    def margins(self, x: Tensor, labels: Tensor) -> Tensor:
+        """max(0, 1 - t * x), (N, classes)."""
+        x = x.flatten(1)
+        return functional.relu(1 + self.signs(x, labels) * x)
+
+    def total(self, margins: Tensor) -> Tensor:
+        """The loss of these margins."""
+        return (margins if self.norm == "L1" else margins.square()).sum() / margins.shape[0]
+
     def forward(self, *bottoms: Tensor) -> Tensor:
-        x = bottoms[0].flatten(1)
-        index, _ = class_labels(self, bottoms[1], tuple(x.shape[:1]), x.shape[1], None)
-        sign = torch.ones_like(x).scatter_(1, index.unsqueeze(1), -1.0)
-        margins = functional.relu(1 + sign * x)
-        return (margins if self.norm == "L1" else margins.square()).sum() / x.shape[0]
+        return self.total(self.margins(*bottoms))

@@ -53,7 +53,7 @@ def test_with_nothing_overwritten_it_is_the_derivative(case):
     diff = torch.randn(top.shape, generator=random, dtype=torch.float64)
     wanted = torch.autograd.grad(top, inputs, diff)
     values, tops = tuple(x.detach() for x in inputs), (top.detach(),)
-    found = backward_of(layer)(layer, Pass(values, tops, values, tops, diff, (True,) * count, False))
+    found = backward_of(layer)(layer, Pass(values, tops, values, tops, (diff,), (True,) * count, False))
     for gradient, right in zip(found, wanted, strict=True):
         torch.testing.assert_close(gradient, right, rtol=1e-6, atol=1e-8)
 
@@ -61,7 +61,7 @@ def test_with_nothing_overwritten_it_is_the_derivative(case):
 def test_power_in_place_multiplies_its_slope_by_itself():
     layer = made("Power 1")
     x = torch.ones(2, 3)
-    (gradient,) = backward_of(layer)(layer, Pass((x,), (x,), (x,), (x,), 7 * x, (True,), True))
+    (gradient,) = backward_of(layer)(layer, Pass((x,), (x,), (x,), (x,), (7 * x,), (True,), True))
     assert torch.equal(gradient, torch.full((2, 3), 0.25))
 
 
