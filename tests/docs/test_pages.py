@@ -19,6 +19,7 @@ NOT_RUN = {
     "python3 -m venv": "installs; test_packaging.py installs into new environments",
     "python -m reproductions.quickstart": "tests/reproductions/test_quickstart.py runs it",
     "python -m reproductions.convnet.run": "hours, and CIFAR-10; tests/reproductions/test_steps.py does it in seconds",
+    "python -m reproductions.gpu": "needs a GPU; tests/reproductions/gpu rehearses it",
 }
 
 
