@@ -51,6 +51,10 @@ class Decay:
                 factor = self._factors[index].to(pull)
                 gradients[place].add_(pull * factor, alpha=self.strengths[index])
 
+    def is_even(self, index: int) -> bool:
+        """Whether the decay of parameter `index` has one strength for all its weights."""
+        return index not in self._factors
+
     def penalty(self, weights: list[Tensor]) -> float:
         """sum strength |w|^2 / 2 (L2) or strength |w| (L1), of the weights of all parameters."""
         total = 0.0

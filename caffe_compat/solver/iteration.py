@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,36 +17,31 @@ from torch import Tensor
 from caffe_compat.errors import SolverError
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.net import Net
-from caffe_compat.net.params import LearnableParam
 from caffe_compat.solver.continuation import generators, sources
 from caffe_compat.solver.decaying import Decay
-from caffe_compat.solver.gradients import clip, normalize
 from caffe_compat.solver.graphed import GraphedIteration, NotRecorded
 from caffe_compat.solver.log import number
 from caffe_compat.solver.method_state import MethodStates
 from caffe_compat.solver.methods import build_methods
-from caffe_compat.solver.methods.method import Shaping, Step
+from caffe_compat.solver.methods.method import Shaping
 from caffe_compat.solver.nets import output_weights
-from caffe_compat.solver.passes import Passes
 from caffe_compat.solver.regularizers.registry import regularizer
 from caffe_compat.solver.schedules import learning_rate
-from caffe_compat.solver.settings import SolverConfig
 from caffe_compat.solver.smoothing import Losses, SmoothedLoss
 from caffe_compat.solver.state import SolverState, new_state
 from caffe_compat.solver.structure import Structure
 from caffe_compat.solver.testing import log_outputs
-from caffe_compat.solver.updates import UPDATES, Rates
+from caffe_compat.solver.updates import UPDATES
+from caffe_compat.solver.updating import Updating
 
 logger = logging.getLogger(__name__)
 
 
-class Iterations:
+class Iterations(Updating):
     """The part of a Solver that runs one iteration on `net`, as `config` says; it changes `state` and the weights."""
 
-    config: SolverConfig
     net: Net
     test_nets: list[Net]
-    _passes: Passes
     _graphed: GraphedIteration | None = None
     _reads_each_loss = False  # though it may be on a GPU
 
@@ -88,30 +84,6 @@ class Iterations:
         self._choose_moving()
         self._output_weights = output_weights(self.net)
 
-    def _choose_moving(self) -> None:
-        """Which parameters updates can change: all but those without gradient, decay, force and history."""
-        count = len(self._params)
-        adaptive = self.config.type not in ("SGD", "Nesterov")  # whose history grows where lr_mult is 0 too
-        divides = adaptive and self.config.delta == 0  # 0 by 0, for those too
-        strengths = zip(self._decay.strengths, self._force_strengths, strict=True)
-        moving = [
-            divides or self._all_move or param.tensor.requires_grad or (any(pair) and (adaptive or param.lr_mult != 0))
-            for param, pair in zip(self._params, strengths, strict=True)
-        ]
-        for index, blob in enumerate(self.state.history):
-            moving[index % count] = moving[index % count] or bool(blob.any())
-        self._moving = [index for index in range(count) if moving[index]]
-
-    def _of_moving(self, values: Sequence[Any]) -> list[Any]:
-        """What `values` has for the parameters that move; as many rounds of it as there are in `values`."""
-        count = len(self._params)
-        return [values[first + index] for first in range(0, len(values), count or 1) for index in self._moving]
-
-    @property
-    def iteration(self) -> int:
-        """How many updates were done."""
-        return self.state.iteration
-
     @property
     def learning_rate(self) -> float:
         """The rate that the next update will use."""
@@ -127,35 +99,6 @@ class Iterations:
         """The loss of the last iteration."""
         return self._read_losses().last
 
-    def apply_update(self, rate: float | Tensor | None = None) -> None:
-        """SGDSolver::ApplyUpdate (sgd_solver.cpp): clip, then per parameter normalize, decay, force, update.
-
-        rate: what the rates of all parameters have in common, a scalar tensor in a CUDA graph; by default that of now.
-        """
-        rate = self._common_rate() if rate is None else rate
-        params = self._of_moving(self._params)
-        weights = [param.tensor.detach() for param in params]
-        gradients = self._passes.take_gradients(self._moving)
-        if gradients is None:
-            logger.info("Iteration %d: a gradient overflowed in fp16, no update", self.iteration)
-            return
-        if self._shaping:
-            step = self._step_of(weights)
-            self._shaping.after_pass(step, gradients)
-        clip(gradients, self.config.clip_gradients)
-        normalize(gradients, self.config.iter_size)
-        self._decay(weights, gradients, self._moving)
-        if self.has_force:
-            self._force(weights, gradients, self._of_moving(self._force_strengths))
-        self._structure.regularize(weights, gradients)
-        if self._shaping:
-            self._shaping.regularize(step, gradients)
-        rates, history = Rates(rate, [param.lr_mult for param in params]), self._of_moving(self.state.history)
-        self._move(weights, gradients, history, rates)
-        self._structure.prune(weights, self.iteration + 1)
-        if self._shaping:
-            self._shaping.after_update(step)
-
     @property
     def penalties(self) -> dict[str, float]:
         """What decay, group lasso and each method around the paper add to the loss for the weights of now, by name."""
@@ -165,9 +108,6 @@ class Iterations:
 
     def _weights(self) -> list[Tensor]:
         return [param.tensor.detach() for param in self._params]
-
-    def _step_of(self, weights: list[Tensor]) -> Step:
-        return Step(self.iteration, weights, self.state.history)
 
     def _claims(self, force_multipliers: Sequence[float]) -> list[tuple[str, str, frozenset[int]]]:
         """(title, kind, numbers of the parameters it acts on) of the force and of the penalties on ranks."""
@@ -180,28 +120,14 @@ class Iterations:
             *self._structure.claims,
         ]
 
-    def _move(self, weights: list[Tensor], gradients: list[Tensor], history: list[Tensor], rates: Rates) -> None:
-        """Take the step of the solver's type off the weights; it changes the history."""
-        UPDATES[self.config.type].apply(weights, gradients, history, rates, self.config)
-
-    @property
-    def has_force(self) -> bool:
-        """Whether the next update applies the force: there is one, and force_iter is not reached."""
-        end = self.config.force.last_iteration
-        return any(self._force_strengths) and (end == -1 or self.iteration < end)
-
-    @property
-    def forced_params(self) -> list[LearnableParam]:
-        """The parameters that the force pulls together, or pushes apart, while it lasts; in Caffe's order."""
-        return [param for param, strength in zip(self._params, self._force_strengths, strict=True) if strength]
-
     def _iterate(self) -> None:
         """One iteration: forward and backward over iter_size batches, display, update."""
         self._explains = self.config.debug_info and self._is_due(self.config.display)
         if self._shaping:
             self._shaping.before_pass(self._step_of(self._weights()))
-        self._learn_from(*self._passes.run(self._explains))
-        self.apply_update()
+        with nullcontext() if self._early is None else self._early.iteration():
+            self._learn_from(*self._passes.run(self._explains))
+            self.apply_update()
 
     def _replay(self, graphed: GraphedIteration) -> None:
         """The same as one CUDA graph, in which the update precedes the display."""
@@ -274,7 +200,13 @@ class Iterations:
             logger.info("MultiStep Status: Iteration %d, step = %d", self.iteration, self.state.current_step)
         if told:
             self._tell_rate()
-        return self.applied_rate * UPDATES[self.config.type].correction(self.config, self.iteration, self._real)
+        return self._rate_of_now(self.applied_rate)
+
+    def _rate_of_now(self, rate: float | None = None) -> float:
+        """`rate`, by default that of the policy, as the solver's type takes it in this iteration; nothing changes."""
+        if rate is None:
+            rate = self.learning_rate
+        return rate * UPDATES[self.config.type].correction(self.config, self.iteration, self._real)
 
     def _tell_rate(self) -> None:
         if self._is_due(self.config.display):

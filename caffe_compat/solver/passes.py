@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ class Passes:
         self._precise = choose_precision(net, precision)
         self.tf32 = precision == "tf32"
         self.scale = LossScale(precision)
+        self.before_backward: Callable[[Tensor], None] = lambda loss: None
         self._joined = JoinedLayers(net)
 
     def run(
@@ -43,6 +44,7 @@ class Passes:
                 with self._precise():
                     outputs, loss = self.net.forward_with_loss(**batch)
                 if loss.requires_grad:
+                    self.before_backward(loss.detach())
                     scaled = loss if self.scale.value == 1 else loss * self.scale.value
                     scaled.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from caffe_compat.errors import SolverError
 from caffe_compat.net.net import Net
 from caffe_compat.solver import snapshots
 from caffe_compat.solver.iteration import Iterations
@@ -50,6 +51,11 @@ class Resuming(Iterations):
 
         beside: contents of further files that belong to it, by path. All of them appear together, or none does.
         """
+        if self._early is not None and self._early.is_torn:
+            raise SolverError(
+                f"iteration {self.iteration} failed in the middle of its update, so that its weights are of no "
+                "iteration; restore a snapshot"
+            )
         name = name or f"iter_{self.iteration}"
         facts = (self.config, self._nets(), self.state, self._read_losses().smoothed)
         self.is_writing = True
@@ -71,6 +77,7 @@ class Resuming(Iterations):
         logger.info("Resuming from %s", path.path if isinstance(path, Snapshot) else path)
         opened = path if isinstance(path, Snapshot) else snapshots.open_snapshot(path)
         kept = opened.options
+        self._early = None
         self._take_options(agreed(self._given, kept, opened.path, accept_changes), kept)
         self._carried = snapshots.load_snapshot(opened, self.config, self._nets(), self.state)
         self._choose_moving()

@@ -24,6 +24,7 @@ from caffe_compat.solver.compiling import compile_net
 from caffe_compat.solver.config import read_config
 from caffe_compat.solver.debug import forward_explained
 from caffe_compat.solver.device import choose_device
+from caffe_compat.solver.early import updating_early
 from caffe_compat.solver.forcing import choose_force, force_groups, force_multipliers
 from caffe_compat.solver.graphed import GraphedIteration, cuda_graph, obstacle
 from caffe_compat.solver.log import number
@@ -184,6 +185,9 @@ class Solver(Resuming):
     def solve(self, resume: str | os.PathLike[str] | Snapshot | None = None, accept_changes: bool = False) -> None:
         """Train to max_iter as `caffe train`, from the snapshot `resume` if given; then snapshot, display, test.
 
+        Where nothing needs all gradients at once (see `early`), large ones are applied and freed within the passes, and
+        are None afterwards. `step` keeps them.
+
         resume: also "latest" or "auto", the newest whole snapshot of the prefix, or a start where there is none.
         accept_changes: see `restore`.
         """
@@ -196,7 +200,7 @@ class Solver(Resuming):
             resume = snapshots.newest_snapshot(config.snapshot_prefix)
         if resume is not None:
             self.restore(resume, accept_changes)
-        with self._reserved():
+        with self._reserved(), updating_early(self, self._passes, self._update, self._rate_of_now) as self._early:
             self._train()
 
     def _train(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.layers.layout import flattened
+from caffe_compat.layers.parts import Taker, inner_product
 from caffe_compat.layers.registry import register
 
 
@@ -19,6 +21,8 @@ class InnerProduct(Layer):
 
     Weight (num_output, inputs), or (inputs, num_output) with `transpose`; bias (num_output,).
     """
+
+    taker: Taker | None = None  # of the weight's gradient; for a weight that is not transposed
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         param = self.param.inner_product_param
@@ -43,6 +47,9 @@ class InnerProduct(Layer):
         return [(*shape[: self.axis], self.outputs)]
 
     def forward(self, *bottoms: Tensor) -> Tensor:
+        if self.taker is not None and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            bias = self.blob(1) if len(self.blobs) > 1 else None
+            return inner_product(flattened(bottoms[0], self.axis), self.blob(0), bias, self.taker)
         weight = self.blob(0).t() if self.transpose else self.blob(0)
         return F.linear(flattened(bottoms[0], self.axis), weight, self.blob(1) if len(self.blobs) > 1 else None)
 

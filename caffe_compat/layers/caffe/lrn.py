@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +41,12 @@ class LRN(Layer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         bottom = channels_last(bottoms[0])
         is_trained = torch.is_grad_enabled() and bottom.requires_grad
-        if bottom.device.type == "cpu" and not (is_trained or self.rule.within or torch.compiler.is_compiling()):
-            return _in_parts(bottom, self.rule)
+        if bottom.device.type == "cpu" and not (self.rule.within or torch.compiler.is_compiling()):
+            if not is_trained:
+                return _in_parts(bottom, self.rule)
+            if bottom.numel() >= _LARGE:
+                parts: Tensor = _InParts.apply(bottom, self.rule)  # type: ignore[no-untyped-call]
+                return parts
         top: Tensor = _Normalize.apply(bottom, self.rule)  # type: ignore[no-untyped-call]
         return top
 
@@ -76,6 +81,30 @@ class _Normalize(torch.autograd.Function):
         return direct.addcmul_(x, spread, value=-2 * ctx.rule.beta), None
 
 
+class _InParts(torch.autograd.Function):
+    """The same across channels, some pixels at a time; only x is kept, the rest is computed again when needed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rule: Rule) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.rule = rule
+        return _in_parts(x, rule)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        rule, rows = ctx.rule, _pixels(x)
+        above, below = _pixels(gradients[0]), torch.empty_like(rows)
+        for part in _parts(rows):
+            values = rows[part]
+            scale = _window_mean(values * values, rule, rule.k)
+            direct = torch.mul(above[part], _inverse_power(scale, rule.beta), out=below[part])
+            spread = _window_mean((direct * values).div_(scale), rule, 0.0)
+            direct.addcmul_(values, spread, value=-2 * rule.beta)
+        return _planes(below, x), None
+
+
+_LARGE = 1 << 20  # values; of fewer all steps are quicker at once, and what they keep is little
 _PART = 1 << 18  # values that fit a core's cache with what is computed from them
 
 
@@ -83,14 +112,27 @@ def _in_parts(x: Tensor, rule: Rule) -> Tensor:
     """The top for a bottom in channels_last, some pixels at a time, so that every step but the first finds its values
     in the cache; two to three times as fast as the whole at once.
     """
-    channels = x.shape[1]
-    rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
-    top, count = torch.empty_like(rows), max(1, _PART // channels)
-    for start in range(0, len(rows), count):
-        part = rows[start : start + count]
-        factor = _inverse_power(_window_mean(part * part, rule, rule.k), rule.beta)
-        torch.mul(part, factor, out=top[start : start + count])
-    return top.view(x.shape[0], *x.shape[2:], channels).permute(0, 3, 1, 2)
+    rows = _pixels(x)
+    top = torch.empty_like(rows)
+    for part in _parts(rows):
+        factor = _inverse_power(_window_mean(rows[part] * rows[part], rule, rule.k), rule.beta)
+        torch.mul(rows[part], factor, out=top[part])
+    return _planes(top, x)
+
+
+def _pixels(x: Tensor) -> Tensor:
+    """(batch, channels, height, width) as (pixels, channels)."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def _planes(rows: Tensor, like: Tensor) -> Tensor:
+    """(pixels, channels) in the shape of `like`, in channels_last."""
+    return rows.view(like.shape[0], *like.shape[2:], like.shape[1]).permute(0, 3, 1, 2)
+
+
+def _parts(rows: Tensor) -> Iterator[slice]:
+    count = max(1, _PART // rows.shape[1])
+    return (slice(start, start + count) for start in range(0, len(rows), count))
 
 
 def _inverse_power(scale: Tensor, beta: float) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,6 +97,39 @@ def _max_of_numbers(bottom: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     row = index.div(padded.shape[3], rounding_mode="floor") - windows.pad[0]
     column = index.remainder(padded.shape[3]) - windows.pad[1]
     return top, row * plan.size[1] + column
+
+
+_LARGE = 1 << 22  # values of a bottom; of fewer torch's own keeping costs little
+
+
+def _keeps_places(bottom: Tensor, plan: Plan) -> bool:
+    """Whether a backward pass may follow for which the places of the maxima alone are worth keeping."""
+    if bottom.device.type != "cpu" or torch.compiler.is_compiling() or plan.ceil_mode is None:
+        return False
+    return torch.is_grad_enabled() and bottom.requires_grad and bottom.numel() >= _LARGE
+
+
+class _MaxOfPlaces(torch.autograd.Function):
+    """The maximum of every window; kept are the places of the maxima as small numbers, and not the bottom."""
+
+    @staticmethod
+    def forward(ctx: Any, bottom: Tensor, plan: Plan) -> Tensor:
+        top, index = max_pool(bottom, plan)
+        plane = math.prod(plan.size)
+        ctx.save_for_backward(index.to(torch.int16 if plane <= 2**15 else torch.int32))
+        ctx.shape, ctx.plan, ctx.kind = bottom.shape, plan, bottom.dtype
+        ctx.layout = torch.channels_last if bottom.is_contiguous(memory_format=torch.channels_last) else None
+        return top
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (places,) = ctx.saved_tensors
+        windows, layout = ctx.plan.windows, ctx.layout or torch.contiguous_format
+        like = torch.empty(ctx.shape, dtype=ctx.kind, memory_format=layout)  # whose values nobody reads
+        below: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
+            gradients[0], like, windows.kernel, windows.stride, windows.pad, (1, 1), ctx.plan.ceil_mode, places.long()
+        )
+        return below, None
 
 
 def average_pool(bottom: Tensor, plan: Plan, include_pad: bool = True) -> Tensor:
@@ -193,6 +227,9 @@ class Pooling(Layer):
         (bottom,) = bottoms
         plan = self.plan(bottom.shape)
         if self.pool == "MAX":
+            if not self.mask and _keeps_places(bottom, plan):
+                places: Tensor = _MaxOfPlaces.apply(bottom, plan)  # type: ignore[no-untyped-call]
+                return places
             top, index = max_pool(bottom, plan)
             return (top, index.to(top.dtype)) if self.mask else top
         if self.pool == "AVE":

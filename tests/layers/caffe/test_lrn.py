@@ -81,3 +81,33 @@ def test_pixels_taken_in_parts_give_what_a_trained_bottom_gives(part: int, monke
     layer, x = build(_text("ACROSS_CHANNELS", 5, 0.5, 0.75, 2.0), SHAPE), _random()
     assert torch.equal(layer(x), layer(x.clone().requires_grad_()))
     assert torch.equal(layer(x[:0]), x[:0])
+
+
+def _passes(layer: torch.nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """The top, the gradient of the bottom, and the bytes that the pass keeps for it."""
+    bottom, kept = x.clone(memory_format=torch.preserve_format).requires_grad_(), {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.data_ptr()] = tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        top = layer(bottom)
+    top.backward(torch.linspace(-1, 1, top.numel()).view(top.shape))
+    return top.detach(), bottom.grad, sum(kept.values())
+
+
+@pytest.mark.parametrize("beta", [0.75, 0.5])
+@pytest.mark.parametrize("part", [64, 35, 1 << 18])
+def test_a_large_layer_keeps_its_bottom_alone_and_gives_the_same(
+    beta: float, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = build(_text("ACROSS_CHANNELS", 5, 0.5, beta, 2.0), SHAPE)
+    x = _random().float().contiguous(memory_format=torch.channels_last)
+    top, gradient, kept = _passes(layer, x)
+    monkeypatch.setattr("caffe_compat.layers.caffe.lrn._LARGE", 1)
+    monkeypatch.setattr("caffe_compat.layers.caffe.lrn._PART", part)
+    large = _passes(layer, x)
+    torch.testing.assert_close(large[0], top, rtol=2e-7, atol=0)  # a power may end in another digit at a part's end
+    torch.testing.assert_close(large[1], gradient, rtol=1e-6, atol=1e-7)
+    assert (large[2], kept) == (x.nbytes, 3 * x.nbytes)

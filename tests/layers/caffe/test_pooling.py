@@ -204,3 +204,38 @@ def test_ceil_mode_of_forks_rounds_as_it_says(ceil_mode: str, outputs: int) -> N
     layer = build(f'type: "Pooling" pooling_param {{ {fields} }}', (1, 1, 7, 7))
     assert layer.top_shapes([(1, 1, 7, 7)]) == [(1, 1, outputs, outputs)]
     assert layer(_values((1, 1, 7, 7))).shape == (1, 1, outputs, outputs)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize(
+    ("shape", "fields"),
+    [
+        ((2, 3, 7, 9), "kernel_size: 3 stride: 2"),
+        ((2, 3, 8, 5), "kernel_size: 2 stride: 2 round_mode: FLOOR"),
+        ((1, 4, 6, 6), "kernel_size: 3 stride: 1 pad: 1"),
+        ((1, 1, 200, 190), "kernel_size: 3 stride: 3"),  # places above 2^15
+    ],
+)
+def test_a_large_layer_keeps_small_places_and_not_its_bottom_and_gives_the_same(
+    shape: tuple[int, ...], fields: str, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = build(f'type: "Pooling" pooling_param {{ pool: MAX {fields} }}', shape)
+    values = _values(shape).contiguous(memory_format=layout)
+    values[0, 0, 0, :4] = torch.nan  # no maximum has it
+    found = []
+    for large in (1 << 40, 1):
+        monkeypatch.setattr("caffe_compat.layers.caffe.pooling._LARGE", large)
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
+            kept[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        bottom = values.clone(memory_format=torch.preserve_format).requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            top = layer(bottom)
+        top.backward(torch.arange(float(top.numel())).view(top.shape))
+        found.append((top.detach(), bottom.grad, sum(kept.values())))
+    (plain, gradient, _), (top, below, bytes_kept) = found
+    assert torch.equal(plain, top) and torch.equal(gradient, below)
+    assert bytes_kept == top.numel() * (4 if math.prod(shape[2:]) > 2**15 else 2)
