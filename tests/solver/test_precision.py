@@ -8,6 +8,7 @@ import torch
 
 import caffe_compat as cc
 from caffe_compat.errors import SolverError
+from caffe_compat.solver import precision
 from caffe_compat.solver.compiling import compile_net
 from caffe_compat.solver.precision import LossScale
 from tests.commands.conftest import Problem
@@ -154,3 +155,27 @@ def test_gpus_round_to_tf32_where_that_was_asked_for_alone(problem):
     assert [place.allow_tf32 for place in places] == before == [True, False]
     with pytest.raises(SolverError, match="'tf32', which only GPUs have"):
         cc.Solver("solver.prototxt", precision="tf32")
+
+
+@pytest.mark.parametrize(
+    ("facts", "has"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 amx_tile\n", True),
+        ("flags\t\t: fpu avx2 avx512f\nflags\t\t: fpu\n", False),
+        ("Features\t: fp asimd bf16\n", True),
+        ("Features\t: fp asimd\n", False),
+        ("nothing of the kind\n", True),
+    ],
+)
+def test_a_processor_without_bf16_is_known_by_its_flags(tmp_path, facts, has):
+    (tmp_path / "cpuinfo").write_text(facts)
+    assert precision.multiplies_bf16(tmp_path / "cpuinfo") is has
+    assert precision.multiplies_bf16(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_bf16_on_a_processor_without_it_is_told_of(problem, monkeypatch, caplog, has):
+    monkeypatch.setattr(precision, "multiplies_bf16", lambda: has)
+    with caplog.at_level(logging.WARNING):
+        cc.Solver("solver.prototxt", precision="bf16")
+    assert ("fp32 is faster here, and exact" in caplog.text) is not has
