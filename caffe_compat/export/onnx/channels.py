@@ -38,14 +38,20 @@ def _by_stored(call: Call, terms: Sequence[np.ndarray], output: str | None) -> s
 
 def _by_batch(call: Call, terms: Sequence[np.ndarray], output: str | None = None) -> tuple[str, str, str]:
     """scale * (x - mean) / sqrt(var + eps) + shift by the batch's own mean and (biased) variance; these behind it."""
-    axes = [axis for axis in range(len(call.bottoms[0])) if axis != 1]
-    wide = (1, -1, *[1] * (len(axes) - 1))
-    mean = call.op("ReduceMean", [call.inputs[0]], axes=axes)
+    wide = (1, -1, *[1] * (len(call.bottoms[0]) - 2))
+    mean = _channel_means(call, call.inputs[0])
     centred = call.op("Sub", [call.inputs[0], mean])
-    var = call.op("ReduceMean", [call.op("Mul", [centred, centred])], axes=axes)
+    var = _channel_means(call, call.op("Mul", [centred, centred]))
     unit = call.op("Div", [centred, call.op("Sqrt", [call.shifted(var, call.layer.eps)])])
     scaled = call.op("Mul", [unit, call.constant(terms[0].reshape(wide))])
     return call.op("Add", [scaled, call.constant(terms[1].reshape(wide))], output), mean, var
+
+
+def _channel_means(call: Call, value: str) -> str:
+    """In two steps, for OpenCV 4 and 5 go wrong over the first axis and those behind the second at once."""
+    behind = list(range(2, len(call.bottoms[0])))
+    planes = call.op("ReduceMean", [value], axes=behind) if behind else value
+    return call.op("ReduceMean", [planes], axes=[0])
 
 
 @writes("BN", "SyncBN")
@@ -90,12 +96,17 @@ def _by_length(call: Call, kind: str) -> None:
 
 
 def _sum(call: Call, value: str, axes: Sequence[int], keepdims: int = 1, output: str | None = None) -> str:
+    """Over the axes behind the second first, for OpenCV 4 goes wrong over three."""
+    if len(axes) > 2 and keepdims:
+        value = call.op("ReduceSum", [value, call.constant(axes[1:], np.int64)], keepdims=1)
+        axes = axes[:1]
     return call.op("ReduceSum", [value, call.constant(list(axes), np.int64)], output, keepdims=keepdims)
 
 
 @writes("ChannelNorm")
 def channel_norm(call: Call) -> None:
-    call.op("ReduceL2", call.inputs, call.outputs[0], axes=[1])
+    """Not by ReduceL2, whose axis MNN drops."""
+    call.op("Sqrt", [_sum(call, call.op("Mul", call.inputs * 2), [1])], call.outputs[0])
 
 
 @writes("Axpy")
@@ -144,8 +155,11 @@ def reduction(call: Call) -> None:
     layer = call.layer
     field = layer.param.reduction_param
     kind = enum_name(field, "operation")
-    axes = list(range(axis_of(layer, layer.axis, call.bottoms[0]), len(call.bottoms[0])))
+    first = axis_of(layer, layer.axis, call.bottoms[0])
+    axes = list(range(first, len(call.bottoms[0])))
     value = call.inputs[0]
+    if len(axes) > 2 and first < 2:  # OpenCV 4 goes wrong over three axes
+        value, axes = call.op("Flatten", [value], axis=first), [first] if first else [0, 1]
     if kind == "ASUM":
         value = call.op("Abs", [value])
     if kind == "SUMSQ":
@@ -169,14 +183,35 @@ def arg_max(call: Call) -> None:
         raise Inexpressible("it looks along the batch, whose size is open")
     if layer.axis is None:
         x = call.op("Flatten", [x], axis=1)
-    edges = [call.constant([each], np.int64) for each in (-1, np.iinfo(np.int64).min + 1, axis, -1)]
-    values, places = f"{call.outputs[0]}:values", f"{call.outputs[0]}:places"
-    many = call.constant([layer.top_k], np.int64)
-    call.op("TopK", [call.op("Slice", [x, *edges]), many], [values, places], axis=axis)
-    index = call.op("Sub", [call.constant(size - 1, np.int64), places])
+    index, values = _largest(call, x, axis, size) if layer.top_k == 1 else _largest_few(call, x, axis, size)
     index = call.op("Cast", [index], to=call.program.onnx.TensorProto.FLOAT)
     if layer.axis is not None:
         call.op("Identity", [values if layer.out_max_val else index], call.outputs[0])
         return
     both = call.op("Concat", [index, values], axis=1) if layer.out_max_val else index
     call.reshape(both, [-1 if call.is_open else shape[0], *call.tops[0][1:]], call.outputs[0])
+
+
+def _largest(call: Call, x: str, axis: int, size: int) -> tuple[str, str]:
+    """The place of the largest value along `axis`, and that value: OpenCV 4 has no TopK."""
+    turned = call.op("Gather", [x, call.constant(np.arange(size)[::-1], np.int64)], axis=axis)
+    place = call.op("ArgMax", [turned], axis=axis, keepdims=1)
+    place = call.op("Sub", [call.constant(size - 1, np.int64), place])
+    return place, call.op("ReduceMax", [x], axes=[axis], keepdims=1) if call.layer.out_max_val else ""
+
+
+def _largest_few(call: Call, x: str, axis: int, size: int) -> tuple[str, str]:
+    """Those of the top_k largest, best first; along the last axis, for MNN takes no other."""
+    last = len(call.bottoms[0]) - 1 if call.layer.axis is not None else axis
+    order = [each for each in range(last + 1) if each != axis] + [axis]
+    if axis != last:
+        x = call.op("Transpose", [x], perm=order)
+    edges = [call.constant([each], np.int64) for each in (-1, np.iinfo(np.int64).min + 1, last, -1)]
+    values, places = f"{call.outputs[0]}:values", f"{call.outputs[0]}:places"
+    many = call.constant([call.layer.top_k], np.int64)
+    call.op("TopK", [call.op("Slice", [x, *edges]), many], [values, places], axis=last)
+    places = call.op("Sub", [call.constant(size - 1, np.int64), places])
+    if axis == last:
+        return places, values
+    back = [order.index(each) for each in range(last + 1)]
+    return call.op("Transpose", [places], perm=back), call.op("Transpose", [values], perm=back)

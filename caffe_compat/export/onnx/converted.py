@@ -7,8 +7,6 @@ import torch
 
 from caffe_compat.export.onnx.program import Call, Inexpressible, writes
 
-_FRONT = -(2**63)  # an end before the first, for a Slice that goes backwards
-
 
 @writes("ReLU6", "Relu6")
 def relu6(call: Call) -> None:
@@ -39,8 +37,10 @@ def instance_normalization(call: Call) -> None:
 @writes("L2Norm")
 def l2_normalization(call: Call) -> None:
     layer, (value,) = call.layer, call.inputs
-    axes = [1] if layer.length is not None else list(range(1, len(call.bottoms[0])))
-    squares = call.op("ReduceSumSquare", [value], axes=axes, keepdims=1)
+    squares = call.op("Mul", [value, value])
+    behind = [] if layer.length is not None else list(range(2, len(call.bottoms[0])))
+    for axes in [behind, [1]] if behind else [[1]]:  # OpenCV 4 goes wrong over three axes at once
+        squares = call.op("ReduceSum", [squares, call.constant(axes, np.int64)], keepdims=1)
     if layer.length is not None:
         lengths = call.op("Sqrt", [call.scaled(squares, 1 / layer.length)])
         is_none = call.op("Equal", [lengths, call.constant(0)])
@@ -90,14 +90,8 @@ def padding(call: Call) -> None:
 def _mirrored(call: Call, value: str, margins: tuple[int, int, int, int], output: str | None) -> str:
     """What lies inside, about the edges; margins: the axis, its size, and how many before and after."""
     axis, size, before, after = margins
-
-    def backwards(start: int, end: int) -> str:
-        edges = [call.constant([each], np.int64) for each in (start, end if end >= 0 else _FRONT, axis, -1)]
-        return call.op("Slice", [value, *edges])
-
-    parts = [backwards(before - 1, -1)] if before else []
-    parts += [value, *([backwards(size - 1, size - 1 - after)] if after else [])]
-    return call.op("Concat", parts, output, axis=axis)
+    places = [*range(before - 1, -1, -1), *range(size), *range(size - 1, size - 1 - after, -1)]
+    return call.op("Gather", [value, call.constant(places, np.int64)], output, axis=axis)
 
 
 @writes("PassThrough")
@@ -144,9 +138,7 @@ def region_yolo(call: Call) -> None:
 def max_unpool(call: Call) -> None:
     channels, plane = call.bottoms[0][1], call.layer.size[0] * call.layer.size[1]
     number = call.op("Slice", [call.op("Shape", call.inputs[:1]), *(call.constant([at], np.int64) for at in (0, 1))])
-    zeros = call.op(
-        "ConstantOfShape", [call.op("Concat", [number, call.constant([channels, plane], np.int64)], axis=0)]
-    )
+    zeros = call.zeros(call.op("Concat", [number, call.constant([channels, plane], np.int64)], axis=0))
     values, mask = (call.reshape(each, [0, channels, -1]) for each in call.inputs)
     places = call.op("Cast", [mask], to=call.program.onnx.TensorProto.INT64)
     call.reshape(call.op("ScatterElements", [zeros, places, values], axis=2), [0, *call.tops[0][1:]], call.outputs[0])

@@ -80,9 +80,9 @@ def _of_item(call: Call, boxes: str, scores: str, item: int, labels: list[int], 
     best, places = (f"{call.outputs[0]}:{item}:{part}" for part in ("best", "places"))
     call.op("TopK", [own, call.constant([candidates], np.int64)], [best, places], axis=1)
     planes = call.op("Gather", [boxes, which], axis=0)  # (1 or classes, priors, 4)
-    planes = call.op("Expand", [planes, call.constant([classes, number, 4], np.int64)])
-    wide = call.op("Expand", [call.reshape(places, (classes, candidates, 1)), call.constant([1, 1, 4], np.int64)])
-    chosen = call.op("GatherElements", [planes, wide], axis=1)
+    if not layer.share_location:
+        places = call.op("Add", [places, call.constant(number * np.arange(classes)[:, None], np.int64)])
+    chosen = call.op("Gather", [call.reshape(planes, (-1, 4)), places], axis=0)
     kept = _survivors(call, chosen, call.reshape(best, (classes, 1, candidates)))
     pairs = call.op("Gather", [kept, call.constant([0, 2], np.int64)], axis=1)  # (class, place among candidates)
     confidence = call.op("GatherND", [best, pairs])
@@ -159,7 +159,7 @@ def psroi_pooling(call: Call) -> None:
     channels, height, width = call.bottoms[0][1:]
     sums = call.op("Cast", [call.inputs[0]], to=double)
     for axis in (2, 3):
-        sums = call.op("CumSum", [sums, call.constant(axis, np.int64)])
+        sums = call.op("CumSum", [sums, call.scalar(axis, np.int64)])
     sums = call.op("Pad", [sums, call.constant([0, 0, 1, 1, 0, 0, 0, 0], np.int64)])
     sums = call.reshape(sums, (-1,))
     regions = call.reshape(call.inputs[1], (-1, 5))

@@ -89,8 +89,9 @@ def threshold(call: Call) -> None:
 
 @writes("Sparsify")
 def sparsify(call: Call) -> None:
-    threshold = call.layer.thre
-    call.op("Shrink", call.inputs, call.outputs[0], lambd=threshold, bias=threshold)
+    """Every value nearer to 0 by the threshold, as far as that; ONNX's Shrink is another in MNN."""
+    size = call.op("Relu", [call.shifted(call.op("Abs", call.inputs), -call.layer.thre)])
+    call.op("Mul", [call.op("Sign", call.inputs), size], call.outputs[0])
 
 
 @writes("SymmetricRectify")
@@ -196,6 +197,9 @@ def eltwise(call: Call) -> None:
 
 @writes("Concat")
 def concat(call: Call) -> None:
+    if len(call.inputs) == 1:  # OpenCV 4 makes nothing of a Concat of one
+        call.op("Identity", call.inputs, call.outputs[0])
+        return
     call.op("Concat", call.inputs, call.outputs[0], axis=call.layer.axis)
 
 

@@ -20,7 +20,7 @@ def upsample(call: Call) -> None:
     mask = call.op("Cast", [mask], to=call.program.onnx.TensorProto.INT64)
     number = call.op("Slice", [call.op("Shape", call.inputs[:1]), *(call.constant([at], np.int64) for at in (0, 1))])
     planes = call.op("Concat", [number, call.constant([shape[1], shape[2] * shape[3]], np.int64)], axis=0)
-    put = call.op("ScatterElements", [call.op("ConstantOfShape", [planes]), mask, values], axis=2)
+    put = call.op("ScatterElements", [call.zeros(planes), mask, values], axis=2)
     call.reshape(put, (0, *shape[1:]), call.outputs[0])
 
 

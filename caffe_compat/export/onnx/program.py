@@ -97,6 +97,11 @@ class Call:
             f"{self.layer.name}:blob{index}", values if shape is None else values.reshape(shape)
         )
 
+    def zeros(self, shape: str) -> str:
+        """Zeros in the shape that the value `shape` says; its value is written out, which OpenCV 5 wants."""
+        none = self.program.onnx.numpy_helper.from_array(np.zeros(1, np.float32))
+        return self.op("ConstantOfShape", [shape], value=none)
+
     def reshape(self, value: str, shape: Sequence[int], outputs: str | None = None) -> str:
         """`value` in `shape`, of which a 0 keeps the size of that axis."""
         return self.op("Reshape", [value, self.constant(shape, np.int64)], outputs)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from caffe_compat.export.onnx.program import Call, Inexpressible, writes
+from caffe_compat.export.onnx.program import Call, Inexpressible, axis_of, writes
 
 _FIRST = np.iinfo(np.int64).min
 Step = Callable[[str, str, list[str]], tuple[str, list[str]]]
@@ -20,7 +20,12 @@ def reversed_along(call: Call, value: str, axis: int, output: str | None = None)
 
 @writes("Reverse")
 def reverse(call: Call) -> None:
-    reversed_along(call, call.inputs[0], call.layer.axis, call.outputs[0])
+    axis = axis_of(call.layer, call.layer.axis, call.bottoms[0])
+    if any(axis in axes for axes in call.open_bottoms):
+        reversed_along(call, call.inputs[0], axis, call.outputs[0])
+        return
+    places = call.constant(np.arange(call.bottoms[0][axis])[::-1], np.int64)  # OpenCV 4 cuts no Slice backwards
+    call.op("Gather", [call.inputs[0], places], call.outputs[0], axis=axis)
 
 
 @writes("ReverseTime")
@@ -31,12 +36,21 @@ def reverse_time(call: Call) -> None:
     lengths = call.op("Clip", [call.reshape(call.inputs[1], (-1,)), *limits])
     lengths = call.op("Cast", [lengths], to=call.program.onnx.TensorProto.INT64)
     copies = call.layer.param.reverse_time_param.copy_remaining
-    options = {"time_axis": 0, "batch_axis": 1}
-    found = call.op("ReverseSequence", [call.inputs[0], lengths], call.outputs[0] if copies else None, **options)
+    step = call.constant(np.arange(steps)[:, None].repeat(1 if call.is_open else streams, 1), np.int64)
+    wide_lengths = call.reshape(lengths, (1, -1))
+    inside = call.op("Less", [step, wide_lengths])
+    output = call.outputs[0] if copies else None
+    if call.is_open:
+        found = call.op("ReverseSequence", [call.inputs[0], lengths], output, time_axis=0, batch_axis=1)
+    else:  # as places in a row of all steps, for OpenCV and MNN have no ReverseSequence
+        back = call.op("Sub", [call.op("Sub", [wide_lengths, call.constant(1, np.int64)]), step])
+        places = call.op("Where", [inside, back, step])
+        places = call.op("Mul", [places, call.constant(streams, np.int64)])
+        places = call.op("Add", [places, call.constant(np.arange(streams)[None], np.int64)])
+        rows = call.reshape(call.inputs[0], (steps * streams, *call.bottoms[0][2:]))
+        found = call.op("Gather", [rows, places], output, axis=0)
     if copies:
         return
-    step = call.constant(np.arange(steps).reshape(-1, 1), np.int64)
-    inside = call.op("Less", [step, call.reshape(lengths, (1, -1))])
     inside = call.reshape(inside, (steps, -1 if call.is_open else streams, *[1] * wide))
     call.op("Where", [inside, found, call.constant(0.0)], call.outputs[0])
 

@@ -84,3 +84,19 @@ def _mnn_pools_more(place: Place) -> bool:
     terms = zip(size, windows.kernel, windows.stride, windows.pad, strict=True)
     more: Sizes = tuple(-(-(n + 2 * p - k) // s) + 1 for n, k, s, p in terms)
     return more != tuple(place.tops[0][2:])
+
+
+@condition("one-axis-windows")
+def _one_axis_windows(place: Place) -> bool:
+    return len(place.bottoms[0]) == 3
+
+
+@condition("three-axes-windows")
+def _three_axes_windows(place: Place) -> bool:
+    return len(place.bottoms[0]) == 5
+
+
+@condition("mask-of-padded")
+def _mask_of_padded(place: Place) -> bool:
+    fields = place.param.pooling_param
+    return len(place.tops) > 1 and any((fields.pad, fields.pad_h, fields.pad_w))

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from caffe_compat.errors import CaffeCompatError, DataError, GraphError
-from caffe_compat.export.runtimes import conditions, conditions_of_windows
+from caffe_compat.export.runtimes import conditions, conditions_of_onnx, conditions_of_windows
 from caffe_compat.export.runtimes.place import CONDITIONS, Place, is_bank
 from caffe_compat.export.runtimes.running import RUNTIMES, installed_version
 from caffe_compat.graph.graph import Graph, build_graph
@@ -28,7 +28,7 @@ from caffe_compat.layers.registry import loss_types
 from caffe_compat.net.shapes import set_up_layers
 from caffe_compat.proto.model import Model, ModelLike, as_model
 
-WORDS = (conditions, conditions_of_windows)  # which put their words into CONDITIONS
+WORDS = (conditions, conditions_of_onnx, conditions_of_windows)  # which put their words into CONDITIONS
 EFFECTS = {
     "otherwise": "computes otherwise",
     "ignored": "ignores",

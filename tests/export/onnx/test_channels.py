@@ -6,7 +6,7 @@ import pytest
 import caffe_compat as cc
 from tests.export.cases import largest_error, one_layer
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 MAP = (2, 4, 5, 6)
@@ -50,6 +50,20 @@ def test_a_layer_gives_its_own_top(name, tmp_path):
     kind, settings = LAYERS[name]
     model = one_layer(f'layer {{ name: "l" type: "{kind}" bottom: "a" top: "y" {settings} }}', MAP)
     assert largest_error(model, tmp_path) <= 1e-5
+
+
+def test_operators_that_a_runtime_computes_otherwise_are_not_written():
+    """MNN: ReduceL2, Shrink; OpenCV: reductions over three axes, TopK of one; facts.tsv has what is left."""
+    for kind, settings in LAYERS.values():
+        made = cc.to_onnx(one_layer(f'layer {{ name: "l" type: "{kind}" bottom: "a" top: "y" {settings} }}', MAP))
+        constants = {each.name: onnx.numpy_helper.to_array(each) for each in made.graph.initializer}
+        for node in made.graph.node:
+            assert node.op_type not in ("ReduceL2", "ReduceSumSquare", "Shrink", "GatherElements")
+            if node.op_type.startswith("Reduce"):
+                fields = {field.name: field.ints for field in node.attribute}
+                assert len(constants[node.input[1]] if len(node.input) > 1 else fields["axes"]) < 3
+            if node.op_type == "TopK":
+                assert constants[node.input[1]] > 1
 
 
 def test_axpy_scales_every_channel_of_every_item(tmp_path):

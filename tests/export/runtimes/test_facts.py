@@ -1,6 +1,7 @@
 """What is known of other runtimes agrees with what real ones did: tests/golden/runtimes holds that, net by net.
 
-`outcomes.tsv` has the nets of ../shared/cases/runtimes, `layers.tsv` small nets of its own; MNN 3.6.1, OpenCV 4.14.0
+`outcomes.tsv` has the nets of ../shared/cases/runtimes, `layers.tsv` small nets of its own, `onnx.tsv` such nets whose
+ONNX files were run; MNN 3.6.1, OpenCV 4.14.0
 and 5.0.0, ONNX Runtime 1.32.0, OpenVINO 2026.4.1 and onnx 1.23.2 ran them beside this package, right being within 1e-4
 of an output's largest value and of the same sizes.
 """
@@ -41,6 +42,7 @@ def found(model: cc.Model, column: str) -> list[Any]:
 
 
 LAYERS = rows("layers.tsv")
+ONNX = rows("onnx.tsv")
 SOME = [row for row in LAYERS if zlib.crc32(row["name"].encode()) % 24 == 0]
 
 
@@ -60,6 +62,19 @@ def without(row: dict[str, str], *keys: str) -> dict[str, str]:
 def test_what_real_runtimes_did_with_small_nets_is_what_is_known() -> None:
     assert len(SOME) > 20
     given = [(row["name"], parsed(row["net"]), without(row, "name", "net")) for row in SOME]
+    assert disagreements(given) == []
+
+
+def test_what_real_runtimes_did_with_onnx_files_is_what_is_known() -> None:
+    """A net that a threshold in it alone made right, by its values, has "-" in the column."""
+    some = [row for row in ONNX if zlib.crc32(row["name"].encode()) % 4 == 0]
+    assert len(some) > 40
+    assert disagreements([(row["name"], parsed(row["net"]), without(row, "name", "net")) for row in some]) == []
+
+
+@pytest.mark.slow
+def test_what_real_runtimes_did_with_all_onnx_files_is_what_is_known() -> None:
+    given = [(row["name"], parsed(row["net"]), without(row, "name", "net")) for row in ONNX]
     assert disagreements(given) == []
 
 
