@@ -2,56 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import caffe_compat as cc
-from reproductions.runs import HERE, read_runs
+from reproductions.performance import benchmarks, markdown, speeds
+from reproductions.runs import HERE
 
 ROOT = HERE.parent
-BENCHMARKS = ROOT / "tests" / "benchmarks"
 FINDINGS = ROOT / "findings"
-
-
-def markdown(rows: Iterable[tuple[Any, ...]]) -> str:
-    """Rows, the first of them the head, as a Markdown table."""
-    head, *body = [f"| {' | '.join(row)} |\n" for row in rows]
-    return head + re.sub(r"[^|\n]+", "---", head) + "".join(body)
 
 
 def layers() -> str:
     """One row a layer type of the package."""
     table = [("type", "whose", "forward", "backward", "ONNX", "compared with")]
     for name, kind in cc.layer_types().items():
-        exact = re.sub(r"tests/[\w/]+\.py", lambda found: f"`{found[0]}`", kind.exact)
+        exact = re.sub(r"tests/layers/([\w/]+\.py)", r"`\1`", kind.exact)
         table.append((f"`{name}`", kind.whose, kind.forward, kind.backward, "yes" if kind.onnx else "no", exact or "-"))
-    return markdown(table)
-
-
-def speeds() -> str:
-    """One row a measured layer of a recorded speed run: measured, by multiply-adds, and the command."""
-    table = [("net, ranks", "layer", "measured", "by multiply-adds", "device", "command")]
-    for run in read_runs():
-        threads = f", {run.threads} thread{'s' if run.threads != 1 else ''}" if run.threads else ""
-        for (metric, layer), value in run.measures.items():
-            if metric == "CPU speedup":
-                theory = run.measures.get(("theoretical speedup", layer))
-                promised = "-" if theory is None else f"{theory:.2f} times"
-                name = f"{run.network}: {run.method}"
-                device = f"{run.device}{threads}, commit {run.commit}"
-                table.append((name, layer, f"{value:.2f} times", promised, device, f"`{run.command}`"))
-    return markdown(table)
-
-
-def benchmarks() -> str:
-    """One row a file of benchmarks: what its docstring says first, and the figures that it refuses to miss."""
-    table = [("what is measured", "file")]
-    for path in sorted(BENCHMARKS.glob("test_*.py")):
-        told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        table.append((told.partition("\n\n")[0].replace("\n", " "), f"`tests/benchmarks/{path.name}`"))
     return markdown(table)
 
 
