@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from caffe_compat.errors import DataError, GraphError, UnsupportedLayerError
-from caffe_compat.export.closeness import check_outputs
+from caffe_compat.export.closeness import check_outputs, detections_of
 from caffe_compat.export.ending import ending_at, shapes_left, with_outputs
 from caffe_compat.export.pixels import pixels_of
 from caffe_compat.graph.graph import build_graph
@@ -63,6 +63,14 @@ def to_exported_program(
     whole = as_model(model)
     model = ending_at(whole, outputs)
     net = Net(model, "TEST", compat=compat, input_shapes=shapes_left(whole, model, input_shapes)).eval()
+    draws = [
+        layer.name for _, layer in net.steps if layer.param.type == "Dropout" and layer.draws and layer.dropout_ratio
+    ]
+    if draws:
+        raise UnsupportedLayerError(
+            f"net '{net.graph.name}': layer '{draws[0]}' (Dropout): sample_weights_test makes it draw at random in "
+            "TEST too; --output BLOB,... ends the net before it"
+        )
     if not net.input_names:
         raise GraphError(f"net '{net.graph.name}' has no input; there is nothing to export")
     batch = torch.export.Dim("batch") if dynamic_batch else None
@@ -169,7 +177,7 @@ def _check_run(
         found = loaded.module()(*tensors.values())
         wanted = net(**tensors) if set(found) <= set(net.output_names) else net.blobs(**tensors)
     found_arrays, wanted_arrays = ({name: each[name].numpy() for name in found} for each in (found, wanted))
-    return check_outputs(path, found_arrays, wanted_arrays, tolerance)
+    return check_outputs(path, found_arrays, wanted_arrays, tolerance, detections_of(net))
 
 
 def _not_one(shape: Shape, dynamic_batch: bool) -> Shape:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.export.closeness import check_outputs
+from caffe_compat.export.closeness import check_outputs, detections_of
 from caffe_compat.export.ending import blob_of, with_outputs
 from caffe_compat.export.onnx.model import to_onnx
 from caffe_compat.export.onnx.program import package
@@ -84,4 +84,4 @@ def _check_run(
     given = complete_inputs(net, inputs)
     right = net(**given) if set(blobs.values()) <= set(net.output_names) else net.blobs(**given)
     wanted = {name: right[blob].detach().numpy() for name, blob in blobs.items()}
-    return check_outputs(path, found, wanted, tolerance)
+    return check_outputs(path, found, wanted, tolerance, detections_of(net))

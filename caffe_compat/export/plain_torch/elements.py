@@ -56,6 +56,8 @@ def absolute(call: Call) -> None:
 
 @writes("Dropout")
 def dropout(call: Call) -> None:
+    if call.layer.draws and call.layer.dropout_ratio:
+        raise Inexpressible("sample_weights_test makes it draw at random in TEST too")
     call.applied(f"nn.Dropout({number(call.layer.param.dropout_param.dropout_ratio)})")
 
 

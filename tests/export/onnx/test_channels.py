@@ -90,7 +90,8 @@ def test_mvn_of_fewer_axes_has_a_top_of_four(shape, across, tmp_path):
     assert largest_error(model, tmp_path, dynamic_batch=True) <= 1e-5
 
 
-def test_a_dropout_that_draws_in_test_is_refused_by_name():
+@pytest.mark.parametrize("write", [cc.to_onnx, cc.to_exported_program, cc.torch_source])
+def test_a_dropout_that_draws_in_test_is_refused_by_name(write):
     layer = 'layer { name: "l" type: "Dropout" bottom: "a" top: "y" dropout_param { sample_weights_test: true } }'
     with pytest.raises(cc.UnsupportedLayerError, match=r"layer 'l' \(Dropout\): sample_weights_test makes it draw"):
-        cc.to_onnx(one_layer(layer, MAP))
+        write(one_layer(layer, MAP))
