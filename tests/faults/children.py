@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import re
@@ -25,6 +26,7 @@ from caffe_compat.data.databases import write_database
 from caffe_compat.layers.registry import find_class
 from tests.commands.conftest import NET, Problem
 
+VERBS = ("solve", "log", "runs", "signals")  # of which children are made by the dozen
 DROPOUT = 'layer { name: "drop" type: "Dropout" bottom: "conv1" top: "conv1" }\nlayer { name: "conv2"'
 HDF5_LAYER = """type: "HDF5Data" top: "data" top: "label"
   hdf5_data_param { source: "list.txt" batch_size: 10 } }"""
@@ -61,24 +63,26 @@ def make_folder(path: Path, is_augmented: bool = False, **changes: object) -> Pa
 
 
 @cache
-def load_everything() -> None:
-    """Import what a run asks for when it first needs it, so that no child has to: that is most of a short run."""
-    for name in cc.__all__:
-        getattr(cc, name)
-    for module in ("caffe_compat.commands.solve", "torch.distributed", "h5py"):
+def load_what_runs_use() -> None:
+    """Import what runs ask for when they first need it, so that no child has to: that is most of a short run."""
+    for module in ("torch.distributed", "h5py", *(f"caffe_compat.commands.{verb}" for verb in VERBS)):
         import_module(module)
+    commands = Path(cc.__file__).with_name("commands")
+    for name in re.findall(r"\bcc\.(\w+)", "".join((commands / f"{verb}.py").read_text() for verb in VERBS)):
+        getattr(cc, name)
     for kind in re.findall(r'type: "(\w+)"', f"{NET}{DROPOUT}{LMDB_LAYER}"):
         find_class(kind)
 
 
 def start(words: Sequence[str], folder: Path, log: str = "log", before: Callable[[], None] | None = None) -> int:
     """Fork a child that runs the command line in `folder`, its output appended to `log`; its process id."""
-    load_everything()
+    load_what_runs_use()
     sys.stdout.flush()
     child = os.fork()
     if child:
         return child
     status = 70
+    gc.freeze()  # no collection looks at, and so copies, what is the parent's
     try:
         os.setsid()
         os.chdir(folder)

@@ -132,6 +132,7 @@ def log_beside_a_run(randoms: random.Random, home: Path, wanted: object) -> Iter
         name = randoms.choice(["t", "log", "t.jsonl"])
         if (status := run(["log", name], work, "log_of_log")) not in (0, 2):
             yield f"`log {name}` ends with {status}"
+        time.sleep(randoms.random() * 0.1)
     if finish(child) != 0 or has_traceback(work / "log_of_log"):
         yield "the run, or a traceback of `log`"
 

@@ -7,8 +7,8 @@ from tests.faults.apart import run_apart
 
 
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory):
-    return run_apart("quick", "11", str(tmp_path_factory.mktemp("faults")))
+def printed():
+    return run_apart("quick", "11")
 
 
 @pytest.mark.parametrize(

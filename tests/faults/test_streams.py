@@ -21,6 +21,14 @@ def folder(tmp_path_factory):
     return make_folder(tmp_path_factory.mktemp("streams") / "run")
 
 
+@pytest.fixture(scope="module")
+def undisturbed(folder, tmp_path_factory):
+    """The folder of a run whose streams go to a log."""
+    work = shutil.copytree(folder, tmp_path_factory.mktemp("undisturbed") / "work")
+    assert run(SOLVE, work) == 0
+    return work
+
+
 def closed(*numbers):
     """What a child calls to be as a process that was started with these streams closed (`>&-`)."""
 
@@ -70,15 +78,13 @@ def ended(folder, words, before):
      slow(led_to(full, 2))],
     ids=["stdout closed", "stderr closed", "all closed", "stderr unread", "both unread", "stderr on a full disk"],
 )  # fmt: skip
-def test_training_goes_on_without_its_streams_and_its_files_are_the_same(folder, tmp_path, before):
+def test_training_goes_on_without_its_streams_and_its_files_are_the_same(folder, undisturbed, tmp_path, before):
     work = shutil.copytree(folder, tmp_path / "work")
-    with_log = shutil.copytree(folder, tmp_path / "with_log")
-    assert run(SOLVE, with_log) == 0
     status, log = ended(work, SOLVE, before)
     assert status == 0 and not has_traceback(work / "log") and "fault of caffe_compat" not in log
     for name in ("t_iter_4.caffemodel", "t_iter_4.solverstate"):
-        assert (work / name).read_bytes() == (with_log / name).read_bytes()
-    assert {file.name for file in work.iterdir()} == {file.name for file in with_log.iterdir()}
+        assert (work / name).read_bytes() == (undisturbed / name).read_bytes()
+    assert {file.name for file in work.iterdir()} == {file.name for file in undisturbed.iterdir()}
 
 
 @pytest.mark.parametrize("words", VERBS.values(), ids=VERBS)
