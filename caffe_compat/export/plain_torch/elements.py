@@ -8,6 +8,7 @@ import numpy as np
 
 from caffe_compat.export.plain_torch.source import Call, Inexpressible, number, options, writes
 from caffe_compat.layers.base import Shape
+from caffe_compat.layers.fields import enum_name
 
 
 @writes("ReLU")
@@ -16,7 +17,7 @@ def relu(call: Call) -> None:
     call.applied(f"nn.LeakyReLU({number(slope)})" if slope else "nn.ReLU()")
 
 
-@writes("ReLU6")
+@writes("ReLU6", "Relu6")
 def relu6(call: Call) -> None:
     if call.layer.negative_slope:
         raise Inexpressible("its negative_slope is not 0")
@@ -243,14 +244,40 @@ def mvn(call: Call) -> None:
     call.says(call.function("mvn", call.inputs[0], over, bool(param.normalize_variance), number(param.eps)))
 
 
-@writes("Normalize")
-def normalize(call: Call) -> None:
+@writes("Reduction")
+def reduction(call: Call) -> None:
+    layer, x = call.layer, call.inputs[0]
+    kind = enum_name(layer.param.reduction_param, "operation")
+    over = list(range(layer.canonical_axis(layer.axis, call.bottoms[0]), len(call.bottoms[0])))
+    inner = {"ASUM": f"{x}.abs()", "SUMSQ": f"({x} * {x})"}.get(kind, x)
+    call.says(_scaled(f"{inner}.{'mean' if kind == 'MEAN' else 'sum'}({over})", layer.coeff))
+
+
+@writes("ArgMax")
+def arg_max(call: Call) -> None:
+    layer, top = call.layer, call.tops[0]
+    flat = layer.axis is None
+    x = f"torch.flatten({call.inputs[0]}, 1)" if flat else call.inputs[0]
+    axis = 1 if flat else _axis(call)
+    found = call.function("largest", x, axis, layer.top_k)
+    if not flat:
+        call.says(f"{found}[{int(layer.out_max_val)}]")
+        return
+    sizes = ", ".join(map(str, (-1, *top[1:])))
+    call.says(f"torch.cat({found}, 1).reshape({sizes})" if layer.out_max_val else f"{found}[0].reshape({sizes})")
+
+
+@writes("Embed")
+def embed(call: Call) -> None:
     layer = call.layer
-    over = list(range(1, len(call.bottoms[0]))) if layer.across_spatial else [1]
-    weight = call.parameter("weight", 0)
-    if not layer.channel_shared:
-        weight += "[:, None, None]"
-    call.says(f"{call.function('l2_normalize', call.inputs[0], over, number(layer.eps))} * {weight}")
+    called = call.module(f"nn.Embedding({layer.blob_shapes[0][0]}, {layer.blob_shapes[0][1]})", weight=0)
+    bias = f" + {call.parameter('bias', 1)}" if len(layer.blobs) > 1 else ""
+    call.says(f"{called}({call.inputs[0]}.long()){bias}")
+
+
+@writes("BatchReindex")
+def batch_reindex(call: Call) -> None:
+    call.says(f"{call.inputs[0]}[{call.inputs[1]}.long()]")
 
 
 def _axis(call: Call) -> int:

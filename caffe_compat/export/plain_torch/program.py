@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe_compat.errors import GraphError, UnsupportedLayerError
-from caffe_compat.export.plain_torch import elements, functions, windows
+from caffe_compat.export.plain_torch import elements, forks, functions, windows
 from caffe_compat.export.plain_torch.source import WRITERS, Call, Inexpressible, Names, Source, quoted
 from caffe_compat.graph.graph import Blob
 from caffe_compat.layers.caffe.overwriting import destroying_forward_of
@@ -18,7 +18,7 @@ from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.net import Net
 from caffe_compat.net.shapes import infer_shapes
 
-_WRITERS = (elements, windows)  # imported so that their writers register
+_WRITERS = (elements, forks, windows)  # imported so that their writers register
 
 _IMPORTS = """
 from __future__ import annotations
@@ -140,6 +140,10 @@ def _constructor(source: Source) -> list[str]:
     made += [
         f"self.{attribute} = nn.Parameter(torch.zeros({', '.join(map(str, shape)) or '()'}))"
         for attribute, shape in source.parameters.items()
+    ]
+    made += [
+        f'self.register_buffer("{attribute}", torch.zeros({", ".join(map(str, shape)) or "()"}))'
+        for attribute, shape in source.buffers.items()
     ]
     made += [f"self.{later} = self.{owner}" for later, owner in source.ties]
     return ["    def __init__(self) -> None:", "        super().__init__()", *(f"        {line}" for line in made)]

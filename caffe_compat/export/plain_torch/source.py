@@ -50,13 +50,15 @@ class Names:
 class Source:
     """What stands so far.
 
-    modules: attribute -> constructor. parameters: attribute of the model's own -> its shape. state: key of the state
-    dict -> array. statements: of the forward pass. functions: names of those of functions.py that it calls. ties: pairs
-    of keys of parameters that are one, the later first. owners: name of a shared parameter -> its key.
+    modules: attribute -> constructor. parameters: attribute of the model's own -> its shape; buffers: the same of what
+    is not learned. state: key of the state dict -> array. statements: of the forward pass. functions: names of those of
+    functions.py that it calls. ties: pairs of keys of parameters that are one, the later first. owners: name of a
+    shared parameter -> its key.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, Shape] = field(default_factory=dict)
+    buffers: dict[str, Shape] = field(default_factory=dict)
     state: dict[str, np.ndarray] = field(default_factory=dict)
     statements: list[str] = field(default_factory=list)
     functions: set[str] = field(default_factory=set)
@@ -104,6 +106,13 @@ class Call:
         attribute = self.source.attributes.new(f"{self.name}_{key}")
         self.source.parameters[attribute] = self.layer.blob_shapes[blob]
         self._keep(attribute, blob)
+        return f"self.{attribute}"
+
+    def buffer(self, key: str, values: np.ndarray) -> str:
+        """An array of the model itself that is not learned; the expression that reads it."""
+        attribute = self.source.attributes.new(f"{self.name}_{key}")
+        self.source.buffers[attribute] = values.shape
+        self._keep(attribute, values)
         return f"self.{attribute}"
 
     def function(self, name: str, *arguments: Any) -> str:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import caffe_compat as cc
+from caffe_compat.export.plain_torch.source import WRITERS
 
 INPUT = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 6 dim: 9 dim: 7 } } }'
 OTHER = 'layer { name: "in2" type: "Input" top: "y" input_param { shape { dim: 2 dim: 6 dim: 9 dim: 7 } } }'
@@ -55,6 +56,45 @@ LAYERS = {
     "normalize": 'type: "Normalize" norm_param { across_spatial: false channel_shared: false '
     'scale_filler { type: "gaussian" std: 1 } }',
     "interp": 'type: "Interp" interp_param { height: 13 width: 11 }',
+    "relu6": 'type: "Relu6"',
+    "hard sigmoid": 'type: "HardSigmoid" hard_sigmoid_param { alpha: 0.5 beta: 0.25 }',
+    "hard swish": 'type: "HardSwish"',
+    "open hard swish": 'type: "HSwish"',
+    "swish": 'type: "Swish" swish_param { beta: 1.5 }',
+    "silu": 'type: "Swish"',
+    "mish": 'type: "Mish"',
+    "softplus": 'type: "Softplus"',
+    "negative relu": 'type: "NegReLU" relu_param { negative_slope: 0.3 }',
+    "channel means": 'type: "Mean" mean_param { operation: SUBTRACT value: 1 value: 2 mean_scale: 0.5 '
+    "output_scale: 3 }",
+    "instance norm": 'type: "InstanceNorm"',
+    "group norm": 'type: "GroupNorm" group_norm_param { num_groups: 3 }',
+    "bn": 'type: "BN"',
+    "bn infers": 'type: "BN" bn_param { bn_mode: INFERENCE }',
+    "l2 norm": 'type: "L2Norm"',
+    "l2 norm, eps": 'type: "L2Norm" l2norm_param { eps: 0.5 }',
+    "l2 norm, length": 'type: "L2Norm" l2norm_param { l2_length: 3 }',
+    "happynear l2": 'type: "Normalize" normalize_param { normalize_type: "L2" }',
+    "channel norm": 'type: "ChannelNorm"',
+    "sparsify": 'type: "Sparsify" sparsify_param { thre: 0.4 }',
+    "blob product": 'type: "MatMul" matmul_param { blob_shape: 7 blob_shape: 5 }',
+    "padding": 'type: "Padding" padding_param { pad_t: 1 pad_b: 2 pad_l: 3 pad_value: -2 }',
+    "cut": 'type: "Padding" padding_param { pad_beg: -1 pad_end: -2 }',
+    "mirror": 'type: "Padding" padding_param { type: MIRROR pad_up: 4 pad_down: 3 pad_left: 1 pad_right: 6 }',
+    "blocks": 'type: "PassThrough" pass_through_param { block_height: 3 block_width: 7 }',
+    "reorg back": 'type: "Reorg" reorg_param { stride: 1 reverse: true }',
+    "region": 'type: "RegionYolo" region_yolo_param { coords: 4 classes: 1 num: 1 }',
+    "region 3": 'type: "RegionYolo" region_yolo_param { classes: 1 num: 9 do_softmax: false mask: 3 }',
+    "reverse": 'type: "Reverse" reverse_param { axis: 2 }',
+    "transpose": 'type: "Transpose" transpose_param { dim: 1 dim: 0 dim: 3 dim: 2 }',
+    "centre": 'type: "CropCenter" crop_center_param { crop_size: 0 crop_size: 0 crop_size: 2 crop_size: 1 }',
+    "upsample": 'type: "Upsample" upsample_param { scale: 2 }',
+    "sum of squares": 'type: "Reduction" reduction_param { operation: SUMSQ axis: 2 coeff: 0.5 }',
+    "absolute sum": 'type: "Reduction" reduction_param { operation: ASUM }',
+    "mean of all": 'type: "Reduction" reduction_param { operation: MEAN axis: -3 }',
+    "largest": 'type: "ArgMax"',
+    "largest few": 'type: "ArgMax" argmax_param { top_k: 3 out_max_val: true }',
+    "largest channels": 'type: "ArgMax" argmax_param { axis: 1 top_k: 2 out_max_val: true }',
 }
 PAIRS = {
     "sum": 'type: "Eltwise" eltwise_param { coeff: 1 coeff: -0.5 }',
@@ -64,7 +104,12 @@ PAIRS = {
     "concat": 'type: "Concat" concat_param { axis: -1 }',
     "scale by another": 'type: "Scale" scale_param { axis: 0 }',
     "crop": 'type: "Crop" crop_param { axis: 2 offset: 0 }',
+    "matrices": 'type: "MatMul" matmul_param { transpose_b: true }',
+    "clustered": 'type: "PriorBoxClustered" prior_box_param { width: 3 height: 2 }',
+    "prior boxes": 'type: "PriorBox" prior_box_param { min_size: 4 aspect_ratio: 2 }',
 }
+ELSEWHERE = {"Axpy", "BatchReindex", "ContinuationIndicator", "ConvolutionDepthwise", "DepthwiseConvolution", "Embed",
+             "Gather", "MaxUnPool", "ReLU6", "ReorgYolo", "Scatter", "Silence", "Slice", "Split", "SyncBN"}  # fmt: skip
 
 
 def with_drawn_weights(text):
@@ -118,6 +163,54 @@ def test_gradients_are_the_nets_at_kinks_and_ties_too(kind, tmp_path):
         torch.autograd.grad((top * slopes).sum(), list(given.values()), materialize_grads=True) for top in tops
     )
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_every_type_that_has_a_form_is_held_against_the_net():
+    shown = [layer.split('"')[1] for layer in (*LAYERS.values(), *PAIRS.values())]
+    assert set(WRITERS) == ELSEWHERE | set(shown)
+
+
+def test_blocks_become_channels_and_channels_blocks(tmp_path):
+    given = INPUT.replace("dim: 6 dim: 9 dim: 7", "dim: 4 dim: 8 dim: 6")
+    for kind, fields in (("Reorg", ""), ("Reorg", "reverse: true"), ("ReorgYolo", "")):
+        settings = f"reorg{'_yolo' * (kind == 'ReorgYolo')}_param {{ stride: 2 {fields} }}"
+        layer = f'layer {{ name: "l" type: "{kind}" bottom: "x" top: "top" {settings} }}'
+        assert compared(f"{given} {layer}", tmp_path) == {"x": 0, "top": 0}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        'type: "Upsample" upsample_param { upsample_h: 9 upsample_w: 7 }',
+        'type: "MaxUnPool" max_unpool_param { dst_h: 9 dst_w: 7 }',
+    ],
+)
+def test_a_mask_says_where_values_go(layer):
+    shape = "input_param { shape { dim: 2 dim: 3 dim: 2 dim: 2 } }"
+    inputs = "".join(f'layer {{ name: "{name}" type: "Input" top: "{name}" {shape} }}' for name in "pm")
+    net = f'{inputs} layer {{ name: "u" bottom: "p" bottom: "m" top: "u" {layer} }}'
+    text, _ = cc.torch_source(cc.Model(cc.parse_text(net, cc.NetParameter)))
+    scope = {"__file__": "model.py"}
+    exec(text, scope)
+    values = torch.arange(1.0, 25).reshape(2, 3, 2, 2)
+    mask = torch.tensor([0.0, 8, 30, 62]).reshape(1, 1, 2, 2).expand(2, 3, 2, 2).contiguous()
+    found = scope["Model"]()(values, mask).flatten(2)
+    assert found.shape == (2, 3, 63) and torch.equal(found[..., [0, 8, 30, 62]], values.flatten(2))
+    assert found.count_nonzero() == 24
+
+
+def test_a_mask_of_a_pooling_layer_is_refused_by_name():
+    pool = 'layer { name: "p" type: "Pooling" bottom: "x" top: "p" top: "m" pooling_param { kernel_size: 2 } }'
+    with pytest.raises(cc.UnsupportedLayerError, match=r"layer 'p' \(Pooling\): its second top is the mask"):
+        cc.torch_source(cc.Model(cc.parse_text(f"{INPUT} {pool}", cc.NetParameter)))
+
+
+def test_words_are_embedded_and_items_taken_anew(tmp_path):
+    index = 'layer { name: "i" type: "Input" top: "i" input_param { shape { dim: 4 } } }'
+    embed = 'layer { name: "e" type: "Embed" bottom: "i" top: "e" embed_param { input_dim: 2 num_output: 3 } }'
+    again = 'layer { name: "r" type: "BatchReindex" bottom: "x" bottom: "i" top: "r" }'
+    errors = compared(f"{INPUT} {index} {embed} {again}", tmp_path)
+    assert {"e", "r"} <= set(errors) and max(errors.values()) == 0
 
 
 def test_slices_give_each_top(tmp_path):
