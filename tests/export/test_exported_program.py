@@ -91,7 +91,9 @@ INDEXED = {
     "embed": ('type: "Embed" bottom: "a" top: "y" embed_param { input_dim: 7 num_output: 3 }', [(5, 2)]),
     "reindex": ('type: "BatchReindex" bottom: "a" bottom: "b" top: "y"', [(3, 2), (4,)]),
     "unpooling": ('type: "Upsample" bottom: "a" bottom: "b" top: "y" upsample_param { scale: 2 }', [(2, 3, 4, 5)] * 2),
-}
+    "maxima": ('type: "MaxUnPool" bottom: "a" bottom: "b" top: "y" max_unpool_param { dst_h: 8 dst_w: 9 }',
+               [(2, 3, 4, 5)] * 2),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", INDEXED)

@@ -72,13 +72,13 @@ def test_a_net_for_training_is_measured_by_way_of_its_deploy_net():
 
 def test_outcomes_are_read_as_they_were_written(tmp_path):
     outcomes = {
-        ("a/b.prototxt", "onnx"): Outcome("cut", True, "1e-06", "DetectionOutput"),
+        ("a/b.prototxt", "onnx"): Outcome("cut", True, "1e-06", "DetectionOutput", "0123abc"),
         ("a/b.prototxt", "pt2"): Outcome("refused", False, 'layer "x" | y'),
     }
     write(tmp_path / "results.tsv", outcomes)
     assert read(tmp_path / "results.tsv") == outcomes
     assert taken(outcomes, "onnx") == 1 and taken(outcomes, "pt2") == 0
-    assert 'layer "x" \\| y' in page(outcomes)
+    assert 'layer "x" \\| y' in page(outcomes) and "| 0123abc | 1 | 0 | 1 | 0 |" in page(outcomes)
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Export every net of nets.tsv with drawn weights, run the file beside the net, and keep what became of it.
 
     python -m tests.export.real_nets [--form onnx|pt2] [--only PART] [--out FILE] [--seconds N]
+                                       [--shuffle SEED] [--anew]
 
 nets.tsv has the path of each net within the archive of prototxts, and the shapes of data that is not there, or is
 larger than needed. Each net has a process of its own. With --out, nets that FILE has already are left out and the
-others added, so that an interrupted run goes on.
+others added, so that an interrupted run goes on; with --anew only those of this commit are left out. With --shuffle the
+order is drawn, so that what an interrupted run has measured is a random sample.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from __future__ import annotations
 import argparse
 import logging
 import multiprocessing
+import random
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -72,6 +76,12 @@ def _child(sender: Any, path: Path, shapes: Shapes, form: str) -> None:
         sender.send(Outcome("refused", False, f"fault, {type(error).__name__}: {error}"))
 
 
+def tree() -> str:
+    """The commit of this checkout, with a + where files differ from it."""
+    words = ["git", "-C", str(NETS.parent), "describe", "--always", "--abbrev=7", "--dirty=+", "--exclude=*"]
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.export.real_nets", description=__doc__)
     parser.add_argument("--form", choices=("onnx", "pt2"), default="onnx")
@@ -81,15 +91,21 @@ def main(words: list[str] | None = None) -> int:
         "--part", type=int, nargs=2, default=(0, 1), metavar=("I", "N"), help="every Nth of the nets left, from I on"
     )
     parser.add_argument("--seconds", type=float, default=300, help="at most this long for a net")
+    parser.add_argument("--shuffle", type=int, metavar="SEED", help="in an order drawn from this seed")
+    parser.add_argument("--anew", action="store_true", help="also nets that the table has of another commit")
     arguments = parser.parse_args(words)
+    here = tree()
     done = read(arguments.out) if arguments.out and arguments.out.exists() else {}
     archive = shared("prototxt", "prototxt.zip")
     with tempfile.TemporaryDirectory() as folder:
         zipfile.ZipFile(archive).extractall(folder)
-        left = [net for net in nets().items() if arguments.only in net[0] and (net[0], arguments.form) not in done]
+        kept = {key for key, outcome in done.items() if not arguments.anew or outcome.tree == here}
+        left = [net for net in nets().items() if arguments.only in net[0] and (net[0], arguments.form) not in kept]
+        if arguments.shuffle is not None:
+            random.Random(arguments.shuffle).shuffle(left)
         for path, shapes in left[arguments.part[0] :: arguments.part[1]]:
             outcome = in_child(Path(folder, path), shapes, arguments.form, arguments.seconds)
-            outcome = replace(outcome, told=" ".join(outcome.told.replace(f"{folder}/", "").split()))
+            outcome = replace(outcome, tree=here, told=" ".join(outcome.told.replace(f"{folder}/", "").split()))
             done[path, arguments.form] = outcome
             print(f"{outcome.state:8} {path}: {outcome.told}", flush=True)
             if arguments.out:

@@ -18,17 +18,18 @@ shapes of data that is not here, and smaller ones of large images where any size
 and one image where the net allows it (four where it normalises by the statistics of its batch). A net for training
 goes by way of `deploy`. A file is run beside the net, and every output is within 1e-5 of its largest value, or the net
 counts as refused. A net that is cut ends (`--output`) before layers whose number of rows the values decide, or for
-torch.export before the pooling of regions. The commands, one form after the other:
+torch.export before the pooling of regions. Nets are taken in an order drawn from a seed, so that those measured so far
+are a random sample. The commands, one form after the other:
 
-    python -m tests.export.real_nets --form onnx --out tests/export/real_nets/results.tsv
-    python -m tests.export.real_nets --form pt2 --out tests/export/real_nets/results.tsv
+    python -m tests.export.real_nets --form onnx --shuffle 17 --anew --out tests/export/real_nets/results.tsv
+    python -m tests.export.real_nets --form pt2 --shuffle 17 --anew --out tests/export/real_nets/results.tsv
     python -m tests.export.real_nets.table
 """
 
 
 def page(outcomes: dict[tuple[str, str], Outcome]) -> str:
     """The text of the page."""
-    parts = [FIRST, counts(outcomes)]
+    parts = [FIRST, counts(outcomes), by_tree(outcomes)]
     for form, title in FORMATS.items():
         refused = [(net, each) for (net, own), each in outcomes.items() if own == form and each.state == "refused"]
         if refused:
@@ -52,6 +53,19 @@ def counts(outcomes: dict[tuple[str, str], Outcome]) -> str:
         deployed = sum(each.deployed for each in own if each.state == "exported")
         share = f"{100 * taken(outcomes, form):.1f} % of the measured" if own else "-"
         cells = (title, listed, len(own), states["exported"], deployed, states["cut"], states["refused"], share)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def by_tree(outcomes: dict[tuple[str, str], Outcome]) -> str:
+    """A row a form and commit at which nets were measured, and what became of these."""
+    states: dict[tuple[str, str], Counter[str]] = {}
+    for (_, form), each in outcomes.items():
+        states.setdefault((form, each.tree), Counter())[each.state] += 1
+    lines = ["\n| form | measured at | nets | exported | cut | refused |", "| --- | --- | --- | --- | --- | --- |"]
+    for (form, tree), found in sorted(states.items()):
+        shown = "several commits of one day, not kept" if tree == "-" else tree
+        cells = (FORMATS[form], shown, found.total(), found["exported"], found["cut"], found["refused"])
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
