@@ -81,7 +81,7 @@ class Execution:
     def forward(self, start: int, end: int) -> float:
         """Run layers `start` to `end`, both included; the sum of the losses on the way, weighted."""
         check(start >= 0, f"start >= 0 ({start} vs. 0)")
-        check(end < len(self.steps), f"end < layers_.size() ({end} vs. {len(self.steps)})")
+        check(0 <= end < len(self.steps), f"end < layers_.size() ({end} vs. {len(self.steps)})")
         check_mode()
         loss = 0.0
         CLOCK.tick()
@@ -105,7 +105,7 @@ class Execution:
     def backward(self, start: int, end: int) -> None:
         """Run the backward passes of layers `start` down to `end`, both included, where the net needs them."""
         check(end >= 0, f"end >= 0 ({end} vs. 0)")
-        check(start < len(self.steps), f"start < layers_.size() ({start} vs. {len(self.steps)})")
+        check(0 <= start < len(self.steps), f"start < layers_.size() ({start} vs. {len(self.steps)})")
         check_mode()
         CLOCK.tick()
         with torch.no_grad(), drawing_from(random_source()):

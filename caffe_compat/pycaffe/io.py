@@ -16,6 +16,7 @@ from scipy.ndimage import zoom
 from caffe_compat.pycaffe.optional import needed
 from caffe_compat.pycaffe.proto import caffe_pb2
 
+_OF_IMAGES = {"resize": "skimage.transform", "skimage": "skimage"}
 _LEGACY = ("num", "channels", "height", "width")
 
 
@@ -226,3 +227,12 @@ def oversample(images: Any, crop_dims: Any) -> np.ndarray:
             crops[10 * index + place] = crop
             crops[10 * index + 5 + place] = crop[:, ::-1, :]
     return crops
+
+
+def __getattr__(name: str) -> Any:
+    """`caffe.io.skimage` and `caffe.io.resize`, which scripts find there, once they are asked for."""
+    if name not in _OF_IMAGES:
+        raise AttributeError(f"module 'caffe.io' has no attribute '{name}'")
+    module = needed(_OF_IMAGES[name], f"caffe.io.{name}")
+    needed("skimage.io", f"caffe.io.{name}")
+    return module if name == "skimage" else getattr(module, name)

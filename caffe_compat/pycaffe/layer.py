@@ -8,6 +8,10 @@ from caffe_compat.pycaffe.bindings import Bound
 from caffe_compat.pycaffe.vectors import BlobVec
 
 
+class NotWrittenError(RecursionError, NotImplementedError):
+    """A method that a Python layer must have; pycaffe's own calls itself until Python stops it."""
+
+
 class Layer(Bound):
     """A layer of a net: its `type` and its learnable `blobs`.
 
@@ -31,11 +35,11 @@ class Layer(Bound):
 
     def setup(self, bottom: Any, top: Any) -> None:
         """See the class."""
-        raise NotImplementedError(f"{type(self).__name__} has no setup(bottom, top)")
+        raise NotWrittenError(f"{type(self).__name__} has no setup(bottom, top)")
 
     def reshape(self, bottom: Any, top: Any) -> None:
         """See the class."""
-        raise NotImplementedError(f"{type(self).__name__} has no reshape(bottom, top)")
+        raise NotWrittenError(f"{type(self).__name__} has no reshape(bottom, top)")
 
 
 def view_of(param: Any, blobs: BlobVec) -> Layer:
@@ -43,3 +47,12 @@ def view_of(param: Any, blobs: BlobVec) -> Layer:
     layer = Layer(param)
     layer._blobs = blobs
     return layer
+
+
+def anew(layer: Layer) -> Layer:
+    """The layer as `net.layers` gives it: itself if written in Python, else a new object each time."""
+    if type(layer) is not Layer:
+        return layer
+    other = Layer.__new__(Layer)
+    other._type, other._blobs = layer._type, layer._blobs
+    return other

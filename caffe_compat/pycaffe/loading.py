@@ -64,6 +64,8 @@ def copy_from(execution: Execution, path: str) -> None:
     """Copy the weights of a .caffemodel or HDF5 file in by layer name; CheckError where a layer's do not fit."""
     if not os.path.isfile(path):
         raise CheckError(f"Check failed: file_hid >= 0 (-1 vs. 0) Couldn't open {path}")
+    if not os.path.getsize(path):
+        return  # a message of no fields
     try:
         weights = read_weights(path, execution.net.param)
     except CaffeCompatError as error:

@@ -77,12 +77,12 @@ class Net(NetBindings):
         """The names of the blobs that no layer takes, sorted."""
         return self._output_names
 
-    @property
+    @cached_property
     def top_names(self) -> OrderedDict[str, list[str]]:
         """The names of the tops of each layer, by its name."""
         return self._names_by_layer(self._execution.top_ids)
 
-    @property
+    @cached_property
     def bottom_names(self) -> OrderedDict[str, list[str]]:
         """The names of the bottoms of each layer, by its name."""
         return self._names_by_layer(self._execution.bottom_ids)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from caffe_compat.pycaffe import loading
-from caffe_compat.pycaffe.bindings import ArgumentError, Bound, refuse_types, text, whole
+from caffe_compat.pycaffe.bindings import ArgumentError, Bound, check, refuse_types, text, whole
 from caffe_compat.pycaffe.execution import Execution
+from caffe_compat.pycaffe.layer import anew
 from caffe_compat.pycaffe.sources import MemoryStep
 from caffe_compat.pycaffe.vectors import BlobVec, DtypeVec, IntVec, LayerVec, StringVec
 
@@ -36,7 +37,7 @@ class NetBindings(Bound):
 
     @property
     def layers(self) -> LayerVec:
-        return LayerVec(self._execution.layers)
+        return LayerVec(self._execution.layers, anew)
 
     @property
     def _blobs(self) -> BlobVec:
@@ -63,10 +64,16 @@ class NetBindings(Bound):
         return DtypeVec(self._execution.loss_weights)
 
     def _bottom_ids(self, number: int) -> IntVec:
-        return IntVec(self._execution.bottom_ids[whole("_bottom_ids", number)])
+        return self._ids(self._execution.bottom_ids, whole("_bottom_ids", number))
 
     def _top_ids(self, number: int) -> IntVec:
-        return IntVec(self._execution.top_ids[whole("_top_ids", number)])
+        return self._ids(self._execution.top_ids, whole("_top_ids", number))
+
+    @staticmethod
+    def _ids(ids: list[list[int]], number: int) -> IntVec:
+        check(number >= 0, f"i >= 0 ({number} vs. 0)", "Invalid layer id")
+        check(number < len(ids), f"i < ids.size() ({number} vs. {len(ids)})", "Invalid layer id")
+        return IntVec(ids[number])
 
     def _forward(self, start: int, end: int) -> float:
         """Run layers by number, both ends included; the weighted sum of the losses on the way."""

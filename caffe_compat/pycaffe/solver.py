@@ -89,18 +89,18 @@ class Solver(Bound):
 
     def share_weights(self, net: Net) -> None:
         """Have the learnable blobs of `net` on the memory of the training net's."""
+        if not isinstance(net, Net):
+            refuse_types("share_weights", "caffe::Net<float>*", self, net)
         net.share_with(self.net)
 
-    def add_callback(self, on_start: Any, *on_gradients_ready: Any) -> None:
+    def add_callback(self, *calls: Any) -> None:
         """Call on_start() before an iteration's passes, on_gradients_ready() before its update; NCCL does nothing."""
-        if isinstance(on_start, NCCL) and not on_gradients_ready:
+        if not calls or (len(calls) == 1 and isinstance(calls[0], NCCL)):
             return
-        if len(on_gradients_ready) != 1:
-            refuse_types(
-                "add_callback", "object on_start, object on_gradients_ready", self, on_start, *on_gradients_ready
-            )
-        self._live.starts.append(on_start)
-        self._live.readies.append(on_gradients_ready[0])
+        if len(calls) != 2:
+            refuse_types("add_callback", "object on_start, object on_gradients_ready", self, *calls)
+        self._live.starts.append(calls[0])
+        self._live.readies.append(calls[1])
 
 
 class SGDSolver(Solver):

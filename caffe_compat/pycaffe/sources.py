@@ -39,15 +39,17 @@ class DummyStep(SourceStep):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        SourceStep.forward(self)
         self._refills = [filler.type != "constant" for filler in self.layer.fillers]
+        self._fill(refilled=False)
 
     def forward(self) -> None:
-        if not any(self._refills):
-            return
-        for blob, values, refills in zip(self.tops, self.layer.next_batch(), self._refills, strict=True):
-            if refills:
-                blob._data.write(values.float().clone(memory_format=torch.contiguous_format))
+        self._fill(refilled=True)
+
+    def _fill(self, refilled: bool) -> None:
+        for index, (blob, refills) in enumerate(zip(self.tops, self._refills, strict=True)):
+            if refills == refilled:
+                values = self.layer.values(index).float()
+                blob._data.write(values.clone(memory_format=torch.contiguous_format))
 
 
 class MemoryStep(SourceStep):
@@ -82,7 +84,7 @@ class MemoryStep(SourceStep):
 
 
 def _check_array(name: str, array: Any, sizes: list[int]) -> None:
-    if not array.flags.c_contiguous:
+    if not isinstance(array, np.ndarray) or not array.flags.c_contiguous:
         raise RuntimeError(f"{name} must be C contiguous")
     if array.ndim != 4:
         raise RuntimeError(f"{name} must be 4-d")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.pycaffe import loading
-from caffe_compat.pycaffe.bindings import CheckError
+from caffe_compat.pycaffe.bindings import CheckError, check
 from caffe_compat.pycaffe.checks import in_caffes_words
 from caffe_compat.pycaffe.execution import Execution
 from caffe_compat.pycaffe.mode import set_random_seed, solver_rank
@@ -114,8 +114,7 @@ class LiveSolver(Iterations):
 
     def count_update(self) -> None:
         """Solver::ApplyUpdate: take the update off the weights, leave it in the diffs, and count it."""
-        if self._policy not in POLICIES:
-            raise CheckError(f"Unknown learning rate policy: {self._policy}")
+        self._check_policy()
         self._idle = {index for index in self._idle if self.live.learnable[index][1].is_empty}
         self._moving = [index for index in range(len(self._params)) if index not in self._idle]
         self.apply_update()
@@ -152,9 +151,17 @@ class LiveSolver(Iterations):
 
     def rate(self) -> float:
         """The learning rate of now."""
+        self._check_policy()
+        return self.learning_rate
+
+    def _check_policy(self) -> None:
+        """As GetLearningRate of 9b89154; `read_config` has checked what older Caffes check too."""
         if self._policy not in POLICIES:
             raise CheckError(f"Unknown learning rate policy: {self._policy}")
-        return self.learning_rate
+        if self._policy == "sigmoid":
+            gamma, size = self.param.gamma, self.param.stepsize
+            check(gamma >= 0, f"this->param_.gamma() >= 0 ({gamma:g} vs. 0)")
+            check(size > 0, f"this->param_.stepsize() > 0 ({size} vs. 0)")
 
     def set_base_rate(self, rate: float) -> None:
         """Set base_lr, which the next update follows."""

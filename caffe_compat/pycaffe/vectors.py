@@ -79,14 +79,10 @@ class RawBlobVec(Vector):
     """Blobs of a net, or the bottoms or tops of a layer."""
 
 
-class LayerVec(Vector):
-    """The layers of a net."""
+class ViewVec(Vector):
+    """Items that are given as what `view` makes of them, each time anew."""
 
-
-class NetVec(Vector):
-    """Nets of a solver: a new Net object each time, on the same net."""
-
-    def __init__(self, items: Iterable[Any] = (), view: Callable[[Any], Any] = lambda net: net) -> None:
+    def __init__(self, items: Iterable[Any] = (), view: Callable[[Any], Any] = lambda item: item) -> None:
         super().__init__(items)
         self._view = view
 
@@ -95,12 +91,27 @@ class NetVec(Vector):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return NetVec(self._items[index], self._view)
+            return type(self)(self._items[index], self._view)
         return self._view(super().__getitem__(index))
+
+
+class LayerVec(ViewVec):
+    """The layers of a net."""
+
+
+class NetVec(ViewVec):
+    """Nets of a solver: a new Net object each time, on the same net."""
 
 
 class BlobVec(Vector):
     """The learnable blobs of a layer."""
+
+    def _checked(self, item: Any) -> Any:
+        from caffe_compat.pycaffe.blob import Blob  # a blob's shape is a vector too
+
+        if not isinstance(item, Blob):
+            raise TypeError("Attempting to append an invalid type")
+        return item
 
     def add_blob(self, *shape: int, **kwargs: Any) -> None:
         """Append a blob of zeros."""

@@ -132,3 +132,10 @@ def _still_solver() -> caffe.SGDSolver:
         'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot_after_train: false\n'
     )
     return caffe.SGDSolver("solver.prototxt")
+
+
+@pytest.mark.parametrize("fields", [{"gamma": -0.5, "stepsize": 3}, {"gamma": 0.5}])
+def test_a_sigmoid_that_caffe_refuses_is_refused_when_the_rate_is_asked_for(fields: dict[str, Any]) -> None:
+    solver = _solver(lr_policy='"sigmoid"', **fields)
+    with pytest.raises(RuntimeError, match="Check failed: this->param_"):
+        solver.step(1)

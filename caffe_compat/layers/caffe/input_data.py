@@ -44,9 +44,10 @@ class DummyData(SourceLayer):
         return list(self.shapes)
 
     def next_batch(self) -> tuple[Tensor, ...]:
-        return tuple(self._top(index) for index in range(len(self.shapes)))
+        return tuple(self.values(index) for index in range(len(self.shapes)))
 
-    def _top(self, index: int) -> Tensor:
+    def values(self, index: int) -> Tensor:
+        """Those of a top in the next batch."""
         filler = self.fillers[index]
         if filler.type == "constant":
             return self._at_home(filler.value).expand(self.shapes[index])
