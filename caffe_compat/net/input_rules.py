@@ -208,7 +208,7 @@ _TABLE: dict[str, dict[int, Rule]] = {
     "ContrastiveLoss": {2: either}, "YoloSeg": {1: either, 2: weight}, "SegmentationEvaluate": {1: either},
     "SmoothL1Loss": {2: weight, 3: weight}, "SmoothL1LossOHEM": {2: weight}, "EuclideanLoss": {2: weight},
     "L1Loss": {2: weight},
-    "BatchReindex": {1: item}, "Embed": {0: word}, "Filter": {-1: either}, "Upsample": {1: place},
+    "BatchReindex": {1: item}, "Embed": {0: word}, "Filter": {-1: either}, "Upsample": {1: place}, "MaxUnPool": {1: place},
     "LSTM": {1: goes_on}, "RNN": {1: goes_on}, "Lstm": {1: goes_on}, "LSTMUnit": {2: all_steps},
     "ReverseTime": {1: length}, "CTCGreedyDecoder": {1: all_steps}, "WarpCTCLoss": {1: ctc, 2: ctc, 3: ctc},
     "Log": {0: positive}, "Power": {0: positive},
