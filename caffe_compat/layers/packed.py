@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.layers.caffe.convolution import Convolution, reached
 from caffe_compat.layers.caffe.inner_product import InnerProduct
-from caffe_compat.layers.lanes import faster_form
+from caffe_compat.layers.lanes import LANES, LEAST_VALUES, faster_form
 from caffe_compat.layers.layout import channels_last, flattened
 from caffe_compat.layers.windows import convolved_size
 
@@ -85,6 +85,8 @@ class PackedConvolution(nn.Module):
         super().__init__()
         self._layer, self.terms, self.slope = (layer,), terms, slope  # the tuple hides the layer's blobs from nn.Module
         self.windows, self.group = layer.windows, layer.group
+        self.spare = 0  # filters of zeros that each group has behind its own
+        self.spare_from = (1, 0)  # into how many parts the channels of a group of the bottom fall, and as `spare` each
         self._forms: dict[tuple[Shape, bool], Callable[[Tensor, Tensor | None], Tensor]] = {}
 
     def forward(self, bottom: Tensor, other: Tensor | None = None) -> Tensor:
@@ -140,7 +142,33 @@ class PackedConvolution(nn.Module):
         weight = layer.blob(0).detach()
         if layer.connections is not None:
             weight = weight * layer.connections[(..., None, None)]
-        return _folded(layer, weight.double(), self.terms) if self.terms else (weight, _bias(layer))
+        weight, bias = _folded(layer, weight.double(), self.terms) if self.terms else (weight, _bias(layer))
+        parts, spare = self.spare_from
+        weight = _with_spare(weight, 1, parts, spare)
+        return _with_spare(weight, 0, self.group, self.spare), (
+            None if bias is None else _with_spare(bias, 0, self.group, self.spare)
+        )
+
+    def widen(self, reader: PackedConvolution) -> None:
+        """Make the groups of the top, which `reader` alone reads, multiples of 16 by channels of zeros.
+
+        A CPU with AVX-512 computes 16 filters at a time: 53 cost as much as 64, and more to put away.
+        """
+        weight = self._layer[0].blob(0)
+        spare = -(len(weight) // self.group) % LANES
+        is_worth_it = weight[0].numel() >= LEAST_VALUES and max(reader.windows.kernel) == 1
+        known = self.spare == 0 and reader.spare_from[1] == 0 and reader.group in (1, self.group)
+        if spare and is_worth_it and known and torch.backends.cpu.get_cpu_capability() == "AVX512":
+            self.spare, reader.spare_from = spare, (self.group // reader.group, spare)
+
+
+def _with_spare(values: Tensor, axis: int, parts: int, spare: int) -> Tensor:
+    """`values` with `spare` zeros behind each of `parts` equal parts of an axis."""
+    if not spare:
+        return values
+    split = values.reshape(*values.shape[:axis], parts, -1, *values.shape[axis + 1 :])
+    zeros = split.new_zeros([spare if number == axis + 1 else size for number, size in enumerate(split.shape)])
+    return torch.cat([split, zeros], axis + 1).flatten(axis, axis + 1)
 
 
 def _bias(layer: Convolution) -> Tensor | None:

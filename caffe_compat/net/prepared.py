@@ -165,6 +165,8 @@ def fused(program: fx.GraphModule) -> fx.GraphModule:
         fusion.pack(node)
     for node in list(graph.nodes):
         fusion.add(node)
+    for node in graph.nodes:
+        fusion.widen(node)
     graph.lint()
     return fx.GraphModule(fusion.modules, graph, class_name="Prepared")
 
@@ -226,6 +228,14 @@ class _Fusion:
         module.slope = self._slope(behind)
         chain = [bank, node] if behind is None or module.slope is None else [bank, node, behind]
         self._replace(chain, module, [*bank.all_input_nodes, other])
+
+    def widen(self, node: fx.Node) -> None:
+        """Let a packed convolution that only another reads have as many channels as are computed at once."""
+        module, readers = self._layer(node), list(node.users)
+        if isinstance(module, PackedConvolution) and len(readers) == 1 and readers[0].args[:1] == (node,):
+            reader = self._layer(readers[0])
+            if isinstance(reader, PackedConvolution) and node not in readers[0].args[1:]:
+                module.widen(reader)
 
     def _layer(self, node: fx.Node) -> Any:
         return self.modules.get(str(node.target)) if node.op == "call_module" else None

@@ -92,6 +92,26 @@ def test_a_sum_goes_into_the_later_of_its_convolutions(relu, size):
     assert operations(prepared) == ["PackedConvolution", "PackedConvolution"]
 
 
+@pytest.mark.parametrize("relu", ["", 'layer { name: "r" type: "ReLU" bottom: "a" top: "a" }'])
+@pytest.mark.parametrize(("group", "then"), [(1, 1), (2, 2), (2, 1)])
+@pytest.mark.parametrize("size", [6, 40])
+def test_a_low_rank_in_between_is_made_as_wide_as_is_computed_at_once(size, group, then, relu, monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    pair = CONV.format("a", "data", f"num_output: 22 kernel_size: 3 group: {group}") + relu
+    pair += CONV.format("b", "a", f"num_output: 6 kernel_size: 1 group: {then}")
+    net = filled(DATA.format(f"dim: 2 dim: 128 dim: {size} dim: {size}") + pair)
+    prepared = net.prepare()
+    assert_equal(net, prepared, image(2, 128, size, size))
+    (program,) = prepared._programs.values()
+    found = {name: module for name, module in program.named_modules() if isinstance(module, PackedConvolution)}
+    assert found["a"].spare == -(22 // group) % 16 and found["b"].spare == 0
+    narrow = net.prepare(["a", "b"])  # what is asked for stays as it is
+    assert [tuple(value.shape)[1] for _ in range(2) for value in narrow(image(2, 128, size, size)).values()] == [
+        22,
+        6,
+    ] * 2
+
+
 @pytest.mark.parametrize(
     ("fields", "tail"),
     [
