@@ -28,10 +28,15 @@ def begin(folder: Path, restarts: int) -> subprocess.Popen[bytes]:
 
 
 def workers(process: subprocess.Popen[bytes]) -> list[int]:
-    """The ranks that torchrun has running, by their process ids."""
-    children = Path(f"/proc/{process.pid}/task").glob("*/children")
-    pids = [int(word) for file in children for word in file.read_text().split()]
-    return [pid for pid in pids if b"caffe_compat.solve" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    """The ranks that torchrun has running, by their process ids; `process` is torchrun, or what started it."""
+    below, ranks = [process.pid], []
+    while below:
+        children = Path(f"/proc/{below.pop()}/task").glob("*/children")
+        for pid in (int(word) for file in children for word in file.read_text().split()):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            is_rank = b"caffe_compat.solve" in words and b"torch.distributed.run" not in words
+            (ranks if is_rank else below).append(pid)
+    return ranks
 
 
 def run_once(randoms: random.Random, kills: int, folder: Path) -> int | None:

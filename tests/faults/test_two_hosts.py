@@ -11,10 +11,10 @@ from tests.faults.crash_points import free_port, rank
 
 
 @pytest.mark.slow
-def test_a_cut_link_ends_each_host_within_link_timeout_with_a_snapshot(tmp_path):
+def test_a_cut_link_ends_each_host_in_time_with_a_snapshot_and_after_a_kill_both_go_on_by_themselves(tmp_path):
     if reason := two_hosts.obstacle():
         pytest.skip(reason)
-    assert "two_hosts: 1 cuts, 0 faults" in run_apart("two_hosts", "5", "1", str(tmp_path))
+    assert "two_hosts: 1 cuts, 1 kills, 0 faults" in run_apart("two_hosts", "5", "1", str(tmp_path))
 
 
 @pytest.mark.slow
