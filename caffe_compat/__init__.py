@@ -138,6 +138,7 @@ if TYPE_CHECKING:
     from caffe_compat.proto.reading import open_file, parse_json, read_bytes, read_json, read_lines
     from caffe_compat.proto.schema import NetParameter, SolverParameter
     from caffe_compat.proto.statistics import Statistics, measure
+    from caffe_compat.proto.stored import stored_arrays
     from caffe_compat.proto.text import find_faults, parse_text
     from caffe_compat.proto.upgrade import upgrade_solver
     from caffe_compat.prune.importance import choose_least, filter_norms, mean_gradients, round_ratios
@@ -201,7 +202,8 @@ if TYPE_CHECKING:
         "read_weights", "recalibrate", "refuse_exchanged", "refuse_missing", "refuse_unknown_inputs",
         "register_command", "register_layer", "register_regularizer", "regroup_weights", "reset_normalization",
         "resize_classifier", "resize_input", "resumed_options", "roads_of", "round_ranks", "round_ratios",
-        "run_as_caffe", "run_blobs", "runtime_title", "shrink", "split_groups", "survey", "swap_channels",
+        "run_as_caffe", "run_blobs", "runtime_title", "shrink", "split_groups", "stored_arrays", "survey",
+        "swap_channels",
         "theoretical_speedup", "to_exported_program", "to_onnx", "torch_source", "uninstall_caffe", "upgrade_solver",
         "use_plugin", "valid_inputs", "watch", "with_preprocessing", "with_runtimes", "write_atomically", "write_blob",
         "write_exported_program", "write_fine_tune_solver", "write_lmdb", "write_mean", "write_model", "write_net",
@@ -291,6 +293,7 @@ _MODULES = {  # home -> its public names
     "proto.reading": "open_file parse_json read_bytes read_json read_lines",
     "proto.schema": "NetParameter SolverParameter",
     "proto.statistics": "Statistics measure",
+    "proto.stored": "stored_arrays",
     "proto.text": "find_faults parse_text",
     "proto.upgrade": "upgrade_solver",
     "pycaffe.door": "install_caffe run_as_caffe uninstall_caffe",

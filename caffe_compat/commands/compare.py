@@ -1,7 +1,7 @@
 """Compare two nets blob by blob on the same inputs, or a net with a dump; say where they begin to differ.
 
   caffe-compat compare a.prototxt b.prototxt --weights a.caffemodel --other-weights b.caffemodel
-  caffe-compat compare a.caffemodel b.caffemodel                                          # the weights, blob by blob
+  caffe-compat compare a.caffemodel b.caffemodel           # the weights, blob by blob; states, means and dumps likewise
   caffe-compat compare deploy.prototxt --weights net.caffemodel --dump blobs.npz          # make a dump
   caffe-compat compare deploy.prototxt blobs.npz --weights net.caffemodel                 # compare with it
 
@@ -26,8 +26,8 @@ from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("net", metavar="A", help="prototxt of a net, or a caffemodel")
-    parser.add_argument("other", nargs="?", metavar="B", help="another net, or a dump of blobs (.npz)")
+    parser.add_argument("net", metavar="A", help="prototxt of a net, or a file of weights or arrays")
+    parser.add_argument("other", nargs="?", metavar="B", help="another such, or a dump of a net's blobs (.npz)")
     add_weights(parser)
     parser.add_argument("--other-weights", type=comma_list, default=(), metavar="A,B", help="of B; default those of A")
     parser.add_argument("--inputs", metavar="NPZ", help="arrays by input name; else from the dump, else random")
@@ -59,15 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
     if are_weights(arguments):
         return compare_weights.compare(arguments.net, arguments.other, arguments.tolerance, arguments.json)
     is_dump = bool(arguments.other) and arguments.other.endswith(".npz")
-    models = [cc.read_model(arguments.net, arguments.weights or None)]
-    if arguments.other and not is_dump:
-        models.append(cc.read_model(arguments.other, arguments.other_weights or arguments.weights or None))
-    folders = [Path(path).parent for path in (arguments.net, arguments.other)[: len(models)]]
-    shapes = cc.common_shapes(models, arguments.phase, dict(arguments.input), folders=folders)
-    nets = [
-        cc.Net(model, arguments.phase, compat=arguments.compat, input_shapes=each, folder=folder)
-        for model, each, folder in zip(models, shapes, folders, strict=True)
-    ]
+    try:
+        models, nets = build(arguments, is_dump)
+    except cc.CaffeCompatError as error:
+        if way := net_beside_weights(arguments):
+            raise cc.SolverError(f"{error}{way}") from error
+        raise
     if len(nets) == 2:
         share_untrained(nets[0], nets[1], bool(models[1].weights))
     inputs = read_arrays(arguments.inputs) if arguments.inputs else {}
@@ -81,6 +78,30 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if found.first_divergence is None else 1
 
 
+def build(arguments: argparse.Namespace, is_dump: bool) -> tuple[list[cc.Model], list[cc.Net]]:
+    """The models of A, and of B where it is no dump, and their nets."""
+    models = [cc.read_model(arguments.net, arguments.weights or None)]
+    if arguments.other and not is_dump:
+        models.append(cc.read_model(arguments.other, arguments.other_weights or arguments.weights or None))
+    folders = [Path(path).parent for path in (arguments.net, arguments.other)[: len(models)]]
+    shapes = cc.common_shapes(models, arguments.phase, dict(arguments.input), folders=folders)
+    nets = [
+        cc.Net(model, arguments.phase, compat=arguments.compat, input_shapes=each, folder=folder)
+        for model, each, folder in zip(models, shapes, folders, strict=True)
+    ]
+    return models, nets
+
+
+def net_beside_weights(arguments: argparse.Namespace) -> str:
+    """What to say where one of the two is a prototxt and the other a file of weights, and no weights are named."""
+    pair = (arguments.net, arguments.other)
+    if not arguments.other or arguments.weights or arguments.other_weights or arguments.other.endswith(".npz"):
+        return ""
+    if cc.is_binary(pair[0]) == cc.is_binary(pair[1]):
+        return ""
+    return "; compare takes two nets (--weights and --other-weights are theirs), or two files of weights"
+
+
 def share_untrained(net: cc.Net, other: cc.Net, has_weights: bool) -> None:
     """Give `other` the blobs of `net` where it has no weights of its own: random ones must not make them differ."""
     weights = net.weights()
@@ -92,12 +113,12 @@ def share_untrained(net: cc.Net, other: cc.Net, has_weights: bool) -> None:
 
 
 def are_weights(arguments: argparse.Namespace) -> bool:
-    """Whether two files of weights are given, and nothing that asks for the nets in them to run."""
+    """Whether two files of weights or arrays are given, and nothing that asks for nets in them to run."""
     running = (arguments.weights, arguments.other_weights, arguments.inputs, arguments.input, arguments.dump)
     return (
         bool(arguments.other)
         and not any(running)
-        and all(cc.is_binary(path) and not path.endswith(".npz") for path in (arguments.net, arguments.other))
+        and all(cc.is_binary(path) for path in (arguments.net, arguments.other))
     )
 
 

@@ -1,4 +1,4 @@
-"""Two files of weights, blob by blob: `caffe-compat compare a.caffemodel b.caffemodel`."""
+"""Two files of weights, states or arrays, blob by blob: `caffe-compat compare a.caffemodel b.caffemodel`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ def compare(one: str, other: str, tolerance: float, as_json: bool) -> int:
 
     tolerance: of a blob's largest value in `one`.
     """
-    rows = list(_rows(cc.read_weights(one), cc.read_weights(other)))
+    (kind, first), (their_kind, second) = cc.stored_arrays(one), cc.stored_arrays(other)
+    if kind != their_kind:
+        raise cc.SolverError(f"compare: {one} holds {kind} and {other} {their_kind}; two files of one kind are wanted")
+    rows = list(_rows(first, second))
     bad = [row for row in rows if row["problem"] or not row["relative"] <= tolerance]
     if as_json:
         print(json.dumps({"a": one, "b": other, "tolerance": tolerance, "equal": not bad, "blobs": rows}))

@@ -18,6 +18,7 @@ from caffe_compat.proto.arrays import read_npy, read_npz
 from caffe_compat.proto.blobs import StoredBlob, current_shape, find_blob
 from caffe_compat.proto.hdf5_safety import Allowance, open_hdf5
 from caffe_compat.proto.reading import open_file, unread
+from caffe_compat.proto.recognition import recognised
 from caffe_compat.proto.schema import SolverState
 from caffe_compat.proto.statistics import Statistics, measure, measure_parts
 from caffe_compat.proto.wire import BYTES, VARINT, Walker
@@ -193,6 +194,9 @@ def _of_numpy(path: Path, single: bool, statistics: bool) -> Outline:
         values = read_npy(path, ParseError)
         return _mean(path, "npy: one array, such as a mean image", _named("array", values), values, statistics)
     arrays = read_npz(path, ParseError)
+    if not arrays:
+        told = recognised(read_head(path))
+        raise ParseError(f"{path}: {UNKNOWN if not told or '.npz' in told else told}")
     blobs = [
         replace(_named(name, each), statistics=measure(each) if statistics else None) for name, each in arrays.items()
     ]

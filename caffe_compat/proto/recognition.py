@@ -19,7 +19,7 @@ _FORMS: tuple[tuple[str, str], ...] = (  # the first that matches holds
     (r"\s*\d{3}: [A-Z][\w ]*\s*\Z", f"this is a server's answer, not a file of Caffe's; {_DOWNLOAD}"),
     (r'\s*\{"(?:event|iteration|time)":', f"this is the log of a run as JSON lines; {_SHOWS}"),
     (r'\s*(?:\{|\[\s*\{)\s*("|\Z)', "this is JSON; a prototxt is wanted"),
-    (r"PK\x03\x04.{26}[^/]{1,200}/(?:data\.pkl|\.format_version|version)", f"this is a model of PyTorch; {_CONVERT}"),
+    (r"PK\x03\x04.{26}[^/]{1,200}/(?:data\.pkl|\.format_version|version|archive_format|byteorder|data/weights/)", f"this is a model of PyTorch; {_CONVERT}"),
     (r"PK\x03\x04.{26}[^/]{0,200}\.npy", "this is NumPy's .npz; weights are a .caffemodel or .caffemodel.h5"),
     (r"PK(?:\x03\x04|\x05\x06)", f"this is a zip archive; {_UNPACK}"),
     (r"\x1f\x8b", f"this is packed by gzip; {_UNPACK} (gunzip, or tar -xzf)"),

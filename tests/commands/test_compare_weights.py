@@ -2,11 +2,13 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 
 import caffe_compat as cc
 from caffe_compat.commands import main
+from tests.conftest import golden
 
 
 @pytest.fixture
@@ -52,3 +54,53 @@ def test_other_shapes_and_nan_are_differences_and_equal_nan_is_not(problem, caps
     assert "values that are not finite" in capsys.readouterr().out
     assert main(["compare", "one.caffemodel", "three.caffemodel"]) == 1
     assert "B has 3" in capsys.readouterr().out
+
+
+def written(array, name):
+    """A file of `name` that holds `array` as its only values."""
+    if name.endswith(".npz"):
+        np.savez(name, mean=array)
+    elif name.endswith(".npy"):
+        np.save(name, array)
+    elif name.endswith(".binaryproto"):
+        cc.write_blob(name, array[None])  # with the axis of items that Caffe's tools write
+    elif name.endswith(".h5"):
+        with h5py.File(name, "w") as file:
+            file["mean"], file["words"] = array, "not compared"
+    else:
+        pytest.importorskip("safetensors.numpy").save_file({"mean": array}, name)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("a.npy", "b.npy"), ("a.npy", "b.binaryproto"), ("a.npz", "b.npz"), ("a.npz", "b.h5"), ("a.h5", "b.safetensors")],
+)
+def test_arrays_are_compared_whatever_holds_them(one, other, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    values = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
+    assert main(["compare", written(values, one), written(values, other)]) == 0
+    assert main(["compare", one, written(values + np.float32(2.3), other)]) == 1
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[-2].split()[-2:] == ["2.3", "0.1"]
+
+
+def test_states_are_compared_in_either_form(tmp_path, capsys):
+    state = golden("resume", "adam", "snap_iter_15.solverstate")
+    assert main(["convert", str(state), str(tmp_path / "s.solverstate.h5")]) == 0
+    assert main(["compare", str(state), str(tmp_path / "s.solverstate.h5")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("12 blobs are equal")
+
+
+def test_files_of_two_kinds_and_a_net_beside_weights_are_refused(pair, capsys):
+    np.save("m.npy", np.ones(3))
+    assert main(["compare", "a.caffemodel", "m.npy"]) == 2
+    told = capsys.readouterr().err
+    assert told == (
+        "caffe-compat: compare: a.caffemodel holds weights and m.npy one array; two files of one kind are wanted\n"
+    )
+    assert main(["compare", "net.prototxt", "m.npy"]) == 2
+    told = capsys.readouterr().err
+    assert told.endswith(
+        "; compare takes two nets (--weights and --other-weights are theirs), or two files of weights\n"
+    )

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 
 import h5py
 import numpy as np
@@ -133,6 +134,16 @@ def test_databases_are_shown_with_their_first_records(capsys):
     assert found["records"] == 40 and found["first"][1] == {
         "key": "00000001_img_01.png", "shape": [3, 26, 20], "form": "uint8", "label": 7
     }  # fmt: skip
+
+
+def test_a_zip_without_arrays_is_told_for_what_it_is(tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.ones(2)}, tmp_path / "net.pt")
+    with zipfile.ZipFile(tmp_path / "text.zip", "w") as archive:
+        archive.writestr("readme.txt", "words")
+    for name, told in {"net.pt": "this is a model of PyTorch", "text.zip": "this is a zip archive"}.items():
+        assert main(["show", str(tmp_path / name)]) == 2
+        assert f"{name}: {told}" in capsys.readouterr().err
 
 
 def test_statistics_of_numbers_stand_beside_words_that_have_none(tmp_path, capsys):
