@@ -62,6 +62,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "npy": (saved(np.save, ..., np.zeros(3)), "NumPy's .npy"),
     "npz": (saved(np.savez, ..., np.zeros(3)), "NumPy's .npz"),
     "torch": (saved(torch.save, {"a": torch.zeros(2)}, ...), "model of PyTorch"),
+    "pt2": (b"PK\x03\x04" + bytes(26) + b"archive/data/weights/model_weights_config.json", "model of PyTorch"),
     "pickle": (pickle.dumps({"a": 1}), "pickle"),
     "png": (golden("formats", "images", "img_00.png").read_bytes(), "image"),
     "jpeg": (golden("formats", "images", "img_03.jpg").read_bytes(), "image"),
