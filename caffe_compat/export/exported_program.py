@@ -112,9 +112,12 @@ def write_exported_program(
     """
     model = as_model(model)
     made = to_exported_program(model, input_shapes, dynamic_batch, compat, outputs)
-    with write_atomically(path) as temporary, temporary.open("wb") as file, _quiet():
-        told = {"pixels.json": json.dumps({blob: asdict(each) for blob, each in pixels_of(model).items()})}
-        torch.export.save(made, file, extra_files=told)  # type: ignore[arg-type]
+    told = {"pixels.json": json.dumps({blob: asdict(each) for blob, each in pixels_of(model).items()})}
+    file = io.BytesIO()  # torch's writer ends the process where a disk is full
+    with _quiet():
+        torch.export.save(made, file, extra_files=told)
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(file.getbuffer())
 
 
 def check_exported_program(

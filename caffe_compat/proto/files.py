@@ -52,7 +52,14 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         kept = "; the file that stood there is unchanged" if os.path.exists(path) else ""
-        raise WriteError(f"{path}: cannot be written: {error.strerror or error}{kept}") from error
+        raise WriteError(f"{path}: cannot be written: {_reason(error)}{kept}") from error
+
+
+def _reason(error: OSError) -> str:
+    """What the system said, also where a file within this one's block could not be written."""
+    while isinstance(error, WriteError) and isinstance(error.__cause__, OSError):
+        error = error.__cause__
+    return error.strerror or str(error)
 
 
 @contextmanager

@@ -27,15 +27,26 @@ PAGE = 4096
 ROOM = 1 << 23  # bytes of a disk that has room for anything here
 INSIDE = "CAFFE_COMPAT_DISKS_INSIDE"
 SHORT = {"max_iter": 8, "snapshot": 2, "test_interval": 4, "display": 1}
+DEPLOY = "deploy net.prototxt --weights t_iter_8.caffemodel"
 LIST = "".join(f"cat.png {k % 3}\n" for k in range(60))
 VERBS = {  # verb and options, run on the small disk; {0} has what it reads
     "imageset lmdb": "data imageset {0}/ {0}/images.txt made --backend lmdb",
     "imageset leveldb": "data imageset {0}/ {0}/images.txt made --backend leveldb",
+    "imageset hdf5": "data imageset {0}/ {0}/images.txt made --backend hdf5",
+    "pad": "data pad {0}/train_lmdb made",
+    "extract lmdb": "data extract {0}/t_iter_8.caffemodel {0}/net.prototxt conv2 made 2 lmdb",
+    "extract npy": "data extract {0}/t_iter_8.caffemodel {0}/net.prototxt conv2 made.npy 2 npy",
     "mean": "data mean {0}/train_lmdb made.binaryproto",
     "decompose": "decompose {0}/net.prototxt {0}/t_iter_8.caffemodel --ranks conv2=2 --out made",
     "prune": "prune {0}/net.prototxt {0}/t_iter_8.caffemodel --remove 0.5 --out made",
     "deploy": "deploy {0}/net.prototxt made.prototxt",
     "convert": "convert {0}/t_iter_8.caffemodel made.caffemodel.h5",
+    "safetensors": "convert {0}/t_iter_8.caffemodel made.safetensors",
+    "dump": "compare {0}/net.prototxt --weights {0}/t_iter_8.caffemodel --dump made.npz",
+    "surgery": "surgery {0}/d.prototxt {0}/d.caffemodel --fully-convolutional --out made --certificate made.json",
+    "certificate": "decompose {0}/d.prototxt {0}/d.caffemodel --ranks conv2=2 --out made --certificate made.json",
+    "torch": "export {0}/d.prototxt {0}/d.caffemodel --format torch --out made",
+    "pt2": "export {0}/d.prototxt {0}/d.caffemodel --out made.pt2",
     "convert state": "convert {0}/t_iter_8.solverstate made.solverstate.h5",
     "upgrade": "upgrade {0}/t_iter_8.caffemodel made.caffemodel",
     "log": "log {0}/t --csv made.csv --plot made.png",
@@ -175,6 +186,7 @@ def verbs(seed: int, count: int, home: Path) -> Counter[str]:
     assert run(["solve", "s.prototxt"], source) == 0
     shutil.copy(golden("formats") / "images" / "img_00.png", source / "cat.png")
     (source / "images.txt").write_text(LIST)
+    assert run([*DEPLOY.split(), "--out", "d.prototxt", "--out-weights", "d.caffemodel"], source) == 0
     faults, log = Counter[str](), home / "log"
     for name, line in VERBS.items():
         words = line.format(source).split()

@@ -4,6 +4,7 @@ import pytest
 
 from tests.faults import full_disks
 from tests.faults.apart import run_apart
+from tests.faults.children import make_folder, run
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,22 @@ def test_a_kill_at_any_step_on_the_file_system_leaves_whole_sets_and_loses_no_ru
 def test_a_full_or_changing_disk_ends_what_writes_to_it_in_a_line(tmp_path):
     if reason := full_disks.obstacle():
         pytest.skip(reason)
-    assert "full_disks: 2 sizes a kind, 12 verbs, 0 faults" in run_apart("full_disks", "3", "2", str(tmp_path))
+    assert "full_disks: 2 sizes a kind, 22 verbs, 0 faults" in run_apart("full_disks", "3", "2", str(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["onnx", "pt2", "safetensors"])
+def test_what_libraries_write_under_a_quota_ends_in_a_line_and_leaves_nothing(tmp_path, end):
+    work = make_folder(tmp_path / "work", max_iter=2)
+    assert run(["solve", "s.prototxt"], work) == 0
+    words = ["deploy", "net.prototxt", "--weights", "t_iter_2.caffemodel", "--out", "d.prototxt"]
+    assert run([*words, "--out-weights", "d.caffemodel"], work) == 0
+    before = sorted(work.iterdir())
+    verb = ["convert", "d.caffemodel", "made.safetensors"]
+    verb = verb if end == "safetensors" else ["export", "d.prototxt", "d.caffemodel", "--out", f"made.{end}"]
+    status, text = full_disks.piped(verb, work, lambda: full_disks.limit_files(1000))
+    assert status == 2 and f"made.{end}: cannot be written: File too large" in text and "Traceback" not in text
+    assert sorted(work.iterdir()) == before
 
 
 @pytest.mark.slow

@@ -122,3 +122,11 @@ def test_a_file_in_a_scratch_folder_is_there_at_once_also_where_others_are_held_
         ((written, path),) = held
         assert path == tmp_path / "a" and written.read_bytes() == b"a"
     assert (tmp_path / "a").read_bytes() == b"a" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_that_is_written_within_another_is_told_by_the_outer_name_and_the_reason(tmp_path):
+    path = tmp_path / "a.bin"
+    with pytest.raises(WriteError) as caught, write_atomically(path) as outer, write_atomically(outer):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert str(caught.value) == f"{path}: cannot be written: No space left on device"
+    assert not list(tmp_path.iterdir())
