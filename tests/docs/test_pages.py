@@ -20,6 +20,7 @@ NOT_RUN = {
     "python -m reproductions.quickstart": "tests/reproductions/test_quickstart.py runs it",
     "python -m reproductions.convnet.run": "hours, and CIFAR-10; tests/reproductions/test_steps.py does it in seconds",
     "python -m reproductions.gpu": "needs a GPU; tests/reproductions/gpu rehearses it",
+    "export GLOO_SOCKET_IFNAME": "needs two machines; tests/faults/test_two_hosts.py has them as two namespaces",
 }
 
 
