@@ -36,6 +36,11 @@ BATCH = "batch"
 # imported so that their writers register
 _WRITERS = (attention, channels, converted, detection, elements, places, sequences, windows, yolo)
 _OF_ANY_SIZE = frozenset({"Dropout", "Power", "Silence", "Split"})
+_NEVER = {  # why types have no writer
+    **dict.fromkeys(("LargeMarginInnerProduct", "MarginInnerProduct"), "its margin falls with each pass of a net"),
+    **dict.fromkeys(("BoxOutput", "FrcnnProposal", "Proposal"), "the values decide how many regions it gives"),
+    "Python": "it is code",
+}
 TRAINING = "which belongs to training"
 DEPLOY = (
     "; this is a net for training: caffe-compat deploy NET --weights WEIGHTS --out deploy.prototxt --out-weights "
@@ -104,6 +109,8 @@ def _write(call: Call, in_place: Callable[[Call], None] | None) -> list[str]:
     shown = f"layer '{layer.name}' ({layer.param.type})"
     if layer.param.type not in WRITERS:
         measures = layer.default_loss_weight or layer.param.type == "Accuracy"
+        if layer.param.type in _NEVER:
+            return [f"{shown}: {_NEVER[layer.param.type]}"]
         return [f"{shown}, {TRAINING}" if measures else shown]
     counted = [axes for axes in map(call.program.counted.get, call.inputs) if axes]
     if counted and layer.param.type not in _OF_ANY_SIZE:

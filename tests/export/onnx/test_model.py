@@ -9,6 +9,7 @@ import pytest
 import caffe_compat as cc
 from caffe_compat.export.onnx.program import WRITERS
 from tests.conftest import golden, shared
+from tests.export.cases import one_layer
 from tests.net.test_golden_nets import _drawn_inputs, _drawn_weights
 
 onnx = pytest.importorskip("onnx")
@@ -199,3 +200,12 @@ def test_mvn_across_channels_reduces_planes_first(tmp_path):
     axes = [list(each.ints) for node in made.graph.node if node.op_type == "ReduceMean" for each in node.attribute
             if each.name == "axes"]  # fmt: skip
     assert axes == [[2, 3], [1], [2, 3], [1]]
+
+
+def test_a_layer_that_onnx_will_never_hold_is_refused_with_the_reason():
+    layer = (
+        'layer { name: "l" type: "MarginInnerProduct" bottom: "a" bottom: "b" top: "y" top: "lambda" '
+        "margin_inner_product_param { num_output: 3 } }"
+    )
+    with pytest.raises(cc.UnsupportedLayerError, match=r"layer 'l' \(MarginInnerProduct\): its margin falls with each"):
+        cc.to_onnx(one_layer(layer, (2, 4), (2,)))
