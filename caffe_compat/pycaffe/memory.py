@@ -87,6 +87,11 @@ class Memory:
             return self.read(shape)
         return _as_tensor(self._array, shape)
 
+    def release(self) -> None:
+        """Give the values up, which are about to be written anew: what computes them finds the memory free."""
+        if self._array is None:
+            self._tensor = None
+
     def write(self, values: Tensor) -> None:
         """Take `values`, which nobody else writes into, as what is here from now on."""
         if self._array is not None:
@@ -131,6 +136,9 @@ class ParameterMemory(Memory):
     """The memory of a learnable blob: that of its nn.Parameters, one in each net that shares it."""
 
     __slots__ = ("parameters",)
+
+    def release(self) -> None:
+        """They lie in the nn.Parameters."""
 
     def __init__(self, parameter: nn.Parameter) -> None:
         super().__init__(parameter.numel())

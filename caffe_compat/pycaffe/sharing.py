@@ -45,6 +45,7 @@ class SplitStep(Step):
         if not (self.need.layer and self.wanted[0]):
             return
         first, *others = [top._diff.current(top._shape) for top in self.tops]
+        self.bottoms[0]._diff.release()
         total = torch.add(first, others[0]) if others else first.clone()
         for other in others[1:]:
             total += other
@@ -59,4 +60,7 @@ class ParameterStep(Step):
         self.tops[0]._data, self.tops[0]._diff = self.blobs[0]._data, self.blobs[0]._diff
 
     def backward(self) -> None:
-        """What is written into the top's diff is the blob's: it is not added."""
+        """What is written into the top's diff is the blob's: it is not added, but gets memory of its own here."""
+        top = self.tops[0]
+        if not top._diff.is_empty:
+            top._diff.write(top._diff.current(top._shape).clone(memory_format=torch.contiguous_format))

@@ -86,8 +86,11 @@ class Step:
         if self.is_done:
             return
         self.reshape()
+        self._record = None  # its memory serves the next one
+        for top in self.tops:
+            if all(top._data is not bottom._data for bottom in self.bottoms):
+                top._data.release()
         if self.need.layer:
-            self._record = None  # its memory serves the next one
             self._record = record = Record(self)
             record.stored = self._store(record.bottoms, record.tops)
         else:
@@ -125,6 +128,9 @@ class Step:
             self._put([None] * len(self.bottoms), [], [])
             return
         given = [diff for _, diff in pairs]
+        for bottom, wanted in zip(self.bottoms, self.wanted, strict=True):
+            if wanted and all(bottom._diff is not top._diff for top in self.tops):
+                bottom._diff.release()
         found = iter(gradients([top for top, _ in pairs], record.learning, given))
         looked_at = [_address(blob._diff.current(blob._shape)) for blob in self.tops if blob._diff.is_watched]
         of_bottoms = [next(found) if wanted else None for wanted in self.wanted]
@@ -202,8 +208,8 @@ def _is_dense(values: Tensor) -> bool:
 
 
 def _apart(gradient: Tensor | None, taken: Container[int]) -> Tensor | None:
-    """The gradient of a bottom, dense, and no memory of `taken`; nobody writes on it, so other bottoms may share it."""
-    if gradient is None or (_is_dense(gradient) and not (taken and _address(gradient) in taken)):
+    """The gradient of a bottom, in no memory of `taken`; nobody writes on it, so other bottoms may share it."""
+    if gradient is None or not (taken and _address(gradient) in taken):
         return gradient
     return gradient.clone(memory_format=torch.contiguous_format)
 
