@@ -90,9 +90,11 @@ def check_one(
         faults.update(dict.fromkeys(map(str, found)) or {str(error): None})
     arrays = dict(model.weights) if model else {}
     weights_nets = {}
+    read = []
     for file in weights:
         try:
             arrays.update(cc.read_weights(file, model.net if model else None))
+            read.append(file)
             with suppress(cc.ParseError):  # HDF5 has no net in it
                 weights_nets[file] = cc.read_net(file)
         except cc.CaffeCompatError as error:
@@ -108,5 +110,5 @@ def check_one(
         input_shapes=dict(arguments.input),
         folder=Path(path).parent,
         weights_nets=weights_nets,
-        weights_files=weights,
+        weights_files=read,
     )

@@ -130,3 +130,16 @@ def test_a_damaged_header_is_one_line(tmp_path: Path, header: str, wanted: str) 
     path.write_bytes(path.read_bytes()[: 8 + len(header) // 2])
     with pytest.raises(cc.ParseError, match="is cut short"):
         cc.outline(path)
+
+
+def test_a_file_that_cannot_be_read_is_not_said_to_hold_no_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    safetensors.save_file({"a.weight": np.ones(3, np.float32)}, tmp_path / "w.safetensors")
+    (tmp_path / "n.prototxt").write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } } '
+        'layer { name: "a" type: "Bias" bottom: "x" top: "y" }'
+    )
+    assert main(["check", str(tmp_path / "n.prototxt"), str(tmp_path / "w.safetensors")]) == 2
+    told = capsys.readouterr()
+    assert "tensor 'a.weight' is no blob of a layer" in told.err and "holds no weights" not in told.out
