@@ -26,8 +26,8 @@ from caffe_compat.proto.schema import NetParameter, SolverParameter
 from caffe_compat.proto.text import parse_text
 from tests.benchmarks.test_cifar10_full_iteration import CIFAR10_FULL, _forced_solver, _interleaved, _report
 
-UPDATE_SHARE = 0.04  # of an iteration
-LIMIT = 1.02  # two equal programs measure within this of each other
+UPDATE_SHARE = 0.025  # of an iteration, wanted
+WANTED = 0.85  # of the plain loop's time
 SOLVER = """base_lr: 0.001 momentum: 0.9 weight_decay: 0.004 lr_policy: "fixed" max_iter: 100000 display: 100
   snapshot_after_train: false"""
 
@@ -161,7 +161,7 @@ def plain_side(net: nn.Module, batch: int) -> Callable[[], None]:
         pytest.param(resnet20_net, PlainResNet20, 128, id="resnet20"),
     ],
 )
-def test_an_iteration_is_no_slower_than_one_of_a_plain_loop(tmp_path, net, plain, batch):
+def test_an_iteration_is_faster_than_one_of_a_plain_loop(tmp_path, net, plain, batch):
     solver = our_side(tmp_path, net(), batch)
     module = plain()
     trained = [blob for param in solver.net.learnable_params if param.lr_mult for blob in [param.tensor]]
@@ -170,7 +170,7 @@ def test_an_iteration_is_no_slower_than_one_of_a_plain_loop(tmp_path, net, plain
     seconds = _interleaved(sides)
     _report(seconds, "plain torch")
     medians = {name: sorted(times)[len(times) // 2] for name, times in seconds.items()}
-    assert medians["ours"] <= LIMIT * medians["plain torch"]
+    assert medians["ours"] <= WANTED * medians["plain torch"]
 
 
 @pytest.mark.benchmark
