@@ -5,6 +5,21 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
+from torch import Tensor
+
+ROIS = torch.tensor(
+    [
+        [0, 0, 0, 40, 28],
+        [1, 8, 4, 30, 20],
+        [1, -16, -8, 10, 12],  # reaches out of the image
+        [0, 24, 12, 200, 100],
+        [0, 20, 20, 10, 10],  # turned inside out: one place
+        [1, 500, 500, 600, 600],  # outside: empty bins
+    ],
+    dtype=torch.float64,
+)
+SCALE = 0.25
 
 
 def _round(value: float) -> int:
@@ -73,3 +88,15 @@ def suppressed(boxes: list[list[float]], scores: list[float], least: float, most
         if all(overlap(boxes[i], boxes[other]) <= most for other in kept):
             kept.append(i)
     return kept
+
+
+def between(plane: Tensor, y: float, x: float) -> float:
+    """The plane read at (y, x), held at its last row and column."""
+    height, width = plane.shape
+    y, x = min(y, height - 1), min(x, width - 1)
+    top, left = math.floor(y), math.floor(x)
+    below, right = min(top + 1, height - 1), min(left + 1, width - 1)
+    v, u = y - top, x - left
+    first = (1 - u) * plane[top, left] + u * plane[top, right]
+    second = (1 - u) * plane[below, left] + u * plane[below, right]
+    return float((1 - v) * first + v * second)

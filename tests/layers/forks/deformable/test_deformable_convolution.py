@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from caffe_compat.errors import ShapeError
 from tests.layers.single import build
+from tests.reference.regions import between
 
 SHAPE = (2, 4, 6, 5)
 
@@ -20,18 +19,6 @@ PARAM = "num_output: 6 kernel_h: 3 kernel_w: 2 pad: 1 stride: 2 dilation: 1 grou
 
 
 OFFSETS = (2, 2 * 2 * 6, 3, 3)
-
-
-def _between(plane: Tensor, y: float, x: float) -> float:
-    """The plane read at (y, x), held at its last row and column."""
-    height, width = plane.shape
-    y, x = min(y, height - 1), min(x, width - 1)
-    top, left = math.floor(y), math.floor(x)
-    below, right = min(top + 1, height - 1), min(left + 1, width - 1)
-    v, u = y - top, x - left
-    first = (1 - u) * plane[top, left] + u * plane[top, right]
-    second = (1 - u) * plane[below, left] + u * plane[below, right]
-    return float((1 - v) * first + v * second)
 
 
 def test_each_tap_reads_where_its_move_takes_it() -> None:
@@ -50,7 +37,7 @@ def test_each_tap_reads_where_its_move_takes_it() -> None:
             y = h * 2 - 1 + i + float(moves[n, first, h, w])
             z = w * 2 - 1 + j + float(moves[n, first + 1, h, w])
             if 0 <= y < 6 and 0 <= z < 5:
-                wanted[n, o, h, w] += weight[o, c, i, j] * _between(x[n, channel], y, z)
+                wanted[n, o, h, w] += weight[o, c, i, j] * between(x[n, channel], y, z)
     torch.testing.assert_close(layer(x, moves), wanted)
 
 

@@ -7,22 +7,10 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from caffe_compat.errors import UnsupportedParameterError
 from tests.layers.single import build
-
-
-def _between(plane: Tensor, y: float, x: float) -> float:
-    """The plane read at (y, x), held at its last row and column."""
-    height, width = plane.shape
-    y, x = min(y, height - 1), min(x, width - 1)
-    top, left = math.floor(y), math.floor(x)
-    below, right = min(top + 1, height - 1), min(left + 1, width - 1)
-    v, u = y - top, x - left
-    first = (1 - u) * plane[top, left] + u * plane[top, right]
-    second = (1 - u) * plane[below, left] + u * plane[below, right]
-    return float((1 - v) * first + v * second)
+from tests.reference.regions import between
 
 
 @pytest.mark.parametrize("moved", [False, True])
@@ -47,7 +35,7 @@ def test_each_bin_is_the_mean_of_its_samples(moved: bool) -> None:
             z = left + (j + b / 3) * width / 2 + float(shift[0]) * width
             y = top + (i + a / 3) * height / 2 + float(shift[1]) * height
             if -0.5 <= y <= 4.5 and -0.5 <= z <= 5.5:
-                values.append(_between(x[int(rois[r, 0]), (o * 2 + i) * 2 + j], max(y, 0), max(z, 0)))
+                values.append(between(x[int(rois[r, 0]), (o * 2 + i) * 2 + j], max(y, 0), max(z, 0)))
         mean = sum(values) / len(values) if values else 0.0
         assert float(found[r, o, i, j]) == pytest.approx(mean, abs=1e-6)  # the regions are rounded to float32
 

@@ -6,22 +6,7 @@ import numpy as np
 import torch
 
 from tests.layers.single import build
-from tests.reference.regions import roi_pooling
-
-ROIS = torch.tensor(
-    [
-        [0, 0, 0, 40, 28],
-        [1, 8, 4, 30, 20],
-        [1, -16, -8, 10, 12],  # reaches out of the image
-        [0, 24, 12, 200, 100],
-        [0, 20, 20, 10, 10],  # turned inside out: one place
-        [1, 500, 500, 600, 600],  # outside: empty bins
-    ],
-    dtype=torch.float64,
-)
-
-
-SCALE = 0.25
+from tests.reference.regions import ROIS, SCALE, roi_pooling
 
 
 def test_roi_pooling_takes_the_maximum_of_each_bin() -> None:

@@ -7,22 +7,8 @@ import math
 import pytest
 import torch
 
+from tests.layers.forks.mscnn.heads import FIELDS, HEAD, LABEL, head_and_label
 from tests.layers.single import build
-
-HEAD, LABEL = (2, 7, 3, 4), (2, 6, 3, 4)
-
-
-FIELDS = "cls_num: 3 field_w: 20 field_h: 30 downsample_rate: 8 field_whr: 2 field_xyr: 2"
-
-
-def _head_and_label(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    head = torch.randn(HEAD, dtype=torch.float64, generator=generator)
-    label = torch.rand(LABEL, dtype=torch.float64, generator=generator)
-    label[:, 0] = torch.randint(0, 3, (2, 3, 4), generator=generator)
-    label[:, 1:3] *= 30
-    label[:, 3:5] = label[:, 3:5] * 30 + 5
-    return head, label
 
 
 @pytest.mark.parametrize("smooth", [True, False])
@@ -30,7 +16,7 @@ def _head_and_label(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_detection_loss_adds_up_places_and_coordinates(smooth: bool, weighted: bool) -> None:
     fields = f"{FIELDS} lambda: 0.5 sample_mode: 'all' bg_threshold: 0.6 bb_smooth: {str(smooth).lower()}"
     text = f'type: "DetectionLoss" detection_loss_param {{ {fields} iou_weighted: {str(weighted).lower()} }}'
-    head, label = _head_and_label(1)
+    head, label = head_and_label(1)
     loss = build(text, HEAD, LABEL)(head, label)
     classes, coordinates, places, boxes = 0.0, 0.0, 0, 0
     for n in range(2):
@@ -68,7 +54,7 @@ def test_hard_background_is_what_looks_most_like_foreground() -> None:
 
 @pytest.mark.parametrize("mode", ["random", "mixture"])
 def test_random_background_is_eligible(mode: str) -> None:
-    head, label = _head_and_label(3)
+    head, label = head_and_label(3)
     text = f'type: "DetectionLoss" detection_loss_param {{ {FIELDS} sample_mode: "{mode}" pos_neg_weighted: true }}'
     loss = build(text, HEAD, LABEL)(head.requires_grad_(), label)
     loss.sum().backward()

@@ -6,48 +6,9 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
+from tests.layers.forks.yolo.heads import CLASSES, LENGTH, NUM, SHAPES, H, W, bottoms, check, iou
 from tests.layers.single import build
-
-CLASSES, NUM, H, W = 3, 2, 3, 4
-
-
-LENGTH = 5 + CLASSES
-
-
-SHAPES = ((2, NUM * LENGTH, H, W), (2, 1, 4, 5))
-
-
-def _iou(a: list[float], b: list[float]) -> float:
-    sides = []
-    for k in (0, 1):
-        ends = min(a[k] + a[k + 2] / 2, b[k] + b[k + 2] / 2)
-        sides.append(ends - max(a[k] - a[k + 2] / 2, b[k] - b[k + 2] / 2))
-    if min(sides) < 0:
-        return 0.0
-    shared = sides[0] * sides[1]
-    return shared / (a[2] * a[3] + b[2] * b[3] - shared)
-
-
-def _bottoms() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    head = torch.randn(SHAPES[0], dtype=torch.float64, generator=generator)
-    labels = torch.zeros(SHAPES[1], dtype=torch.float64)
-    labels[0, 0, 0] = torch.tensor([1, 0.3, 0.4, 0.5, 0.6])
-    labels[0, 0, 1] = torch.tensor([2, 0.8, 0.9, 0.1, 0.2])
-    labels[0, 0, 2] = torch.tensor([0, 0.31, 0.41, 0.45, 0.5])  # in the cell of the first
-    labels[1, 0, 0] = torch.tensor([0, 0.6, 0.1, 0.3, 0.2])
-    return head, labels
-
-
-def _check(layer: torch.nn.Module, deltas: np.ndarray, slope: np.ndarray | float = 1.0) -> None:
-    head, labels = _bottoms()
-    loss = layer(head.requires_grad_(), labels)
-    assert loss.item() == pytest.approx(float((deltas**2).sum() / 2))
-    (3 * loss).backward()
-    assert head.grad is not None
-    np.testing.assert_allclose(head.grad, 3 * (deltas * slope).reshape(SHAPES[0]) / 2, atol=1e-9)
 
 
 @pytest.mark.parametrize("logistic", [False, True])
@@ -57,7 +18,7 @@ def test_version_3_draws_true_boxes_to_the_anchors_that_fit(logistic: bool) -> N
     fields += f"class_scale: 1.5 label_smooth_eps: 0.1 use_logic_gradient: {str(logistic).lower()} anchors_scale: 32 "
     for name, values in (("biases", anchors), ("mask", mask)):
         fields += " ".join(f"{name}: {value}" for value in values) + " "
-    head, labels = (bottom.numpy() for bottom in _bottoms())
+    head, labels = (bottom.numpy() for bottom in bottoms())
     x = head.reshape(2, NUM, LENGTH, H, W).copy()
     for index in [0, 1, *range(4, LENGTH)]:
         x[:, :, index] = 1 / (1 + np.exp(-x[:, :, index]))
@@ -81,11 +42,11 @@ def test_version_3_draws_true_boxes_to_the_anchors_that_fit(logistic: bool) -> N
                 for i in range(W):
                     v = x[b, n, :, j, i]
                     size = [math.exp(v[2 + k]) * anchors[2 * mask[n] + k] / pixels[k] for k in (0, 1)]
-                    covered = max(_iou([(i + v[0]) / W, (j + v[1]) / H, *size], row[1:]) for row in truth)
+                    covered = max(iou([(i + v[0]) / W, (j + v[1]) / H, *size], row[1:]) for row in truth)
                     deltas[b, n, 4, j, i] = 0 if covered > 0.3 else v[4]
         for label, *row in truth:
             fits = [
-                _iou([0, 0, anchors[2 * a] / pixels[0], anchors[2 * a + 1] / pixels[1]], [0, 0, *row[2:]])
+                iou([0, 0, anchors[2 * a] / pixels[0], anchors[2 * a + 1] / pixels[1]], [0, 0, *row[2:]])
                 for a in range(4)
             ]
             best = fits.index(max(fits))
@@ -97,4 +58,4 @@ def test_version_3_draws_true_boxes_to_the_anchors_that_fit(logistic: bool) -> N
                     draw(b, mask.index(a), int(label), row)
     slope = x * (1 - x) if logistic else np.ones_like(x)
     slope[:, :, 2:4] = 1
-    _check(build(f'type: "Yolov3" yolov3_param {{ {fields} }}', *SHAPES), deltas, slope)
+    check(build(f'type: "Yolov3" yolov3_param {{ {fields} }}', *SHAPES), deltas, slope)
