@@ -26,6 +26,7 @@ LAYERS, REGULARIZERS, COMMANDS = (f"caffe_compat.{kind}" for kind in ("layers", 
 
 
 _used: list[str] = []  # the modules that the user named
+_loaded: list[EntryPoint] = []  # what installed packages gave
 
 
 @functools.cache
@@ -88,6 +89,19 @@ def use_plugin(name: str) -> None:
     _used.append(name)
 
 
+def place_of(error: BaseException) -> str:
+    """FILE:LINE of a plugin's own code that raised `error`, or the cause of it; empty where no plugin's code did."""
+    homes = {name.partition(".")[0] for name in (*_used, *(point.module for point in _loaded))}
+    place = ""
+    seen: BaseException | None = error
+    while seen is not None:
+        for frame, line in traceback.walk_tb(seen.__traceback__):
+            if str(frame.f_globals.get("__name__")).partition(".")[0] in homes:
+                place = f"{frame.f_code.co_filename}:{line}"
+        seen = seen.__cause__ or seen.__context__
+    return place
+
+
 def _is_there(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
@@ -96,6 +110,7 @@ def _is_there(name: str) -> bool:
 
 
 def _load(point: EntryPoint) -> Any:
+    _loaded.append(point)
     return _guarded(f"plugin '{point.name}' of {owner(point)}", point.load)
 
 

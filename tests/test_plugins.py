@@ -236,6 +236,14 @@ FAILS = "import no_such_package"
             "plugin 'Cube' of cubes 1.2 cannot be imported: ModuleNotFoundError: No module named 'no_such_package' (",
         ),
         ("", "plugin 'Cube': its module registers no layer type of that name"),
+        (
+            LAYER.replace('"""x^3."""', "bottoms = 1"),
+            "plugin 'Cube' of cubes 1.2: layer type 'Cube': bottoms is 1; wanted a Count(least, most)",
+        ),
+        (
+            LAYER.replace("(cc.Layer)", ""),
+            "layer type 'Cube': <class 'cubes.cells.Cube'> is no class that derives from",
+        ),
         (RELU, "plugin 'Cube' of cubes 1.2: layer type 'ReLU' is registered twice: as caffe_compat.layers.caffe."),
     ],
 )
@@ -246,6 +254,21 @@ def test_a_broken_package_gives_one_line_where_it_is_needed(
     assert main(["show", "net.prototxt"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("caffe-compat: ") and message in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("wrong", ["return [shapes[0]]", "return x ** undefined"])
+def test_an_error_of_a_plugins_own_code_is_told_with_its_file_and_line(
+    wrong: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CAFFE_COMPAT_TRACEBACK", raising=False)
+    right = "return [bottom_shapes[0]]" if "shapes" in wrong else "return x ** 3"
+    text = LAYER.replace(right, wrong, 1)
+    put(here / "cubes", {"cells.py": text})
+    line = 1 + text[: text.index(wrong)].count("\n")
+    assert main(["time", "--model", "net.prototxt", "--iterations", "1"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("caffe-compat: NameError: name ") and "fault of caffe_compat" not in said
+    assert f"is not defined ({here / 'cubes' / 'cells.py'}:{line}, of a plugin)" in said
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from caffe_compat.commands.interrupts import INTERRUPTED, interruptible
 from caffe_compat.commands.options import add_plugin
 from caffe_compat.commands.registry import find_command, plugin_commands
 from caffe_compat.commands.streams import occupy_closed, safe_streams
+from caffe_compat.plugins import place_of
 from caffe_compat.showing import words_of
 
 BAD_INPUT, BROKEN_PIPE = 2, 141  # exit statuses; the second as a shell reports the signal
@@ -107,8 +108,10 @@ def _refuse(line: str) -> int:
 
 
 def _unforeseen(error: Exception) -> str:
-    """One line on an error that is not of the input: too little memory, or a fault of the package."""
+    """One line on an error that is not of the input: of a plugin, too little memory, or a fault of the package."""
     what = f"{type(error).__name__}: {one_line(error)}"
+    if place := place_of(error):  # torch.fx adds the node and an advertisement to the words of the plugin
+        return f"{what.partition(' While executing %')[0]} ({place}, of a plugin); {TRACEBACK}=1 shows more"
     if isinstance(error, MemoryError) or "memory" in words_of(error):
         return f"{what}; use a smaller batch or net, or a machine with more memory"
     return f"{what}; this is a fault of caffe_compat: please report it, with what {TRACEBACK}=1 shows"

@@ -30,10 +30,12 @@ _choosers: dict[str, list[tuple[Variant, Choose]]] = {}
 def register_layer(type_name: str) -> Callable[[LayerClass], LayerClass]:
     """Class decorator: make the class the layer of Caffe type `type_name`.
 
-    PluginError where another class has that type already; the same class, defined anew, takes its own place.
+    PluginError where another class has that type already, or the class is no layer; the same class, defined anew, takes
+    its own place.
     """
 
     def add(layer_class: LayerClass) -> LayerClass:
+        _check_class(type_name, layer_class)
         home = _home(layer_class)
         first = _home(_classes[type_name]) if type_name in _classes else home
         if type_name not in _classes and not home.startswith(_HOME) and type_name in layer_types():
@@ -47,6 +49,16 @@ def register_layer(type_name: str) -> Callable[[LayerClass], LayerClass]:
 
 
 register = register_layer  # as the package's own modules write it
+
+
+def _check_class(type_name: str, layer_class: Any) -> None:
+    """PluginError where a class lacks what a layer must have."""
+    if not (isinstance(layer_class, type) and issubclass(layer_class, Layer)):
+        raise PluginError(f"layer type '{type_name}': {layer_class!r} is no class that derives from caffe_compat.Layer")
+    for name in ("bottoms", "tops"):
+        count = getattr(layer_class, name)
+        if not hasattr(count, "__contains__"):
+            raise PluginError(f"layer type '{type_name}': {name} is {count!r}; wanted a Count(least, most)")
 
 
 def _home(layer_class: type[Layer]) -> str:
