@@ -15,7 +15,7 @@ def completed(script, *words):
     command = f"{script}\nCOMP_WORDS=(caffe-compat {array}); COMP_CWORD={len(words)}; _caffe_compat\n"
     done = subprocess.run(["bash", "-c", command + 'printf "%s\\n" "${COMPREPLY[@]}"'], capture_output=True, text=True)
     assert done.stderr == ""
-    return done.stdout.split()
+    return done.stdout.splitlines()
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
@@ -26,6 +26,13 @@ def test_bash_completes_verbs_options_and_files(problem, capsys):
     assert completed(script, "solve", "--force-d") == ["--force-decay"]
     assert "--float-labels" in completed(script, "data", "imageset", "--fl")
     assert completed(script, "show", "net.pro") == ["net.prototxt"]
+    problem.write("my net.prototxt", "")
+    assert completed(script, "show", "my") == ["my net.prototxt"]
+    assert sorted(completed(script, "data", "im")) == ["imagenet", "imageset"]
+    assert completed(script, "completion", "") == ["bash", "zsh", "fish"]
+    assert completed(script, "help", "exp") == ["export"]
+    assert completed(script, "export", "--format", "") == ["onnx", "pt2", "torch"]
+    assert completed(script, "show", "--plug") == ["--plugin"]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
