@@ -1,9 +1,9 @@
 """The transcripts of docs/: `python -m reproductions.transcripts` runs every page and writes what its commands print.
 
-A page is run as a reader follows it, all pages in one new folder, in the order of `PAGES`. A block with a title is a
-file of that name, a `python` block without one is a program, and a `console` block has commands behind `$ ` with what
-they print. The last line of a page has the digest of its blocks, so that a block that was edited and not run is found
-without running anything: `--check`.
+A page is run as a reader follows it: Start in a new folder, any other page in a copy of the folder that Start left, so
+that none needs another. A block with a title is a file of that name, a `python` block without one is a program, and a
+`console` block has commands behind `$ ` with what they print. The last line of a page has the digest of its blocks, so
+that a block that was edited and not run is found without running anything: `--check`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+START = "index.md"
 PAGES = (
-    "index.md",
+    START,
     "how-to/train.md",
     "how-to/look.md",
     "how-to/shrink.md",
@@ -40,6 +42,7 @@ RUN = ("console", "python")  # what a reader types; a title makes a file of any 
 END = "<!-- run by `python -m reproductions.transcripts`; blocks: {digest} -->\n"
 ENDED = re.compile(re.escape(END).replace(r"\{digest\}", "([0-9a-f]{16})"))
 MINUTES = 10  # that a single command may take
+LOGGED = re.compile(r"(^[IWE]\d{4} [\d:.]+ +\d+ )\w+\.py", re.MULTILINE)
 NUMBER = re.compile(r"(?<![\w#])[-+±]?\d[\d.,:]*(?:e[-+]?\d+)?")
 
 
@@ -94,7 +97,8 @@ def is_stale(text: str) -> bool:
 
 
 def masked(text: str) -> str:
-    """`text` with numbers as #, and blanks that may be as many as numbers are wide as one."""
+    """`text` with numbers as #, blanks that may be as many as numbers are wide as one, and no modules of log lines."""
+    text = LOGGED.sub(r"\1log.py", text)
     return re.sub(r"[-\s#]+", lambda found: "#" if "#" in found[0] else " ", NUMBER.sub("#", text)).strip()
 
 
@@ -162,12 +166,21 @@ class Folder:
 
 
 def run_pages(pages: tuple[str, ...] = PAGES, root: Path | None = None) -> Iterator[tuple[str, str, str]]:
-    """Run pages in a new folder, or below `root`: (page, its text, its text as it would be written now)."""
+    """Run pages in new folders, or below `root`: (page, its text, its text as it would be written now).
+
+    Start comes first where it is not among the pages and no run of it lies below `root`.
+    """
     with tempfile.TemporaryDirectory() as new:
-        folder = Folder(root or Path(new))
-        for page in pages:
+        root = root or Path(new)
+        start = root / "start"
+        if START not in pages and not start.exists():
+            Folder(start).written(START, (DOCS / START).read_text(encoding="utf-8"))
+        for page in sorted(pages, key=lambda page: page != START):
+            folder = start if page == START else root / page.removesuffix(".md").replace("/", "-")
+            if page != START:
+                shutil.copytree(start, folder, symlinks=True)
             text = (DOCS / page).read_text(encoding="utf-8")
-            yield page, text, folder.written(page, text)
+            yield page, text, Folder(folder).written(page, text)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -175,7 +188,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reproductions.transcripts", description=__doc__)
     parser.add_argument("--check", action="store_true", help="run nothing; exit status 1 where a page is stale")
     parser.add_argument("--pages", metavar="A,B", help="only these")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="run here, where other pages left their files")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="run here, where Start may have left its files")
     arguments = parser.parse_args(words)
     pages = tuple(arguments.pages.split(",")) if arguments.pages else PAGES
     if arguments.check:

@@ -10,12 +10,25 @@ import sys
 import pytest
 
 from caffe_compat.commands import VERBS, OneLineParser, add_in_place, add_plugin, translate
+from caffe_compat.commands.completion import options_of
 from reproductions import tables, transcripts
 from tests.conftest import ROOT
 
 PAGES = {str(path.relative_to(transcripts.DOCS)): path.read_text(encoding="utf-8") for path in tables.pages()[1:]}
+OTHER_OPTIONS = (
+    "--version",
+    "--list",
+    "--smoke",
+    "--record",
+    "--check",
+    "--pages",
+    "--root",
+    "--rehearse",
+)  # of reproductions
+PLUGIN_WORDS = ("--help", "--version", "--plugin", "help")
 # Blocks that no test runs, by how they begin: why.
 NOT_RUN = {
+    "caffe-compat deploy today.prototxt": "of a net that trains; tests/commands/test_export.py does it",
     "python3 -m venv": "installs; test_packaging.py installs into new environments",
     "python -m reproductions.quickstart": "tests/reproductions/test_quickstart.py runs it",
     "python -m reproductions.convnet.run": "hours, and CIFAR-10; tests/reproductions/test_steps.py does it in seconds",
@@ -80,6 +93,29 @@ def test_every_command_shown_is_one_that_its_verb_takes(page, call):
         parser.parse_args(translate(words[1:], parser))  # exits where a word is unknown
 
 
+def spans():
+    """(page, words) of the code within the sentences and tables of README, CONTRIBUTING and the site."""
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")} | PAGES
+    for page, text in texts.items():
+        for words in re.findall(r"`([^`\n]+)`", transcripts.BLOCK.sub("", text)):
+            yield page, words.split()
+
+
+def test_every_option_in_a_sentence_is_one_of_the_verb_that_is_named_with_it():
+    known = {name: set(options_of(name)) | {"--help"} for name in VERBS}
+    every = set().union(*known.values()) | set(OTHER_OPTIONS)
+    unknown = []
+    for page, words in spans():
+        verb = words[1] if words[0] == "caffe-compat" and len(words) > 1 else words[0]
+        options = [word.partition("=")[0] for word in words if word.startswith("--") and len(word) > 2]
+        allowed = known[verb] if verb in VERBS else every
+        if words[0] == "caffe-compat" and words[1:] and verb not in (*VERBS, "VERB", *PLUGIN_WORDS):
+            unknown.append((page, " ".join(words)))
+        elif not words[0].startswith(("python", "OMP_NUM_THREADS", "pip", "bash", "2to3", "GLOO_")):
+            unknown += [(page, " ".join(words)) for option in options if option not in allowed]
+    assert unknown == []
+
+
 def test_every_page_is_in_the_navigation():
     named = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     assert sorted(named) == sorted(PAGES)
@@ -98,15 +134,28 @@ def test_masks_hide_numbers_and_widths_alone():
     assert transcripts.masked("accuracy = 0.9") != transcripts.masked("loss = 0.9")
     assert transcripts.masked("conv1 9") == transcripts.masked("conv1       12")
     assert transcripts.masked("conv1 9") != transcripts.masked("conv2 9")
+    logged = (
+        "I1130 02:51:32.092617 21942 {}.py:270] Resuming from a",
+        "I1130 02:51:32.1 2 resuming.py:7] Resuming from {}",
+    )
+    assert transcripts.masked(logged[0].format("solver")) == transcripts.masked(logged[1].format("a"))
+    assert transcripts.masked(logged[0].format("solver")) != transcripts.masked(logged[1].format("b"))
 
 
 @pytest.mark.slow
 def test_commands_print_what_the_pages_say():
     for module in ("cv2", "sklearn", "lmdb", "onnx", "onnxruntime", "tensorboard", "matplotlib"):
         pytest.importorskip(module)
+    changed = []
     for page, written, now in transcripts.run_pages():
         for old, new in zip(transcripts.blocks(written), transcripts.blocks(now), strict=True):
-            assert transcripts.masked(new.text) == transcripts.masked(old.text), page
+            calls = zip(transcripts.commands(old.text), transcripts.commands(new.text), strict=True)
+            changed += [
+                (page, was, now)
+                for was, now in calls
+                if transcripts.masked(was.output) != transcripts.masked(now.output)
+            ]
+    assert changed == []
 
 
 @pytest.mark.slow
