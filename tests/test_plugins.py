@@ -14,8 +14,7 @@ import pytest
 import caffe_compat as cc
 from caffe_compat import plugins
 from caffe_compat.commands import VERBS, main
-from caffe_compat.layers import registry as layer_registry
-from caffe_compat.solver.regularizers import registry as regularizer_registry
+from tests.plugins import forget
 
 LAYER = '''"""Cubes (my_layers)."""
 import caffe_compat as cc
@@ -180,13 +179,7 @@ def here(site: Path, nets: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     for cached in (plugins.installed, plugins.load_all):
         cached.cache_clear()
     yield site
-    for cached in (plugins.installed, plugins.load_all):
-        cached.cache_clear()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "cubes"]:
-        del sys.modules[name]
-    for known in (layer_registry._classes, regularizer_registry._methods):
-        for name in [name for name, each in known.items() if each.__module__.partition(".")[0] == "cubes"]:
-            del known[name]
+    forget("cubes")
 
 
 def test_check_says_that_a_plugins_layer_is_its_own_and_unproved(here: Path) -> None:

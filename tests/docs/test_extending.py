@@ -11,6 +11,7 @@ from caffe_compat.commands import main
 from reproductions import transcripts
 from tests.commands.conftest import problem  # noqa: F401 - a fixture
 from tests.conftest import ROOT
+from tests.plugins import forget
 
 BLOCKS = transcripts.blocks((ROOT / "docs" / "extending.md").read_text(encoding="utf-8"))
 
@@ -24,7 +25,7 @@ def folder(problem, monkeypatch):  # noqa: F811
             problem.write(block.title, block.text)
     yield problem
     for name in ("stretch", "cubic", "census"):
-        sys.modules.pop(name, None)
+        forget(name)
 
 
 def test_the_layer_has_the_values_and_gradients_that_the_page_says(folder, capsys):

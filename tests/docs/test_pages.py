@@ -15,7 +15,8 @@ from reproductions import tables, transcripts
 from tests.conftest import ROOT
 
 PAGES = {str(path.relative_to(transcripts.DOCS)): path.read_text(encoding="utf-8") for path in tables.pages()[1:]}
-OTHER_OPTIONS = (
+# of reproductions and of torchrun
+OTHER_OPTIONS = [
     "--version",
     "--list",
     "--smoke",
@@ -24,11 +25,13 @@ OTHER_OPTIONS = (
     "--pages",
     "--root",
     "--rehearse",
-)  # of reproductions
+    "--max-restarts",
+]
 PLUGIN_WORDS = ("--help", "--version", "--plugin", "help")
 # Blocks that no test runs, by how they begin: why.
 NOT_RUN = {
     "caffe-compat deploy today.prototxt": "of a net that trains; tests/commands/test_export.py does it",
+    "export GLOO_SOCKET_IFNAME": "several machines; tests/faults/two_hosts.py runs it in two namespaces of the network",
     "python3 -m venv": "installs; test_packaging.py installs into new environments",
     "python -m reproductions.quickstart": "tests/reproductions/test_quickstart.py runs it",
     "python -m reproductions.convnet.run": "hours, and CIFAR-10; tests/reproductions/test_steps.py does it in seconds",
