@@ -45,6 +45,11 @@ def module_place(module: str, folder: Path | None) -> str:
         return ""
     if spec is None:
         return ""
+    for package in spec.submodule_search_locations or ():
+        inside = Path(package, *names[1:])
+        for file in (inside.with_suffix(".py"), inside / "__init__.py"):
+            if len(names) > 1 and file.exists():
+                return str(file)
     frozen = getattr(spec.loader_state, "filename", None)
     return (spec.origin if spec.has_location else frozen) or names[0]
 

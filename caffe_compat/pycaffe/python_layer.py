@@ -77,6 +77,7 @@ class LivePythonLayer(base.Layer):
         field = param.python_param
         self.user: Any = user_class(field.module, field.layer)(param)
         self.user.param_str, self.user.phase = field.param_str, _PHASES[context.phase]
+        self.user.param_str_ = field.param_str  # its name until 2015
         self.bottom = RawBlobVec(Blob(()) for _ in param.bottom)
         in_place = dict(zip(param.bottom, self.bottom, strict=True))
         names = [list(param.bottom[index : index + 1]) for index in range(len(param.top))]

@@ -1,11 +1,13 @@
 """What backward reads: the arrays as they then are, also where a script or a layer in place has written into them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import caffe_compat.pycaffe as caffe
+from caffe_compat.layers.python_modules import module_place
 from tests.pycaffe.nets import DATA, inner, layer, net, wave
 
 DOUBLE = layer("p", "Power", "t", "o", "power_param { scale: 2 }")
@@ -170,3 +172,19 @@ def test_numbers_are_those_of_the_torch_module_to_the_bit() -> None:
     wanted.backward(torch.from_numpy(wave(2, 5, k=1)))
     assert np.array_equal(built.forward(data=x)["ip"], wanted.detach().numpy())
     assert np.allclose(built.backward(ip=wave(2, 5, k=1))["data"], given.grad, rtol=1e-6, atol=1e-7)
+
+
+def test_a_python_layer_finds_its_words_by_their_old_name_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere" / "package_of_words"
+    folder.mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(folder.parent))
+    (folder / "__init__.py").touch()
+    (folder / "words.py").write_text(
+        "import caffe\n"
+        "class Words(caffe.Layer):\n"
+        "    def setup(self, bottom, top): self.said = self.param_str_\n"
+        "    def reshape(self, bottom, top): top[0].reshape(1)\n"
+    )
+    field = 'python_param { module: "package_of_words.words" layer: "Words" param_str: "16" }'
+    assert net(DATA + layer("w", "Python", "data", "w", field)).layers[1].said == "16"
+    assert module_place("package_of_words.words", None) == str(folder / "words.py")

@@ -37,6 +37,7 @@ class UserLayer:
     """What `caffe.Layer` is in the user's module: the base of the class."""
 
     param_str: str
+    param_str_: str
     phase: int
     blobs: BlobVector
 
@@ -172,7 +173,7 @@ class PythonLayer(Layer):
         chosen = user_class(self.name, field.module, field.layer, context.folder)
         with _user_code(self.name, chosen):
             self.user: Any = chosen()
-        self.user.param_str = field.param_str
+        self.user.param_str = self.user.param_str_ = field.param_str  # the second is its name until 2015
         self.user.phase = PHASES[context.phase]
         self.user.blobs = BlobVector()
         self.bottom_count = len(param.bottom)
