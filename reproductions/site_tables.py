@@ -11,6 +11,8 @@ from reproductions.runs import HERE
 
 ROOT = HERE.parent
 FINDINGS = ROOT / "findings"
+# The packages in the order in which a user meets them; any other comes behind.
+PIPELINE = ("proto", "net", "solver", "decompose", "prune", "export", "recipes", "data", "layers", "graph", "pycaffe")
 
 
 def layers() -> str:
@@ -45,10 +47,10 @@ def api() -> str:
     homes: dict[str, list[str]] = {}
     for name in cc.__all__:
         homes.setdefault(cc._HOMES[name], []).append(name)
-    sections: dict[str, list[str]] = {}
+    sections: dict[str, list[str]] = {package: [] for package in PIPELINE}
     for home, names in sorted(homes.items()):
         sections.setdefault(home.partition(".")[0], []).extend(f"::: caffe_compat.{home}.{name}\n" for name in names)
-    return "\n".join(f"## {package}\n\n" + "\n".join(lines) for package, lines in sections.items())
+    return "\n".join(f"## {package}\n\n" + "\n".join(lines) for package, lines in sections.items() if lines)
 
 
 TABLES = {"layers": layers, "speeds": speeds, "benchmarks": benchmarks, "outside": outside, "api": api}
