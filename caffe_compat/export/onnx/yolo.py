@@ -15,17 +15,21 @@ Head = tuple[
 @writes("YoloDetectionOutput")
 def yolo_detection_output(call: Call) -> None:
     """A box a candidate: of its best class, where objectness times that probability is high enough."""
+    _write_rows(call, [_head_of_version_2(call, level) for level in range(len(call.inputs))])
+
+
+def _head_of_version_2(call: Call, level: int) -> Head:
     layer = call.layer
-    cells = _cells(call, 0, layer.boxes, 5 + layer.classes)
-    height, width = call.bottoms[0][2:]
+    cells = _cells(call, level, layer.boxes, 5 + layer.classes)
+    height, width = call.bottoms[level][2:]
     own = call.op("Sigmoid", [columns(call, cells, 4, 5)])
     classes = columns(call, cells, 5, 5 + layer.classes)
     best = call.op("ReduceMax", [call.op("Softmax", [classes], axis=-1)], axes=[-1], keepdims=1)
     score = call.reshape(call.op("Mul", [own, best]), (-1, 1))
     named = call.op("Cast", [call.op("ArgMax", [classes], axis=-1, keepdims=1)], to=1)
-    boxes = _corners(call, 0, (cells, cells), layer.biases / (width, height))
+    boxes = _corners(call, level, (cells, cells), layer.biases / (width, height))
     kept = call.op("GreaterOrEqual", [score, call.constant(layer.least)])
-    _write_rows(call, [(boxes, call.reshape(named, (-1, 1)), score, call.reshape(kept, (-1,)))])
+    return boxes, call.reshape(named, (-1, 1)), score, call.reshape(kept, (-1,))
 
 
 @writes("Yolov3DetectionOutput")

@@ -57,6 +57,16 @@ def test_version_2_gives_the_same_rows_in_the_same_order(items, overlap, tmp_pat
     assert len(rows) > 5 and set(rows[:, 1]) == {1, 2, 3}
 
 
+def test_version_2_takes_the_boxes_of_every_head(tmp_path):
+    one = version_2(1)
+    layer = one.net.layer[-1]
+    text = cc.format_text(layer).replace('bottom: "a"', 'bottom: "a" bottom: "b"')
+    both = one_layer(f"layer {{ {text} }}", (1, 16, 4, 5), (1, 16, 2, 3))
+    assert len(rows_of(both, tmp_path)) > 5
+    (tmp_path / "one").mkdir()
+    assert len(rows_of(both, tmp_path)) != len(rows_of(one, tmp_path / "one"))
+
+
 @pytest.mark.parametrize("items", [1, 2])
 @pytest.mark.parametrize("settings", [{}, {"classes": 1}, {"gaussian": True, "least": 0.2}, {"overlap": 0.1}])
 def test_version_3_gives_the_same_rows_in_the_same_order(items, settings, tmp_path):
