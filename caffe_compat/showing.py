@@ -44,8 +44,8 @@ def html_table(title: str, rows: Sequence[Sequence[str]], left: int = 1) -> str:
         tag = "td" if number else "th"
         sides = ("left" if place < left else "right" for place in range(len(row)))
         cells = zip(row, sides, strict=True)
-        lines.append("".join(f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for cell, side in cells))
-    return f"<table><caption>{escape(title)}</caption>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+        lines.append("".join(f'<{tag} style="text-align: {side}">{in_html(cell)}</{tag}>' for cell, side in cells))
+    return f"<table><caption>{in_html(title)}</caption>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 def visible(text: str) -> str:
@@ -54,6 +54,11 @@ def visible(text: str) -> str:
     The escapes are those of JSON, which stays JSON so.
     """
     return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_spelled, text)
+
+
+def in_html(text: str) -> str:
+    """`visible`, and escaped for HTML."""
+    return escape(visible(text))
 
 
 def visible_lines(text: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
 
 from caffe_compat.export.boxes import Box
 from caffe_compat.export.placement import Layout, lay_out
 from caffe_compat.layers.base import Shape
+from caffe_compat.showing import in_html
 
 FAMILIES = {
     "data": "data", "conv": "convolution", "dense": "inner product", "pool": "pooling", "norm": "normalization",
@@ -149,19 +149,19 @@ def _drawn(box: Box, centre: float, y: float, width: float) -> str:
     ]
     line = y + _PAD + 10
     for kind, text in [("name", _fitted(box.name, room / _BOLD)), ("kind", _fitted(_title(box), room))]:
-        rows.append(f'<text class="{kind}" x="{left:.1f}" y="{line:.1f}">{escape(text)}</text>')
+        rows.append(f'<text class="{kind}" x="{left:.1f}" y="{line:.1f}">{in_html(text)}</text>')
         line += _LINE
     for text in _lines(box):
-        rows.append(f'<text x="{left:.1f}" y="{line:.1f}">{escape(_fitted(text, room))}</text>')
+        rows.append(f'<text x="{left:.1f}" y="{line:.1f}">{in_html(_fitted(text, room))}</text>')
         line += _LINE
     if box.rank:
         rows.append(_rank(box, left, line, room))
         line += _LINE
     if box.in_place:
-        text = escape(_fitted(_behind(box), room))
+        text = in_html(_fitted(_behind(box), room))
         rows.append(f'<text class="faint" x="{left:.1f}" y="{line:.1f}">{text}</text>')
     tip = "\n".join(f"{each.name}: {_title(each)}" for each in (box, *box.in_place))
-    return f'<g class="{family(box.type)}"><title>{escape(tip)}</title>{"".join(rows)}</g>'
+    return f'<g class="{family(box.type)}"><title>{in_html(tip)}</title>{"".join(rows)}</g>'
 
 
 def _rank(box: Box, left: float, line: float, room: float) -> str:

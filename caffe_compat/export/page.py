@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from importlib import resources
 from string import Template
 
 from caffe_compat.export.boxes import Box, boxes_of
 from caffe_compat.export.drawing import FAMILIES, draw, family, sizes
 from caffe_compat.net.net import Net
+from caffe_compat.showing import in_html
 
 
 def html_page(net: Net, ranks: Mapping[str, int] | None = None, keep: float = 0.95) -> str:
@@ -19,7 +19,7 @@ def html_page(net: Net, ranks: Mapping[str, int] | None = None, keep: float = 0.
     drawing, trunk = draw(boxes, edges)
     return template.substitute(
         trunk=f"{trunk:.0f}",
-        title=escape(net.graph.name or "net"),
+        title=in_html(net.graph.name or "net"),
         summary=_summary(net, boxes, keep if ranks else 0),
         legend=_legend(boxes),
         drawing=drawing,
@@ -40,7 +40,7 @@ def _summary(net: Net, boxes: Sequence[Box], keep: float) -> str:
         f"<b>{len(every)}</b> layers in {net.graph.phase}, "
         f"<b>{sum(each.parameters for each in every):,}</b> parameters, "
         f"<b>{spent:,}</b> multiply-adds for each image of a batch of {net.batch_size}",
-        f"from <b>{escape(inputs) or 'nothing'}</b> to <b>{escape(outputs) or 'nothing'}</b>",
+        f"from <b>{in_html(inputs) or 'nothing'}</b> to <b>{in_html(outputs) or 'nothing'}</b>",
     ]
     if keep:
         lines.append(f"ranks keep <b>{100 * keep:g} %</b> of the energy of the filters")
@@ -64,7 +64,7 @@ def _table(boxes: Sequence[Box], with_ranks: bool) -> str:
         numbers = [f"{count:,}" if count else "" for count in (each.parameters, each.multiply_adds)] + [share]
         if with_ranks:
             numbers.append(f"{each.rank} of {each.largest_rank}" if each.rank else "")
-        text = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        text = "".join(f"<td>{in_html(cell)}</td>" for cell in cells)
         anchor = f' id="layer-{places[id(each)]}"' if id(each) in places else ""
         rows.append(f"<tr{anchor}>{text}{''.join(f'<td class=number>{number}</td>' for number in numbers)}</tr>")
     titles = "".join(f"<th{' class=number' * (i > 2)}>{word}</th>" for i, word in enumerate(head))

@@ -25,12 +25,14 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The bytes reach the disk before the name changes, and the name before this returns. Where anything fails, whatever
     stood at `path` stays as it was and the new file is removed; those that killed writers left in the folder go an hour
-    after their last write. Within `held_back` the new file stays beside. Raises WriteError where the folder is missing
-    or the disk is full.
+    after their last write. Within `held_back` the new file stays beside. Raises WriteError where the folder is missing,
+    the disk is full, or a folder, FIFO or device stands at `path`.
     """
     if "\0" in os.fspath(path):
         raise WriteError(f"{path}: cannot be written: no file has a NUL character in its name")
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise WriteError(f"{path}: cannot be written: it is no file that can be replaced; name another one")
     held = _held.get()
     try:
         _remove_stale(path.parent)

@@ -6,6 +6,7 @@ Every log parser in use reads "Iteration N, loss = X", "Train net output #0: nam
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -100,6 +101,8 @@ class JsonLinesLog:
             del self._waiting[0]  # nothing is left to train: this is the last test of the run that stands there
             self.before_step(solver)
         for index, outputs in enumerate(results):
+            if not outputs:  # it was interrupted, and comes again when the run goes on
+                continue
             self.write(event="test", iteration=solver.iteration, net=index, outputs=outputs)
 
     def after_snapshot(self, solver: Any, path: Path) -> None:
@@ -124,6 +127,8 @@ class JsonLinesLog:
         try:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+                if self.path.exists() and not self.path.is_file():  # to open a FIFO would wait for who reads it
+                    raise OSError(errno.EINVAL, "no regular file stands there")
                 self._file = io.FileIO(self.path, "a")
             size = os.fstat(self._file.fileno()).st_size
             line = memoryview((json.dumps(facts) + "\n").encode())

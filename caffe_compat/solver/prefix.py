@@ -76,6 +76,8 @@ def settle(state: Path) -> None:
 
 def _locked(path: Path, prefix: Path) -> IO[str]:
     """The lock file, locked. It may go while one waits to lock it: only the file that stands at `path` counts."""
+    if path.exists() and not path.is_file():
+        raise SolverError(f"{path}: marks that a run has the prefix '{prefix}', but is no regular file; remove it")
     while True:
         file = path.open("a+")
         try:

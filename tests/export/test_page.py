@@ -106,3 +106,10 @@ def test_googlenet_is_drawn_in_four_columns():
     assert float(svg.get("width")) < 1300
     assert len(list(svg.iter(f"{SVG}g"))) == 143 - 57 - 1  # ReLUs and the Dropout work in place
     assert np.isfinite([float(each.get("x")) for each in svg.iter(f"{SVG}text")]).all()
+
+
+def test_names_that_a_terminal_or_a_reader_would_obey_are_spelled():
+    text = TEXT.replace("c<script>", "c\\033[2J\u202e")
+    shown = cc.html_page(cc.Net(cc.parse_text(text, cc.NetParameter)))
+    assert "\033" not in shown and "\u202e" not in shown
+    assert "c\\u001b[2J\\u202e" in shown

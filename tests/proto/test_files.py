@@ -103,6 +103,18 @@ def test_missing_folder_is_named(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("kind", ["FIFO", "folder", "device"])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, kind: str) -> None:
+    place = Path(os.devnull) if kind == "device" else tmp_path / "there"
+    if kind != "device":
+        (os.mkfifo if kind == "FIFO" else os.mkdir)(place)
+    before = place.stat()
+    with pytest.raises(WriteError, match="it is no file that can be replaced; name"), write_atomically(place):
+        pytest.fail("nothing is to be written")
+    assert (place.stat().st_mode, place.stat().st_ino) == (before.st_mode, before.st_ino)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_name_with_a_nul_character_is_refused_in_one_line(tmp_path: Path) -> None:
     said = "no file has a NUL character in its name"
     with pytest.raises(WriteError, match=said), write_atomically(f"{tmp_path}/a\0b"):

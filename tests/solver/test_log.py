@@ -4,7 +4,9 @@ import io
 import json
 import logging
 import math
+import os
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,3 +156,19 @@ def test_a_log_in_a_folder_that_is_gone_is_one_warning(tmp_path, monkeypatch, ca
     log.write(event="step", iteration=1)
     log.write(event="step", iteration=2)
     assert caplog.text.count("cannot be written") == 1
+
+
+def test_a_log_that_is_no_file_is_one_warning_and_nobody_waits(tmp_path, caplog):
+    os.mkfifo(tmp_path / "log.jsonl")
+    log = JsonLinesLog(tmp_path / "log.jsonl")
+    log.write(event="step", iteration=1)
+    log.write(event="step", iteration=2)
+    assert caplog.text.count("no regular file stands there") == 1
+
+
+def test_a_test_that_was_interrupted_is_no_event(tmp_path):
+    log = JsonLinesLog(tmp_path / "log.jsonl")
+    log.after_test(SimpleNamespace(iteration=3), [{}, {"accuracy": 0.5}])
+    log.close()
+    (event,) = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert (event["net"], event["outputs"]) == (1, {"accuracy": 0.5})

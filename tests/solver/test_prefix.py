@@ -55,3 +55,9 @@ def test_the_lock_goes_with_a_killed_process(tmp_path):
     with reserved(tmp_path / "small"):
         assert (tmp_path / ".small.lock").exists()
     assert not (tmp_path / ".small.lock").exists()
+
+
+def test_a_mark_that_is_no_file_is_told_of_and_nobody_waits(tmp_path):
+    os.mkfifo(tmp_path / ".small.lock")
+    with pytest.raises(SolverError, match="but is no regular file; remove it"), reserved(tmp_path / "small"):
+        pytest.fail("the prefix is not reserved")
