@@ -98,7 +98,7 @@ def circumstances(runner: Runner, step: Step) -> dict[str, Any]:
     folder = runner.folder(step)
     events = list(read_events(folder / f"{PREFIX}.jsonl"))
     first = next(event for event in events if event["event"] == "start")
-    tests = {event["iteration"]: event["outputs"] for event in events if event["event"] == "test"}
+    tests = {event["iteration"]: event["outputs"] for event in events if event["event"] == "test" and event["outputs"]}
     accuracy, top5, last = runner.network.accuracy, runner.network.top5, runner.iterations(step)
     before, after = (error(tests.get(at), accuracy) for at in (0, last))
     return {

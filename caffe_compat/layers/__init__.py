@@ -19,6 +19,7 @@
     layout          how activations lie in memory
     lanes           convolutions with fewer wasted vector lanes
     packed          layers fused and their weights packed, for inference
+    parts           an inner product whose weight gradient may be handed over in parts
     resident        a set of images that stays on a device
     python_modules  where the modules of Python layers are
     numpy_blob      blobs as Python layers see them: arrays of NumPy

@@ -58,6 +58,7 @@ class Campaign:
 
     def runner(self, network: Network) -> Runner:
         """The steps of a network that are for a GPU, in float32 as Caffe's, their images in arrays."""
+        images.know_arrays()
         place = Place(self.work / network.name, self.cifar10, device=str(self.device), smoke=self.rehearse)
         made = OnGPU(**vars(network) | {"make_data": images.make_arrays, "make_smoke": made_up_arrays})
         return Runner(replace(made, steps=steps_of(network), source="--work WORK"), place)

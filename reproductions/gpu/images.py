@@ -21,7 +21,7 @@ from caffe_compat.data.mean import write_mean
 from caffe_compat.data.prefetch import Batches
 from caffe_compat.data.transform import read_transform
 from caffe_compat.layers.caffe.data import Data
-from caffe_compat.layers.registry import register
+from caffe_compat.layers.registry import register_layer
 from reproductions.steps import StepError
 
 SIDE, PIXELS = 32, 3 * 32 * 32
@@ -165,9 +165,8 @@ class Arrays:
         """Nothing: the arrays are the map's."""
 
 
-@register("ArrayData")
 class ArrayData(Data):
-    """As Data, from a folder of `write_arrays`; data_param and transform_param mean the same."""
+    """As Data, from a folder of `write_arrays`; data_param and transform_param mean the same. See `know_arrays`."""
 
     def open(self) -> Batches:
         fields = self.param.data_param
@@ -175,6 +174,11 @@ class ArrayData(Data):
         database = Arrays(self.find(fields.source))
         batches = DatumBatches(database, fields.batch_size, transform, self.seed, self.rank, self.ranks)
         return self.prefetched(batches, fields.prefetch)
+
+
+def know_arrays() -> None:
+    """Let nets have layers of type ArrayData."""
+    register_layer("ArrayData")(ArrayData)
 
 
 def from_arrays(net: Any) -> None:
