@@ -31,7 +31,7 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     if "\0" in os.fspath(path):
         raise WriteError(f"{path}: cannot be written: no file has a NUL character in its name")
     path = Path(path)
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):  # which, unlike Path's own, raise nothing
         raise WriteError(f"{path}: cannot be written: it is no file that can be replaced; name another one")
     held = _held.get()
     try:

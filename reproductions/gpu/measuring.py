@@ -120,7 +120,7 @@ def times_together(campaign: Campaign, seconds: float) -> bool:
 
 
 def marked_tests(campaign: Campaign, seconds: float) -> bool:
-    """The tests that need a CUDA device, and what pytest printed; none of them may fail."""
+    """The tests that need a CUDA device: pytest's status and what it printed are kept, and its last line told."""
     import pytest
 
     words = ["-m", "gpu", "-p", "no:cacheprovider", "-p", "no:randomly", str(Path(__file__).parents[2] / "tests")]

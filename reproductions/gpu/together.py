@@ -37,13 +37,15 @@ class Member:
         LOGGER.addHandler(handler)
         self._stack.callback(LOGGER.removeHandler, handler)
         self.stream = torch.cuda.Stream() if turn.device.type == "cuda" else None  # type: ignore[no-untyped-call]
-        with turn.of(self), redirect_stderr(log):  # no terminal, and so no progress bar for each
+        with ExitStack() as failed, turn.of(self), redirect_stderr(log):  # no terminal, so no progress bar for each
+            failed.push(self._stack)  # its log and handler go where the solver cannot be made
             arguments = parsed(self._words())
             snapshot = solve.find_snapshot(arguments.solver_file, arguments.snapshot)
             self.solver = solve.make_solver(arguments.solver_file, arguments, snapshot)
             self._stack.enter_context(solve.told(self.solver, arguments, snapshot))
             if snapshot is not None:
                 self.solver.restore(snapshot)
+            failed.pop_all()
 
     @property
     def left(self) -> int:

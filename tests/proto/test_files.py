@@ -115,6 +115,12 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path, kind: str) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_name_that_is_too_long_is_refused_in_one_line(tmp_path: Path) -> None:
+    place = tmp_path / ("a" * 300)
+    with pytest.raises(WriteError, match="cannot be written: File name too long"), write_atomically(place):
+        pytest.fail("nothing is to be written")
+
+
 def test_a_name_with_a_nul_character_is_refused_in_one_line(tmp_path: Path) -> None:
     said = "no file has a NUL character in its name"
     with pytest.raises(WriteError, match=said), write_atomically(f"{tmp_path}/a\0b"):
