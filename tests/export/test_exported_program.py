@@ -9,6 +9,7 @@ from tests.conftest import golden, shared
 from tests.export.cases import detector, one_layer
 from tests.export.onnx.test_model import golden_model
 from tests.net.test_golden_nets import _drawn_inputs
+from tests.reference.regions import ROIS, SCALE, psroi_pooling, roi_pooling
 
 TOLERANCE = 2e-5  # of the largest value, as for the nets themselves
 SMALL = ("lenet", "cifar10_quick", "resnet20_cifar_deploy", "siamese", "fcn_like")
@@ -102,6 +103,32 @@ def test_indices_are_no_longer_looked_at_in_a_program(name, tmp_path):
     model = one_layer(f'layer {{ name: "l" {layer} }}', *shapes)
     cc.write_exported_program(model, tmp_path / "net.pt2")
     assert cc.check_exported_program(tmp_path / "net.pt2", model) == {"y": 0}
+
+
+REGIONS = {
+    "ROIPooling": ("roi_pooling_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.25 }", 3,
+                   lambda x: roi_pooling(x, ROIS.numpy(), (3, 2), SCALE)),
+    "PSROIPooling": ("psroi_pooling_param { output_dim: 2 group_size: 3 spatial_scale: 0.25 }", 18,
+                     lambda x: psroi_pooling(x, ROIS.numpy(), 2, 3, SCALE)),
+    "ROIAlign": ("roi_pooling_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.25 pad_ratio: 0.2 }", 3, None),
+    "DeformablePSROIPooling": ("deformable_psroi_pooling_param { output_dim: 2 group_size: 3 spatial_scale: 0.25 "
+                               "sample_per_part: 2 no_trans: true }", 18, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [
+    "ROIPooling", *(pytest.param(kind, marks=pytest.mark.slow) for kind in REGIONS if kind != "ROIPooling")
+])  # fmt: skip
+def test_a_program_pools_regions_and_may_be_given_others_than_it_was_made_with(kind, tmp_path):
+    field, channels, loops = REGIONS[kind]
+    shapes = [(2, channels, 7, 10), tuple(ROIS.shape)]
+    model = one_layer(f'layer {{ name: "l" type: "{kind}" bottom: "a" bottom: "b" top: "y" {field} }}', *shapes)
+    features = np.random.default_rng(0).integers(-40, 40, shapes[0]).astype(np.float32)  # many equal ones
+    cc.write_exported_program(model, tmp_path / "net.pt2")
+    assert cc.check_exported_program(tmp_path / "net.pt2", model, {"a": features, "b": np.float32(ROIS)})["y"] < 1e-6
+    if loops is not None:
+        made = torch.export.load(tmp_path / "net.pt2").module()(torch.from_numpy(features), ROIS.float())["y"]
+        np.testing.assert_allclose(made.numpy(), loops(features), rtol=1e-6)
 
 
 def test_what_torch_prints_of_a_net_that_it_cannot_follow_is_not_shown(capfd):

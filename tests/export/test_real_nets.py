@@ -50,7 +50,7 @@ def test_a_net_is_cut_at_what_its_detections_are_made_of():
     model = detector()
     model.net.layer.add(name="twice", type="Power", bottom=["det"], top=["twice"])
     model.net.layer.add(name="beside", type="ReLU", bottom=["x"], top=["beside"])
-    assert before_cuts(model, "onnx") == (("loc_f", "cf", "prior", "beside"), {"DetectionOutput"})
+    assert before_cuts(model) == (("loc_f", "cf", "prior", "beside"), {"DetectionOutput"})
 
 
 def test_weights_are_drawn_so_that_filters_give_values_of_unit_size():

@@ -24,8 +24,6 @@ CUTS = frozenset(
     {"BoxOutput", "CTCGreedyDecoder", "DetectionOutput", "FrcnnProposal", "Proposal", "Yolov3DetectionOutput",
      "YoloDetectionOutput"}
 )  # fmt: skip
-# What torch.export cannot follow besides: regions whose places the values decide
-NOT_FOLLOWED = {"onnx": frozenset(), "pt2": frozenset({"PSROIPooling", "ROIAlign", "ROIPooling"})}
 PROPOSALS = ("rpn.proposal_layer", "rpn.anchor_target_layer", "rpn.proposal_target_layer")  # Python modules
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -35,7 +33,7 @@ def measure(path: Path, shapes: Shapes, form: str) -> Outcome:
     whole, deployed = prepared(cc.read_model(path), dict(shapes))
     model = whole
     sizes = {} if deployed else {**small_inputs(model), **shapes}
-    names, types = before_cuts(model, form)
+    names, types = before_cuts(model)
     before = ", ".join(sorted(types))
     if form == "pt2" or not types <= cc.onnx_types():
         model = ending_at(model, names)  # what lies behind is not even run
@@ -91,7 +89,7 @@ def small_inputs(model: Any) -> dict[str, tuple[int, ...]]:
     return smaller
 
 
-def before_cuts(model: Any, form: str) -> tuple[tuple[str, ...], set[str]]:
+def before_cuts(model: Any) -> tuple[tuple[str, ...], set[str]]:
     """What layers of CUTS read, and the outputs that none of them has a part in; the types of those layers."""
     graph = build_graph(model.net, "TEST")
     behind: set[Any] = set()
@@ -106,7 +104,7 @@ def before_cuts(model: Any, form: str) -> tuple[tuple[str, ...], set[str]]:
         if not node.bottoms:
             given.update(node.tops)
         read = [own.get(blob, blob) for blob in node.bottoms]
-        if node.param.type in CUTS | NOT_FOLLOWED[form] or field.module in PROPOSALS:
+        if node.param.type in CUTS or field.module in PROPOSALS:
             names.update((blob.name, None) for blob in read if blob not in behind | given)
             behind.update(node.tops)
             types.add(field.layer or node.param.type)

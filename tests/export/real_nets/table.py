@@ -17,10 +17,9 @@ The deploy and train_val nets of public repositories whose TEST net builds (thei
 shapes of data that is not here, and smaller ones of large images where any size goes through), each with drawn weights
 and one image where the net allows it (four where it normalises by the statistics of its batch). A net for training
 goes by way of `deploy`. A file is run beside the net, and every output is within 1e-5 of its largest value, or the net
-counts as refused. A net that is cut ends (`--output`) before layers whose number of rows the values decide, or for
-torch.export before the pooling of regions. Nets are taken in an order drawn from a seed, so that those measured are a
-random sample, but for a few by choice: BVLC's own, YOLO's, and all that have a Dropout that draws in TEST, which no
-format holds. The commands, one form after the other:
+counts as refused. A net that is cut ends (`--output`) before layers whose number of rows the values decide. Nets are
+taken in an order drawn from a seed, so that those measured are a random sample, but for a few by choice: BVLC's own,
+YOLO's, and all that have a Dropout that draws in TEST, which no format holds. The commands, one form after the other:
 
     python -m tests.export.real_nets --form onnx --shuffle 17 --anew --out tests/export/real_nets/results.tsv
     python -m tests.export.real_nets --form pt2 --shuffle 17 --anew --out tests/export/real_nets/results.tsv

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,20 +57,20 @@ class DeformablePSROIPooling(RegionLayer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         features, rois = bottoms[:2]
         regions = self.regions(features, rois)
-        start = rounded(regions[:, 1:3]) * np.float32(self.field.spatial_scale) - np.float32(0.5)
-        end = (rounded(regions[:, 3:5]) + 1) * np.float32(self.field.spatial_scale) - np.float32(0.5)
-        size = features.new_tensor(np.maximum(end - start, np.float32(0.1)))
+        start = rounded(regions[:, 1:3]) * self.field.spatial_scale - 0.5
+        end = (rounded(regions[:, 3:5]) + 1) * self.field.spatial_scale - 0.5
+        start, size = start.to(features), (end - start).clamp(min=0.1).to(features)
         at, low, high, inside = [], [], [], None
         for axis, extent in ((1, features.shape[2]), (0, features.shape[3])):  # rows, then columns
             moved = self._moves(bottoms[2], axis) * size[:, axis, None, None, None] if self.moves else None
-            place = self._samples(features.new_tensor(start[:, axis]), size[:, axis], axis)
+            place = self._samples(start[:, axis], size[:, axis], axis)
             place = place if moved is None else place + moved[..., None, None]
             known = (place >= -0.5) & (place <= extent - 0.5)
             inside = known if inside is None else inside & known
             at.append(torch.where(place < 0, 0.0, torch.where(place > extent - 1, extent - 1.0, place)))
             low.append(at[-1].detach().floor())
             high.append(at[-1].detach().ceil())
-        read = self._reader(features, torch.from_numpy(regions[:, 0].astype(np.int64)).to(features.device))
+        read = self._reader(features, regions[:, 0].long().to(features.device))
         found = interpolated((low[0], low[1]), (high[0], high[1]), (at[0], at[1]), read)
         assert inside is not None
         inside = inside.expand(found.shape)

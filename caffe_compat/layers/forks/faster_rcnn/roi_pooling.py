@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.fields import refuse_other_fields
-from caffe_compat.layers.regions import Bins, RegionLayer, rounded
+from caffe_compat.layers.regions import Bins, RegionLayer, filled, largest, rounded
 from caffe_compat.layers.registry import register
 
 
@@ -29,9 +28,9 @@ class ROIPooling(RegionLayer):
         refuse_other_fields(
             self.name, "roi_pooling_param", field, ("pooled_h", "pooled_w", "spatial_scale", "pad_ratio")
         )
-        self.pad_ratio = np.float32(field.pad_ratio)
+        self.pad_ratio: float = field.pad_ratio
         self.pooled: tuple[int, int] = (field.pooled_h, field.pooled_w)
-        self.spatial_scale = np.float32(field.spatial_scale)
+        self.spatial_scale: float = field.spatial_scale
         if min(self.pooled) < 1:
             raise UnsupportedParameterError(
                 f"layer '{self.name}': roi_pooling_param.pooled_h {self.pooled[0]} and pooled_w {self.pooled[1]} must "
@@ -46,28 +45,24 @@ class ROIPooling(RegionLayer):
         features, rois = bottoms
         regions = self.regions(features, rois)
         pad = (regions[:, 3:5] - regions[:, 1:3] + 1) * self.pad_ratio
-        grown = regions[:, 1:] + np.concatenate((-pad, pad), 1)
-        corners = rounded(grown * self.spatial_scale).astype(np.int64)
-        rows = self._bins(corners[:, 1], corners[:, 3], self.pooled[0], features.shape[2])
-        columns = self._bins(corners[:, 0], corners[:, 2], self.pooled[1], features.shape[3])
+        grown = regions[:, 1:] + torch.cat((-pad, pad), 1)
+        corners = rounded(grown * self.spatial_scale).long()
+        rows = _bins(corners[:, 1], corners[:, 3], self.pooled[0], features.shape[2])
+        columns = _bins(corners[:, 0], corners[:, 2], self.pooled[1], features.shape[3])
+        items = regions[:, 0].long()
+        if torch.compiler.is_exporting():
+            found = largest(features, items, rows, columns)
+            return torch.where(filled(rows, columns), found, 0)
         with torch.no_grad():
-            places = self._maxima(features, regions[:, 0].astype(np.int64), rows, columns)
+            places = self._maxima(features, items, rows, columns)
         found = features.reshape(-1)[places.clamp(min=0)]
         return torch.where(places >= 0, found, 0)
 
-    def _bins(self, start: np.ndarray, end: np.ndarray, number: int, extent: int) -> Bins:
-        size = np.maximum(end - start + 1, 1).astype(np.float32) / np.float32(number)
-        steps = np.arange(number + 1, dtype=np.float32) * size[:, None]
-        first = np.floor(steps[:, :-1]).astype(np.int64) + start[:, None]
-        last = np.ceil(steps[:, 1:]).astype(np.int64) + start[:, None]
-        return first.clip(0, extent), last.clip(0, extent)
-
-    def _maxima(self, features: Tensor, items: np.ndarray, rows: Bins, columns: Bins) -> Tensor:
+    def _maxima(self, features: Tensor, items: Tensor, rows: Bins, columns: Bins) -> Tensor:
         """Where in the flat (N, C, H, W) each maximum stands, int64 (R, C, pooled_h, pooled_w); -1 for empty bins."""
         channels, height, width = features.shape[1:]
         images = features.permute(0, 2, 3, 1).contiguous()
         places = torch.empty((len(items), *self.pooled, channels), dtype=torch.int64, device=features.device)
-        filled = [torch.from_numpy(last > first).to(features.device) for first, last in (rows, columns)]
         for region, item in enumerate(items.tolist()):
             top, bottom = int(rows[0][region].min()), max(int(rows[1][region].max()), 1)
             across, down = (_steps(bins, region, features.device) for bins in (columns, rows))
@@ -76,17 +71,23 @@ class ROIPooling(RegionLayer):
             _, row = _first_maxima(values, down - min(top, bottom - 1), 0)
             column = column.gather(0, row)
             places[region] = (row + min(top, bottom - 1)) * width + column
-        places += torch.from_numpy(items).to(places).view(-1, 1, 1, 1) * channels * height * width
+        places += items.to(places).view(-1, 1, 1, 1) * channels * height * width
         places += torch.arange(channels, device=places.device) * (height * width)
-        places = torch.where((filled[0][:, :, None] & filled[1][:, None, :]).unsqueeze(3), places, -1)
-        return places.permute(0, 3, 1, 2)
+        return torch.where(filled(rows, columns).to(features.device), places.permute(0, 3, 1, 2), -1)
+
+
+def _bins(start: Tensor, end: Tensor, number: int, extent: int) -> Bins:
+    size = (end - start + 1).clamp(min=1).float() / number
+    steps = torch.arange(number + 1, dtype=torch.float32) * size[:, None]
+    first, last = steps[:, :-1].floor().long() + start[:, None], steps[:, 1:].ceil().long() + start[:, None]
+    return first.clamp(0, extent), last.clamp(0, extent)
 
 
 def _steps(bins: Bins, region: int, device: torch.device) -> Tensor:
     """Step k is where the k-th row of every bin lies, its last one where it has fewer: int64 (longest bin, bins)."""
-    first, last = bins[0][region], np.maximum(bins[1][region] - 1, 0)
+    first, last = bins[0][region], (bins[1][region] - 1).clamp(min=0)
     longest = max(1, int((last - first).max()) + 1)
-    return torch.from_numpy(np.minimum(first + np.arange(longest)[:, None], last)).to(device)
+    return torch.minimum(first + torch.arange(longest)[:, None], last).to(device)
 
 
 def _first_maxima(values: Tensor, steps: Tensor, axis: int) -> tuple[Tensor, Tensor]:

@@ -43,7 +43,7 @@ class ROIAlign(RegionLayer):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         features, rois = bottoms
-        regions = torch.from_numpy(self.regions(features, rois)).to(features)
+        regions = self.regions(features, rois).to(features)
         start, end = regions[:, 1:3], regions[:, 3:5]
         pad = (end - start + 1) * self.pad_ratio
         start, end = (start - pad) * self.scale - 0.5, (end + pad) * self.scale - 0.5

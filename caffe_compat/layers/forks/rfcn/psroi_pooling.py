@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +25,7 @@ class PSROIPooling(RegionLayer):
         field = param.psroi_pooling_param
         self.outputs: int = field.output_dim
         self.group_size: int = field.group_size
-        self.spatial_scale = np.float32(field.spatial_scale)
+        self.spatial_scale: float = field.spatial_scale
         if min(self.outputs, self.group_size) < 1 or self.spatial_scale <= 0:
             raise UnsupportedParameterError(
                 f"layer '{self.name}': psroi_pooling_param.output_dim {self.outputs}, group_size {self.group_size} and "
@@ -48,16 +47,12 @@ class PSROIPooling(RegionLayer):
         regions = self.regions(features, rois)
         start = rounded(regions[:, 1:3]) * self.spatial_scale
         end = (rounded(regions[:, 3:5]) + 1) * self.spatial_scale
-        size = np.maximum(end - start, np.float32(0.1)) / np.float32(self.group_size)
+        size = (end - start).clamp(min=0.1) / self.group_size
         device = features.device
-        top, bottom = (
-            torch.from_numpy(edge).to(device) for edge in self._bins(start[:, 1], size[:, 1], features.shape[2])
-        )
-        left, right = (
-            torch.from_numpy(edge).to(device) for edge in self._bins(start[:, 0], size[:, 0], features.shape[3])
-        )
+        top, bottom = (edge.to(device) for edge in self._bins(start[:, 1], size[:, 1], features.shape[2]))
+        left, right = (edge.to(device) for edge in self._bins(start[:, 0], size[:, 0], features.shape[3]))
         sums = torch.nn.functional.pad(features.double().cumsum(2).cumsum(3), (1, 0, 1, 0))
-        item = torch.from_numpy(regions[:, 0].astype(np.int64)).to(device)[:, None, None, None]
+        item = regions[:, 0].long().to(device)[:, None, None, None]
         channel = torch.arange(features.shape[1], device=device).view(1, self.outputs, self.group_size, self.group_size)
         top, bottom = top[:, None, :, None], bottom[:, None, :, None]
         left, right = left[:, None, None, :], right[:, None, None, :]
@@ -66,7 +61,7 @@ class PSROIPooling(RegionLayer):
         area = (bottom - top).clamp(min=0) * (right - left).clamp(min=0)
         return torch.where(area > 0, total / area.clamp(min=1), 0).to(features.dtype)
 
-    def _bins(self, start: np.ndarray, size: np.ndarray, extent: int) -> Bins:
-        steps = np.arange(self.group_size + 1, dtype=np.float32) * size[:, None] + start[:, None]
-        first, last = np.floor(steps[:, :-1]).astype(np.int64), np.ceil(steps[:, 1:]).astype(np.int64)
-        return first.clip(0, extent), last.clip(0, extent)
+    def _bins(self, start: Tensor, size: Tensor, extent: int) -> Bins:
+        steps = torch.arange(self.group_size + 1, dtype=torch.float32) * size[:, None] + start[:, None]
+        first, last = steps[:, :-1].floor().long(), steps[:, 1:].ceil().long()
+        return first.clamp(0, extent), last.clamp(0, extent)
