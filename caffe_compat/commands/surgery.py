@@ -6,7 +6,8 @@ caffe-compat surgery NET WEIGHTS --classifier fc8=20
 
 NET is a deploy net. What is asked for is done in the order of the options below. Both nets are run on inputs that
 correspond, and all blobs that both have are compared; nothing is written where one is off. Writes NET.surgery.prototxt
-and NET.surgery.caffemodel.
+and NET.surgery.caffemodel. With --certificate PATH, `caffe-compat verify NET.surgery.prototxt NET.surgery.caffemodel
+--original NET --original-weights WEIGHTS --certificate PATH` does it again and holds the files to it.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         cc.write_model(operations[-1].model, net, weights)
         if arguments.certificate:
             certificate.write(arguments.certificate)
-    for line in certificate.layers.values():
-        print(line)
+    for operation in operations:
+        print(operation.what)
     if certificate.blobs:
         print(f"{len(certificate.blobs)} blobs compared, off by {max(certificate.blobs.values()):.2g} at most")
     for blob, pixels in original.pixels.items():

@@ -1,9 +1,10 @@
 """Check a decomposed net against the net it came from, from the written files alone; prints a certificate in JSON.
 
-Every layer that is gone must be there as a chain. For each the certificate gives its rank and how far its weights are
-from the original's; for every blob that both nets have, how far its values are on the same random inputs; and where
-OpenCV is installed, for every blob of the decomposed net how far OpenCV's values are from ours. --with runs the written
-files in other runtimes too, each in a process of its own.
+Every layer of the original that is gone must be there as a chain. For each the certificate gives its rank and how far
+its weights are from the original's; for every blob that both nets have, how far its values are on the same random
+inputs; and where OpenCV is installed, for every blob of the decomposed net how far OpenCV's values are from ours.
+--with runs the written files in other runtimes too, each in a process of its own. With --certificate the net is one
+that `prune` or `surgery` made: its certificate is made anew, and NET and WEIGHTS must be what it says.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="PATH", help="write the certificate here instead")
     parser.add_argument(
-        "--certificate", metavar="PATH", help="of a pruned net: what `prune` wrote, made anew and checked"
+        "--certificate",
+        metavar="PATH",
+        help="what `prune` or `surgery` wrote of a net of theirs, made anew and checked",
     )
     add_with(parser, "the decomposed net")
     add_opencv(parser)
@@ -48,14 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
     original = cc.read_model(arguments.original, arguments.original_weights)
     decomposed = cc.read_model(arguments.net, arguments.weights)
     folder = Path(arguments.original).parent
+    if arguments.certificate and cc.read_surgery(arguments.certificate):
+        again = cc.verify_surgery(original, decomposed, arguments.certificate, dict(arguments.input), folder)
+        return given(with_runtimes(again, decomposed, arguments), arguments)
     if arguments.certificate:
         return verify_pruned(arguments, original, decomposed, folder)
     certificate = certify(original, decomposed, dict(arguments.input), asked_opencv(arguments), folder)
     certificate = with_runtimes(certificate, decomposed, arguments)
-    if arguments.out:
-        certificate.write(arguments.out)
-    else:
-        print(certificate)
+    given(certificate, arguments)
     for blob, off in certificate.blobs.items():
         if math.isnan(off):
             raise cc.WeightsError(
@@ -76,16 +79,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def given(certificate: cc.Certificate, arguments: argparse.Namespace) -> int:
+    """Write the certificate where --out says, or print it; 0."""
+    if arguments.out:
+        certificate.write(arguments.out)
+    else:
+        print(certificate)
+    return 0
+
+
 def verify_pruned(arguments: argparse.Namespace, original: cc.Model, pruned: cc.Model, folder: Path) -> int:
     """Make the certificate of a pruned net anew from the files; RankError where its weights are not the original's."""
     certificate = certificate_of(original, pruned, arguments.certificate, dict(arguments.input), folder)
     asked, shapes = asked_opencv(arguments), dict(arguments.input)
     certificate = with_opencv(certificate, pruned, shapes, asked, Path(arguments.net).parent)
     certificate = with_runtimes(certificate, pruned, arguments)
-    if arguments.out:
-        certificate.write(arguments.out)
-    else:
-        print(certificate)
+    given(certificate, arguments)
     worst = max(certificate.layers, key=lambda name: certificate.layers[name].weights, default=None)
     limit = 1e-5 if arguments.max_error is None else arguments.max_error
     if worst is not None and certificate.layers[worst].weights > limit:

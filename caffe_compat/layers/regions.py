@@ -35,7 +35,7 @@ def largest(features: Tensor, items: Tensor, rows: Bins, columns: Bins) -> Tenso
     for axis in (1, 2):
         maps = [wider for each in maps for wider in _widened(each, axis)]
     levels = [size.bit_length() for size in features.shape[2:]]
-    windows = torch.stack(maps).unflatten(0, levels)
+    windows = torch.stack(maps).reshape(*levels, *maps[0].shape)
     (level_down, *down), (level_across, *across) = (
         _corners(*bins, size) for bins, size in zip((rows, columns), features.shape[2:], strict=True)
     )

@@ -5,4 +5,5 @@ dense        fully connected layers as convolutions, and back
 inputs       channels swapped or joined, mean and scale in the first layers, another size
 classifier   a last layer of another size
 certify      the original and the rewritten model run on corresponding inputs
+repeating    what a written certificate names, done again and held against the written files
 """

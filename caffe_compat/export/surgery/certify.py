@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,10 +29,13 @@ def certify_surgery(
 ) -> Certificate:
     """What was done, and {blob: largest difference over its largest value} of the blobs that both TEST nets make.
 
-    Blobs behind a layer that is to be learned anew are left out; none are compared where an operation is incomparable.
+    What was done stands as {"1": {"what": a line, "operation": name of the function, argument: value}, ..}. Blobs
+    behind a layer that is to be learned anew are left out; none are compared where an operation is incomparable.
     Raises WeightsError where the original lacks weights, or a blob is off by more than TOLERANCE.
     """
-    done = {str(number): operation.what for number, operation in enumerate(operations, 1)}
+    done: dict[str, Any] = {
+        str(number): {"what": operation.what, **operation.call} for number, operation in enumerate(operations, 1)
+    }
     reasons = [operation.incomparable for operation in operations if operation.incomparable]
     if reasons:
         return Certificate({**done, "not compared": reasons[0]}, {})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from caffe_compat.errors import GraphError
-from caffe_compat.export.surgery.operation import Operation, copied
+from caffe_compat.export.surgery.operation import Operation, copied, recorded
 from caffe_compat.proto.model import Model
 from caffe_compat.showing import nearest
 
 _FIELDS = {"InnerProduct": "inner_product_param", "Convolution": "convolution_param"}
 
 
+@recorded
 def resize_classifier(model: Model, layer: str, num_output: int, name: str = "") -> Operation:
     """`layer` with `num_output` outputs, without weights, and named `name` (by default LAYER_NUM).
 

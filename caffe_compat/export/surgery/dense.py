@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.errors import GraphError
-from caffe_compat.export.surgery.operation import Operation, copied
+from caffe_compat.export.surgery.operation import Operation, copied, recorded
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.cost import layers_with_shapes
 from caffe_compat.proto.model import Model
@@ -31,6 +31,7 @@ _PER_PLACE = frozenset(
 )  # fmt: skip
 
 
+@recorded
 def fully_convolutional(model: Model, input_shapes: Mapping[str, Shape] | None = None) -> Operation:
     """Every InnerProduct as a Convolution whose kernel is its bottom, named NAME-conv; so an image may be larger.
 
@@ -55,6 +56,7 @@ def fully_convolutional(model: Model, input_shapes: Mapping[str, Shape] | None =
     return Operation(made, f"fully connected layers as convolutions: {', '.join(changed)}")
 
 
+@recorded
 def fully_connected(model: Model, input_shapes: Mapping[str, Shape] | None = None) -> Operation:
     """Every Convolution whose kernel is its whole bottom as an InnerProduct; a name loses its -conv.
 

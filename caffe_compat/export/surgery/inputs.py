@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.errors import GraphError, ShapeError
-from caffe_compat.export.surgery.operation import Arrays, Operation, copied, input_blob, with_pixels
+from caffe_compat.export.surgery.operation import Arrays, Operation, copied, input_blob, recorded, with_pixels
+from caffe_compat.net.cost import layers_with_shapes
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.pixels import Pixels
 
 _FIRST = ("Convolution", "InnerProduct")
 
 
+@recorded
 def swap_channels(model: Model, order: Sequence[int] = (2, 1, 0), blob: str = "") -> Operation:
     """x' has channel order[i] of x as channel i: a net for BGR images takes RGB with the default order.
 
@@ -45,6 +47,7 @@ def swap_channels(model: Model, order: Sequence[int] = (2, 1, 0), blob: str = ""
     return Operation(with_pixels(made, name, told), what, to_original)
 
 
+@recorded
 def join_channels(model: Model, channels: int = 3, blob: str = "") -> Operation:
     """x' has one channel, which stands for all `channels` of x: grey images for a net of colour ones.
 
@@ -66,6 +69,7 @@ def join_channels(model: Model, channels: int = 3, blob: str = "") -> Operation:
     return Operation(with_pixels(made, name, told), what, to_original)
 
 
+@recorded
 def fold_scaling(model: Model, mean: Sequence[float] = (0.0,), scale: float = 1.0, blob: str = "") -> Operation:
     """x = scale (x' - mean), computed by the first layers: w' = scale w, b' = b - sum of scale w mean.
 
@@ -96,8 +100,13 @@ def fold_scaling(model: Model, mean: Sequence[float] = (0.0,), scale: float = 1.
     return Operation(with_pixels(made, name, told), what, to_original)
 
 
+@recorded
 def resize_input(model: Model, size: Sequence[int], blob: str = "") -> Operation:
-    """The Input `blob` with height and width `size`. Raises GraphError where the net declares no such shape."""
+    """The Input `blob` with height and width `size`.
+
+    Raises GraphError where the net declares no such shape, and where a layer would need weights of another size, as an
+    InnerProduct does; behind `fully_convolutional` it slides over the larger map instead.
+    """
     made, name = copied(model), input_blob(model, blob)
 
     def resized(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -111,6 +120,13 @@ def resize_input(model: Model, size: Sequence[int], blob: str = "") -> Operation
 
     _resize_inputs(made, name, resized)
     shown = " x ".join(map(str, size))
+    before, after = ([each for each, _, _ in layers_with_shapes(net)] for net in (model, made))
+    for old, new in zip(before, after, strict=True):
+        if old.name in made.weights and old.blob_shapes != new.blob_shapes:
+            raise GraphError(
+                f"layer '{new.name}' ({new.param.type}) has weights for one size of '{name}': {shown} would need "
+                f"{new.blob_shapes[0]} for {old.blob_shapes[0]}; make the net fully convolutional first"
+            )
     return Operation(made, f"'{name}' is {shown}", incomparable=f"'{name}' has another size")
 
 

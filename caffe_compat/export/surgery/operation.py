@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
+from typing import Any, ParamSpec
 
 import numpy as np
 
@@ -12,6 +16,7 @@ from caffe_compat.proto.model import Model
 from caffe_compat.proto.pixels import Pixels
 
 Arrays = Mapping[str, np.ndarray]
+_Given = ParamSpec("_Given")
 
 
 def same(arrays: Arrays) -> Arrays:
@@ -24,12 +29,39 @@ class Operation:
     """model: rewritten. to_original: its inputs, by blob -> what the original is fed to give the same blobs.
 
     what: the rewrite in a line. incomparable: why the blobs of the two cannot be held against each other, or "".
+    call: what a certificate keeps so that it can be done again, {"operation": name of its function, argument: value}.
     """
 
     model: Model
     what: str
     to_original: Callable[[Arrays], Arrays] = same
     incomparable: str = ""
+    call: Mapping[str, Any] = field(default_factory=dict)
+
+
+def recorded(function: Callable[_Given, Operation]) -> Callable[_Given, Operation]:
+    """`function`, whose operations say how it was called; its first argument is the model."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def operate(*given: _Given.args, **named: _Given.kwargs) -> Operation:
+        bound = signature.bind(*given, **named)
+        bound.apply_defaults()
+        told = {name: _plain(value) for name, value in list(bound.arguments.items())[1:]}
+        return replace(function(*given, **named), call={"operation": function.__name__, **told})
+
+    return operate
+
+
+def _plain(value: Any) -> Any:
+    """`value` in what JSON has."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
+        return [_plain(each) for each in value]
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 def input_blob(model: Model, blob: str = "") -> str:

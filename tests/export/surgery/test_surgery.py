@@ -1,6 +1,7 @@
 """Each rewrite computes what the original does, by loops over weights or by the original fed what corresponds."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -182,6 +183,11 @@ def test_the_command_does_several_in_order_and_says_what_was_compared(tmp_path, 
     ]
     made = cc.read_model("net.surgery.prototxt", "net.surgery.caffemodel")
     assert {layer.name for layer in made.net.layer} >= {"conv", "fc1-conv", "fc2-conv_9"}
+    proof = ["--original", "net.prototxt", "--original-weights", "net.caffemodel", "--certificate", "c.json"]
+    assert main(["verify", "net.surgery.prototxt", "net.surgery.caffemodel", *proof]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "c.json").read_text())
+    assert main(["verify", "net.prototxt", "net.caffemodel", *proof]) == 2
+    assert "layer 'fc1' of the net is not what its operations make of the original" in capsys.readouterr().err
     assert main(words) == 2
     assert "net.surgery.prototxt: exists and is kept" in capsys.readouterr().err
     assert main(["surgery", "net.prototxt", "net.caffemodel", "--out", "o.prototxt"]) == 2
@@ -189,6 +195,66 @@ def test_the_command_does_several_in_order_and_says_what_was_compared(tmp_path, 
     with pytest.raises(SystemExit, match="2"):
         main([*words[:3], "--swap-channels", "a,b", "--out", "o.prototxt"])
     assert "'a': wanted a whole number" in capsys.readouterr().err
+
+
+OPERATIONS = {
+    "swap_channels": lambda m: cc.swap_channels(m, (1, 2, 0)),
+    "join_channels": lambda m: cc.join_channels(m, channels=3),
+    "fold_scaling": lambda m: cc.fold_scaling(m, np.float32([1.1, 2, 3]), 0.3),
+    "fully_convolutional": lambda m: cc.fully_convolutional(m, {"data": (2, 3, 9, 8)}),
+    "fully_connected": lambda m: cc.fully_connected(cc.fully_convolutional(m).model),
+    "resize_input": lambda m: cc.resize_input(m, (9, 8)),
+    "resize_classifier": lambda m: cc.resize_classifier(m, "fc2", 20, "new"),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_certificate_reads_back_and_is_made_anew_from_the_files(name, tmp_path):
+    original, made = drawn(), OPERATIONS[name](drawn())
+    if name == "fully_connected":
+        original = cc.fully_convolutional(original).model
+    cc.write_model(made.model, tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
+    written = cc.read_model(tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
+    certificate = cc.certify_surgery(original, [made])
+    certificate.write(tmp_path / "c.json")
+    assert cc.read_surgery(tmp_path / "c.json").calls[0][0] == name
+    assert cc.verify_surgery(original, written, tmp_path / "c.json") == certificate
+    written.weights["conv"] = (1.001 * written.weights["conv"][0], *written.weights["conv"][1:])
+    with pytest.raises(cc.WeightsError, match="blob 0 of layer 'conv' is not what its operations make"):
+        cc.verify_surgery(original, written, tmp_path / "c.json")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda c: c["layers"]["1"].update(operation="sawp_channels"), "'sawp_channels' is no operation of surgery"),
+        (lambda c: c["layers"]["1"].update(order=[0, 0, 1]), "swap_channels cannot be done to the original: order"),
+        (lambda c: c["layers"]["1"].update(order="210"), "swap_channels .* to the original: order"),
+        (lambda c: c["layers"]["1"].update(order=7), "swap_channels takes no .*damaged"),
+        (lambda c: c["layers"]["1"].update(oder=[2, 1, 0]), "swap_channels takes no .*'oder'.*damaged"),
+        (lambda c: c["layers"]["1"].update(order=[0, 2, 1]), "blob 0 of layer 'conv' is not what its operations make"),
+        (lambda c: c["blobs"].update(conv=0.5), "errors of blobs are not numbers from 0 to 1e-05"),
+        (lambda c: c["blobs"].update(conv=None), "errors of blobs are not numbers"),
+        (lambda c: c["blobs"].pop("conv"), "blob 'conv' stands in it or among the blobs of the nets"),
+        (lambda c: c.pop("blobs"), "errors of blobs are not numbers"),
+        (lambda c: c.pop("layers"), "no certificate; give what `surgery` or `prune` wrote"),
+        (lambda c: c["layers"].clear(), "no certificate of a surgery"),
+    ],
+)
+def test_a_damaged_certificate_is_refused(change, message, tmp_path):
+    original, made = drawn(), cc.swap_channels(drawn())
+    certificate = json.loads(str(cc.certify_surgery(original, [made])))
+    change(certificate)
+    (tmp_path / "c.json").write_text(json.dumps(certificate))
+    with pytest.raises(cc.CaffeCompatError, match=f"c.json: .*{message}"):
+        cc.verify_surgery(original, made.model, tmp_path / "c.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"layers": 1}', "\x00\xff"])
+def test_what_is_no_certificate_is_refused(text, tmp_path):
+    (tmp_path / "c.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(cc.DataError, match=r"c.json: .*`surgery` or `prune`"):
+        cc.verify_surgery(drawn(), drawn(), tmp_path / "c.json")
 
 
 @pytest.mark.slow
@@ -210,6 +276,22 @@ def test_another_size_is_one_number_for_each_axis_behind_the_channels(tmp_path, 
     assert main(["surgery", "net.prototxt", "net.caffemodel", "--input-size", "1,2,3"]) == 2
     assert "size 1,2,3 is none for 'data'" in capsys.readouterr().err
     assert not (tmp_path / "net.surgery.prototxt").exists()
+
+
+def test_another_size_that_weights_are_not_for_is_refused_and_a_fully_convolutional_net_takes_it():
+    model = drawn()
+    with pytest.raises(cc.GraphError, match=r"layer 'fc1' .* 13 x 8 would need \(5, 72\) for \(5, 48\); make the net"):
+        cc.resize_input(model, (13, 8))
+    made = cc.resize_input(cc.fully_convolutional(model).model, (13, 8)).model
+    assert cc.Net(made, "TEST").shapes["prob"] == (2, 3, 3, 1)
+    with pytest.raises(cc.ShapeError, match="layer 'fc1-conv'"):
+        cc.resize_input(made, (4, 8))
+    assert cc.resize_input(cc.Model(model.net, {}), (13, 8)).model.net.layer[0].input_param.shape[0].dim == [
+        2,
+        3,
+        13,
+        8,
+    ]
 
 
 def test_what_images_went_through_is_kept_where_it_holds_and_said_where_it_is_lost(tmp_path, monkeypatch, capsys):
