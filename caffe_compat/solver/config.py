@@ -9,6 +9,7 @@ from typing import Any
 from caffe_compat.errors import SolverError
 from caffe_compat.solver.methods import read_methods
 from caffe_compat.solver.methods.connections import read_growth
+from caffe_compat.solver.methods.soft_pruning import HARD
 from caffe_compat.solver.regularizers.force import DECAY_TYPES, DIRECTIONS, POWERS, SCALERS
 from caffe_compat.solver.regularizers.registry import decays, regularizer
 from caffe_compat.solver.schedules import POLICIES
@@ -29,6 +30,7 @@ def read_config(param: Any, path: str = "the solver") -> SolverConfig:
     fields = SolverConfig.__dataclass_fields__
     plain = {name: getattr(param, name) for name in fields if name in param.DESCRIPTOR.fields_by_name}
     plain["stepvalue"], plain["test_iter"] = tuple(param.stepvalue), tuple(param.test_iter)
+    plain["regularization_type"] = _decay_of(param)
     plain["snapshot_hdf5"] = param.snapshot_format == param.HDF5
     force = ForceConfig(
         param.force_type,
@@ -56,6 +58,12 @@ def read_config(param: Any, path: str = "the solver") -> SolverConfig:
     if config.snapshot_diff:
         logger.warning("%s: snapshot_diff has no effect; snapshots hold the weights without their gradients", path)
     return config
+
+
+def _decay_of(param: Any) -> str:
+    """regularization_type; in IncReg's files it names the method once more, and decay is L2."""
+    named = param.regularization_type in HARD and param.regularization_type == param.prune_method
+    return "L2" if named else str(param.regularization_type)
 
 
 def _check_words(config: SolverConfig) -> None:

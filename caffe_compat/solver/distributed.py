@@ -129,6 +129,11 @@ class DistributedSolver(Solver):
         finally:
             self._random = []
 
+    def _agreed(self, value: Any) -> Any:
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
     def _restore_extras(self, extras: Sidecar) -> None:
         super()._restore_extras(extras)
         if self.rank and len(extras.random) == self.ranks:

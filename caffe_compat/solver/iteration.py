@@ -43,6 +43,7 @@ class Iterations(Updating):
     net: Net
     test_nets: list[Net]
     _graphed: GraphedIteration | None = None
+    _tests_whole = False  # whether a test is not to be interrupted, since a method goes by it
     _reads_each_loss = False  # though it may be on a GPU
 
     def snapshot(self, name: str | None = None) -> Path:
@@ -80,6 +81,7 @@ class Iterations(Updating):
         for method in self._shaping.stateful:
             self._methods.put(method.title, method)
         self._force_strengths = [force.decay * multiplier for multiplier in force_multipliers]
+        self._shaping.check_tests(self.test_nets)
         self._all_move = groups is not None or self._structure.active or bool(self._shaping)  # they count every one
         self._choose_moving()
         self._output_weights = output_weights(self.net)
@@ -87,7 +89,7 @@ class Iterations(Updating):
     @property
     def learning_rate(self) -> float:
         """The rate that the next update will use."""
-        return learning_rate(self.config, self.iteration, self.state.current_step, self._real)[0]
+        return self._shaping.rate(learning_rate(self.config, self.iteration, self.state.current_step, self._real)[0])
 
     @property
     def smoothed_loss(self) -> float:
@@ -125,6 +127,7 @@ class Iterations(Updating):
         self._explains = self.config.debug_info and self._is_due(self.config.display)
         if self._shaping:
             self._shaping.before_pass(self._step_of(self._weights()))
+            self._passes.iter_size = self.config.iter_size * self._shaping.passes
         with nullcontext() if self._early is None else self._early.iteration():
             self._learn_from(*self._passes.run(self._explains))
             self.apply_update()
@@ -169,7 +172,7 @@ class Iterations(Updating):
         self._untest()
         for _, layer in self.net.steps:
             if isinstance(layer, SourceLayer) and not layer.fed:
-                layer.seek(max(0, layer.cursor - self.config.iter_size))
+                layer.seek(max(0, layer.cursor - self._passes.iter_size))
 
     def _untest(self) -> None:
         """Let the batches and random numbers of this iteration's test come again: a run that goes on does it anew."""
@@ -195,7 +198,8 @@ class Iterations(Updating):
     def _common_rate(self, told: bool = True) -> float:
         """What all rates of this iteration have as a factor; goes to the next step of the policy where it is due."""
         before = self.state.current_step
-        self.applied_rate, self.state.current_step = learning_rate(self.config, self.iteration, before, self._real)
+        policy, self.state.current_step = learning_rate(self.config, self.iteration, before, self._real)
+        self.applied_rate = self._shaping.rate(policy)
         if self.config.lr_policy == "multistep" and self.state.current_step != before:
             logger.info("MultiStep Status: Iteration %d, step = %d", self.iteration, self.state.current_step)
         if told:

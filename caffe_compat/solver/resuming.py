@@ -8,16 +8,61 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from caffe_compat.errors import SolverError
 from caffe_compat.net.net import Net
 from caffe_compat.solver import snapshots
 from caffe_compat.solver.iteration import Iterations
 from caffe_compat.solver.method_state import Stateful
+from caffe_compat.solver.methods.retraining import is_accuracy
 from caffe_compat.solver.run_options import NETS, Options, agreed, complete, in_words
 from caffe_compat.solver.sidecar import Sidecar
 from caffe_compat.solver.snapshots import Snapshot
 
 logger = logging.getLogger(__name__)
+
+
+class MethodRun:
+    """A solver as the method `title` may use it, see `methods.method.Run`."""
+
+    def __init__(self, solver: Resuming, title: str) -> None:
+        self._solver, self._title = solver, title
+
+    @property
+    def iteration(self) -> int:
+        return self._solver.state.iteration
+
+    @iteration.setter
+    def iteration(self, value: int) -> None:
+        self._solver.state.iteration = value
+
+    @property
+    def rate(self) -> float:
+        return self._solver.applied_rate
+
+    def accuracies(self) -> list[float]:
+        solver = self._solver
+        solver._tests_whole = True
+        try:
+            results = solver.test()
+        finally:
+            solver._tests_whole = False
+        last = results[-1] if results else {}  # none where the root alone tests
+        found = [np.ravel(value).tolist() for name, value in last.items() if is_accuracy(name)]
+        values: list[float] = solver._agreed([value for values in found for value in values])
+        return values
+
+    def keep(self, name: str) -> None:
+        self._solver.snapshot(name)
+        self._solver._agreed(None)  # it is there before another process looks for it
+
+    def go_back(self, name: str) -> Mapping[str, Any]:
+        kept = self._solver.go_back(name)
+        if self._title not in kept:
+            raise SolverError(f"the snapshot '{name}' has no state of {self._title}; it is of another run")
+        state: Mapping[str, Any] = kept[self._title]
+        return state
 
 
 class Resuming(Iterations):
@@ -35,6 +80,10 @@ class Resuming(Iterations):
         raise NotImplementedError
 
     def _start(self) -> None:
+        """See Solver."""
+        raise NotImplementedError
+
+    def test(self) -> list[dict[str, Any]]:
         """See Solver."""
         raise NotImplementedError
 
@@ -84,6 +133,26 @@ class Resuming(Iterations):
         self._shaping.loaded(self._weights())
         if opened.sidecar is not None:
             self._restore_extras(opened.sidecar)
+
+    def go_back(self, name: str) -> Mapping[str, Any]:
+        """Take weights, history and iteration of the snapshot PREFIX_name, and train on; what methods kept in it.
+
+        Data goes on from its place, random numbers too. SolverError where it is not there, or not whole.
+        """
+        self._read_losses()
+        opened = snapshots.open_snapshot(snapshots.snapshot_paths(self.config, name)[1])
+        if opened.sidecar is None:
+            raise SolverError(f"{opened.path}: its side-car is gone, without which a method cannot go back to it")
+        logger.info("Going back to %s", opened.path)
+        snapshots.load_training(opened, self.config, self.net, self.state)
+        return opened.sidecar.methods
+
+    def _run_of(self, title: str) -> MethodRun:
+        return MethodRun(self, title)
+
+    def _agreed(self, value: Any) -> Any:
+        """`value` of the root, in all processes that train together; here there is one."""
+        return value
 
     def _take_options(self, options: Options, kept: Options | None) -> None:
         """Train with `options` from now on; the run until now had those `kept`, if that is known."""

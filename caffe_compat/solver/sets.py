@@ -20,7 +20,7 @@ from caffe_compat.proto.files import held_back, sync_folder, write_atomically
 from caffe_compat.proto.reading import parse_json
 from caffe_compat.solver.sidecar import arrays_path, sidecar_path
 
-NAME = r"(iter_\d+|best_[^/]+)"  # what follows the prefix
+NAME = r"(iter_\d+|best_[^/]+|(stage\d+(-retrain)?|finalretrain)_iter_\d+)"  # what follows the prefix
 NOTE = ".commit"
 
 

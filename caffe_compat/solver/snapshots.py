@@ -172,7 +172,15 @@ def load_snapshot(opened: Snapshot, config: SolverConfig, nets: Mapping[str, Net
 
     Nothing changes where weights or state do not fit.
     """
-    net, stored = nets["train"], opened.stored
+    load_training(opened, config, nets["train"], state)
+    if opened.sidecar is None:
+        return SmoothedLoss(config.average_loss)
+    return continuation.apply(opened.sidecar, nets, config.average_loss)
+
+
+def load_training(opened: Snapshot, config: SolverConfig, net: Net, state: SolverState) -> None:
+    """Take the state and the weights it names, and nothing of the side-car; nothing where they do not fit."""
+    stored = opened.stored
     if opened.sidecar is not None and opened.sidecar.type != config.type:
         kind = opened.sidecar.type
         raise SolverError(
@@ -184,9 +192,6 @@ def load_snapshot(opened: Snapshot, config: SolverConfig, nets: Mapping[str, Net
         net.load_weights(read_weights(path, net.param))
     logger.info("SGDSolver: restoring history")
     load(state, stored)
-    if opened.sidecar is None:
-        return SmoothedLoss(config.average_loss)
-    return continuation.apply(opened.sidecar, nets, config.average_loss)
 
 
 def _weights_of(opened: Snapshot) -> Path | None:

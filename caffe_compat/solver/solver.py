@@ -103,6 +103,8 @@ class Solver(Resuming):
             keep_freed_memory()
         self._make_nets(weights)
         self._start()
+        if self._shaping.keeps_snapshots:
+            snapshots.check_writable(self.config)
         self.callbacks += list(callbacks)
         if self._copied:
             self._shaping.loaded(self._weights())
@@ -160,11 +162,15 @@ class Solver(Resuming):
         return GraphedIteration(self._passes, self.apply_update, cuda_graph)
 
     def step(self, iterations: int) -> None:
-        """Do `iterations` iterations: test where it is due, forward and backward, update, snapshot where it is due."""
+        """Do `iterations` iterations: test where it is due, forward and backward, update, snapshot where it is due.
+
+        A method that goes back to an earlier iteration, as IncReg does while it retrains, does some of them anew.
+        """
         self._read_losses().smoothed = self._carried or SmoothedLoss(self.config.average_loss)
         self._carried = None
         last = self.iteration + iterations
-        while self.iteration < last and "stop" not in self._requests:
+        self._shaping.begin(self._run_of)
+        while self.iteration < last and "stop" not in self._requests and not self._shaping.is_over:
             self._mark()
             if self._is_due(self.config.test_interval) and (self.iteration > 0 or self.config.test_initialization):
                 self.test()
@@ -177,6 +183,7 @@ class Solver(Resuming):
             else:
                 self._replay(self._graphed)
             self.state.iteration += 1
+            self._shaping.end_iteration(self._run_of)
             self._call("after_step")
             if self._is_due(self.config.snapshot) or "snapshot" in self._requests:
                 self._requests.discard("snapshot")
@@ -209,7 +216,7 @@ class Solver(Resuming):
         if "snapshot" in self._requests:  # and a test was stopped before it could be taken
             self._requests.discard("snapshot")
             self.snapshot()
-        elif config.snapshot_after_train and (not config.snapshot or self.iteration % config.snapshot):
+        elif config.snapshot_after_train and not self._is_kept:
             self.snapshot()
         if "stop" in self._requests:
             self._requests.discard("stop")
@@ -223,16 +230,25 @@ class Solver(Resuming):
             self.test()
         logger.info("Optimization Done.")
 
+    @property
+    def _is_kept(self) -> bool:
+        """Whether the last iteration left a snapshot: it was due, and no method went back since."""
+        interval = self.config.snapshot
+        return bool(interval) and self.iteration % interval == 0 and not self._shaping.is_over
+
     def request(self, action: str) -> None:
         """Ask a running step for "snapshot" or "stop" after its iteration; for signal handlers and callbacks."""
         if action not in ("snapshot", "stop"):
             raise SolverError(f"action is '{action}'; allowed: snapshot, stop")
         self._asked.add(action)
 
+    def _interrupts_tests(self) -> bool:
+        return "stop" in self._asked and not self._tests_whole
+
     def test(self) -> list[dict[str, Any]]:
         """The mean of every output of every test net over its test_iter batches, by name; floats, or arrays."""
         results = [
-            run_test(net, index, self.config, self.iteration, lambda: "stop" in self._asked)
+            run_test(net, index, self.config, self.iteration, self._interrupts_tests)
             for index, net in enumerate(self.test_nets)
         ]
         self._call("after_test", results)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor, nn
 
@@ -73,6 +74,47 @@ class Method:
         """Lines for the log at each display, of the weights of now."""
         return ()
 
+    keeps_snapshots = False  # whether it writes snapshots of its own
+    passes = 1  # of an iteration, for each of iter_size
+    is_over = False  # whether the run has no more to do for it
+
+    def check_tests(self, nets: Sequence[Net]) -> None:
+        """SolverError where it needs other test nets than these."""
+
+    def rate(self, policy: float) -> float:
+        """The learning rate of the next update, where the policy says this."""
+        return policy
+
+    def begin(self, run: Run) -> None:
+        """Before the iterations that a solver is asked for."""
+
+    def end_iteration(self, run: Run) -> None:
+        """After an iteration, which is counted."""
+
+
+class Run(Protocol):
+    """A solver between two iterations, as its methods may use it.
+
+    iteration: updates done. rate: of the last of them.
+    """
+
+    iteration: int
+
+    @property
+    def rate(self) -> float: ...
+
+    def accuracies(self) -> list[float]:
+        """The outputs called accuracy of the last test net, after a whole test of all of them."""
+
+    def keep(self, name: str) -> None:
+        """Write a snapshot PREFIX_name."""
+
+    def go_back(self, name: str) -> Mapping[str, Any]:
+        """Take weights, history and iteration of the snapshot PREFIX_name; gives what the method kept in it.
+
+        The places of data and the random numbers stay as they are.
+        """
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -118,6 +160,36 @@ class Shaping:
     def after_update(self, step: Step) -> None:
         for method in self.methods:
             method.after_update(step)
+
+    @property
+    def keeps_snapshots(self) -> bool:
+        return any(method.keeps_snapshots for method in self.methods)
+
+    @property
+    def passes(self) -> int:
+        """Of an iteration, for each of iter_size."""
+        return math.prod(method.passes for method in self.methods)
+
+    @property
+    def is_over(self) -> bool:
+        return any(method.is_over for method in self.methods)
+
+    def check_tests(self, nets: Sequence[Net]) -> None:
+        for method in self.methods:
+            method.check_tests(nets)
+
+    def rate(self, policy: float) -> float:
+        for method in self.methods:
+            policy = method.rate(policy)
+        return policy
+
+    def begin(self, run_of: Callable[[str], Run]) -> None:
+        for method in self.methods:
+            method.begin(run_of(method.title))
+
+    def end_iteration(self, run_of: Callable[[str], Run]) -> None:
+        for method in self.methods:
+            method.end_iteration(run_of(method.title))
 
     def penalties(self, weights: list[Tensor]) -> dict[str, float]:
         """The value of each penalty for these weights, by the method's title."""

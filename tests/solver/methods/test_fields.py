@@ -9,7 +9,7 @@ from caffe_compat.proto.schema import LayerParameter, ParamSpec, SolverParameter
 
 NUMBERS = range(1041, 1200)  # of SolverParameter, where the methods' fields are; see protos/README.md
 PLAIN = {"IF_update_row_col"}  # of the solver and of prune_param both
-UNUSED = {"compRatio", "losseval_interval", "retrain_test_interval"}  # of IncReg's files, told to do nothing
+UNUSED = {"compRatio", "IF_compr_count_conv"}  # of IncReg's files, told to do nothing
 ROWS = [*cc.OTHER_METHODS, *cc.TRAINING_METHODS]
 
 

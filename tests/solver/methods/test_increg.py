@@ -94,7 +94,7 @@ def check_layer(case, given, state, number, t, seen, tolerance):
     assert int((~state.mask.any(0)).sum()) == case[f"pruned_columns_{number}"][t]
 
 
-@pytest.mark.parametrize("name", cases("increg"))
+@pytest.mark.parametrize("name", [name for name in cases("increg") if not name.startswith("stages")])  # test_retraining
 def test_it_is_its_authors(name, tmp_path):
     runner_of({"col": trajectory, "row": trajectory}, name)(Case("increg", name), tmp_path)
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_is_named(fields, extra, message):
         make(fields, extra)
 
 
-@pytest.mark.parametrize("field", ["compRatio: 3", "losseval_interval: 5", "retrain_test_interval: 5"])
+@pytest.mark.parametrize("field", ["compRatio: 3", "IF_compr_count_conv: true"])
 def test_a_field_of_their_files_that_does_nothing_here_says_so(field, caplog):
     make(f'prune_method: "Reg_Row" AA: 1 target_reg: 1 {field}')
     assert f"{field.split(':')[0]} has no effect" in caplog.text
