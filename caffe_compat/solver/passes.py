@@ -15,7 +15,10 @@ from caffe_compat.solver.precision import LossScale, choose_precision, rounding
 
 
 class Passes:
-    """Sums the gradients of iter_size batches of `net` in `precision`; see solver/precision.py."""
+    """Sums the gradients of iter_size batches of `net` in `precision`; see solver/precision.py.
+
+    spares: whether gradients that are 0 but for rounding, see net/joining.py, may be 0 in the pass of now.
+    """
 
     def __init__(self, net: Net, params: Sequence[LearnableParam], iter_size: int, precision: str = "fp32") -> None:
         self.net, self.params, self.iter_size = net, params, iter_size
@@ -23,6 +26,7 @@ class Passes:
         self.tf32 = precision == "tf32"
         self.scale = LossScale(precision)
         self.before_backward: Callable[[Tensor], None] = lambda loss: None
+        self.spares: Callable[[], bool] = lambda: False
         self._joined = JoinedLayers(net)
 
     def run(
@@ -38,6 +42,7 @@ class Passes:
     def _run(self, explained: bool, values: Sequence[Mapping[str, Tensor]] | None) -> tuple[dict[str, Tensor], Tensor]:
         for param in self.params:
             param.tensor.grad = None
+        self._joined.spares = self.spares()
         losses: list[Tensor] = []
         for batch in values or [{}] * self.iter_size:
             with passes_explained(self.net) if explained else self._joined:
@@ -47,6 +52,9 @@ class Passes:
                     self.before_backward(loss.detach())
                     scaled = loss if self.scale.value == 1 else loss * self.scale.value
                     scaled.backward()  # type: ignore[no-untyped-call]
+                    if not explained:
+                        for bias in self._joined.moot:
+                            bias.grad = torch.zeros_like(bias)
             losses.append(loss.detach())
         return outputs, losses[0] if self.iter_size == 1 else torch.stack(losses).mean()
 

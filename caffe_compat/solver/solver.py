@@ -24,6 +24,7 @@ from caffe_compat.solver.compiling import compile_net
 from caffe_compat.solver.config import read_config
 from caffe_compat.solver.debug import forward_explained
 from caffe_compat.solver.device import choose_device
+from caffe_compat.solver.early import obstacle as gradients_needed
 from caffe_compat.solver.early import updating_early
 from caffe_compat.solver.forcing import choose_force, force_groups, force_multipliers
 from caffe_compat.solver.graphed import GraphedIteration, cuda_graph, obstacle
@@ -143,6 +144,8 @@ class Solver(Resuming):
         )
         self._prepare(multipliers, force_groups(self.net) if options["force_per_group"] else None)
         self._passes = Passes(self.net, self._params, self.config.iter_size, options["precision"])
+        if self.config.type in ("SGD", "Nesterov"):  # others divide a gradient by what it has been, rounding or not
+            self._passes.spares = lambda: not gradients_needed(self)
         if self._speed["graph"] and self.device.type == "cuda":
             self._graphed = self._graph(options["precision"], self._speed["compile"])
 

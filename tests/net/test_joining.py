@@ -55,6 +55,91 @@ def test_only_tensors_that_nobody_needs_are_overwritten():
     assert not any(net.layers[name].overwrites for name in ("relu", "copy", "relu2"))
 
 
+RESIDUAL = """
+layer { name: "data" type: "Input" top: "data" top: "label"
+  input_param { shape { dim: 6 dim: 4 dim: 5 dim: 4 } shape { dim: 6 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" batch_norm_param { GLOBAL } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "conv2" type: "Convolution" bottom: "SOURCE" top: "conv2"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "relu2" type: "ReLU" bottom: "conv2" top: "conv2" }
+layer { name: "sum" type: "Eltwise" bottom: "conv" bottom: "conv2" top: "sum" }
+layer { name: "relu3" type: "ReLU" bottom: "sum" top: "sum" }
+layer { name: "ip" type: "InnerProduct" bottom: "sum" top: "ip" inner_product_param { num_output: 3
+  weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+
+
+def residual(source, statistics=""):
+    torch.manual_seed(4)
+    text = RESIDUAL.replace("SOURCE", source).replace("GLOBAL", statistics)
+    return cc.Net(parse_text(text, NetParameter), phase="TRAIN")
+
+
+def gradients_of(net):
+    data = torch.randn(6, 4, 5, 4, generator=torch.Generator().manual_seed(5))
+    net.forward_with_loss(data=data, label=torch.tensor([0.0, 1, 2, 0, 1, 2]))[1].backward()
+    return [param.tensor.grad for param in net.learnable_params if param.tensor.grad is not None]
+
+
+@pytest.mark.parametrize("source", ["conv", "data"])
+def test_gradients_are_written_over_only_where_nobody_else_holds_them(source):
+    """The sum hands one tensor down; what a convolution adds to it is a new one."""
+    net = residual(source)
+    joined = JoinedLayers(net)
+    names = {layer.name for layer in joined.overwriters}
+    assert names == ({"relu", "relu3"} if source == "conv" else {"relu3"})
+    with joined:
+        found = gradients_of(net)
+    for mine, theirs in zip(found, gradients_of(residual(source)), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+
+
+def test_a_hook_keeps_the_gradient_it_saw():
+    net, kept = residual("conv"), []
+
+    def keep(layer, bottoms, top):
+        top.register_hook(kept.append)
+
+    net.layers["sum"].register_forward_hook(keep)
+    net.layers["ip"].register_forward_pre_hook(lambda layer, bottoms: bottoms[0].register_hook(kept.append) and None)
+    with JoinedLayers(net):
+        gradients_of(net)
+    above, below = kept
+    assert torch.equal(below, above * (below != 0)) and not torch.equal(below, above)
+
+
+def test_a_bias_that_batch_norm_takes_off_gets_no_gradient_where_that_is_wanted():
+    net = residual("conv")
+    joined = JoinedLayers(net)
+    assert [layer.name for layer in joined.biased] == ["conv"] and joined.moot == []
+    wanted = gradients_of(net)
+    assert wanted[1].abs().max() < 1e-6 * wanted[0].abs().max()  # rounding, and no more
+    joined.spares = True
+    net.zero_grad()
+    with joined:
+        gradients_of(net)
+        assert joined.moot[0] is net.layers["conv"].blobs[1] and joined.moot[0].grad is None
+        torch.testing.assert_close(net.layers["conv"].blobs[0].grad, wanted[0], rtol=1e-6, atol=1e-7)
+    net.zero_grad()
+    gradients_of(net)
+    assert net.layers["conv"].blobs[1].grad is not None
+
+
+@pytest.mark.parametrize(("source", "statistics"), [("conv", "use_global_stats: true"), ("raw", "")])
+def test_a_bias_that_reaches_the_loss_keeps_its_gradient(source, statistics):
+    """By stored statistics, and where another layer reads the convolution's top."""
+    torch.manual_seed(4)
+    text = RESIDUAL.replace("SOURCE", source).replace("GLOBAL", statistics)
+    if source == "raw":
+        text = text.replace('bottom: "data" top: "conv"', 'bottom: "data" top: "raw"')
+        text = text.replace('type: "BatchNorm" bottom: "conv"', 'type: "BatchNorm" bottom: "raw"')
+    assert JoinedLayers(cc.Net(parse_text(text, NetParameter), phase="TRAIN")).biased == []
+
+
 def test_behind_the_context_every_blob_is_caffes_again():
     net = cc.Net(parse_text(NET.replace("BIAS", "true"), NetParameter), phase="TRAIN")
     data = torch.randn(6, 3, 5, 4)

@@ -23,10 +23,11 @@ class ReLU(Elementwise):
     """max(x, 0) + negative_slope * min(x, 0); the gradient at 0 is negative_slope.
 
     `inplace` True lets `forward` write on its bottom where no gradient is wanted; whoever sets it knows that nobody
-    else reads that tensor. `overwrites` the same with gradients, which must not need the bottom either.
+    else reads that tensor. `overwrites` the same with gradients, which must not need the bottom either;
+    `overwrites_gradient` lets the backward pass write on the gradient of the top, which nobody else may hold then.
     """
 
-    inplace = overwrites = False
+    inplace = overwrites = overwrites_gradient = False
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
@@ -34,8 +35,33 @@ class ReLU(Elementwise):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         if self.negative_slope == 0:
+            if self.overwrites and self.overwrites_gradient and _can_be_marked(bottoms[0]):
+                top: Tensor = _InMemory.apply(*bottoms)  # type: ignore[no-untyped-call]
+                return top
             return functional.relu(bottoms[0], self.overwrites or (self.inplace and not torch.is_grad_enabled()))
         return functional.leaky_relu(bottoms[0], self.negative_slope)
+
+
+def _can_be_marked(bottom: Tensor) -> bool:
+    """Whether autograd lets a Function of ours write on `bottom`."""
+    return bottom.requires_grad and torch.is_grad_enabled() and not (bottom._is_view() or torch.compiler.is_compiling())
+
+
+class _InMemory(torch.autograd.Function):
+    """ReLU in the memory of its bottom, and its gradient in that of its top's."""
+
+    @staticmethod
+    def forward(ctx: Any, bottom: Tensor) -> Tensor:
+        ctx.mark_dirty(bottom)
+        ctx.save_for_backward(bottom.relu_())
+        return bottom
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (top,), (gradient,) = ctx.saved_tensors, gradients
+        written: Tensor = torch.ops.aten.threshold_backward.grad_input(gradient, top, 0, grad_input=gradient)
+        return written
 
 
 @register("PReLU")

@@ -36,10 +36,13 @@ class _FilterBank(Layer):
 
     Axes before `axis` are batch axes, `axis` (1) holds the channels, those behind it are spatial. Several bottoms of
     one shape go through the same weights to as many tops.
+
+    bias_is_moot: no gradient is wanted for the bias, for what follows takes it off again.
     """
 
     bottoms = Count(1)
     tops = Count(1)
+    bias_is_moot = False
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         param = self.param.convolution_param
@@ -115,7 +118,9 @@ class _FilterBank(Layer):
 
     @property
     def bias(self) -> Tensor | None:
-        return self.blob(1) if len(self.blobs) > 1 else None
+        if len(self.blobs) < 2:
+            return None
+        return self.blob(1).detach() if self.bias_is_moot else self.blob(1)
 
 
 @register("Convolution")

@@ -23,6 +23,7 @@ from torch import Tensor
 from caffe_compat.errors import SolverError
 from caffe_compat.solver.regularizers.distances import BLOCK, FAR, blocks, unit_distances
 from caffe_compat.solver.regularizers.registry import register
+from caffe_compat.solver.regularizers.small_banks import add_forces
 
 ZERO_THRESHOLD = 1e-4  # of filter lengths and of distances between unit filters
 POWERS = {"Degradation": 0, "Constant": 1, "Linear": 2, "Gravity": 3}  # of d in c(d)
@@ -51,13 +52,16 @@ def add_force(
     filters of each weight keep to themselves; 1 for all by default, for the fork ignores the groups of a convolution.
     scaler "inverse_length" has 1 / |w_i| where Eq. 2 has |w_i|.
     """
-    for weight, gradient, strength, parts in zip(
-        weights, gradients, strengths, groups or [1] * len(weights), strict=True
-    ):
-        if strength == 0 or weight.dim() < 2:
-            continue
-        banks = [force_gradient(part, force_type) for part in weight.chunk(parts)]
-        force = torch.cat(banks) if parts > 1 else banks[0]
+    left = [place for place, strength in enumerate(strengths) if strength and weights[place].dim() >= 2]
+    if groups is None and (direction, decay_type, scaler) == ("all", "fixed", "length") and POWERS.get(force_type):
+        banks, slopes = ([tensors[place] for place in left] for tensors in (weights, gradients))
+        chosen = [strengths[place] for place in left]
+        left = [left[place] for place in add_forces(banks, slopes, chosen, POWERS[force_type], ZERO_THRESHOLD)]
+    for place in left:
+        weight, gradient, strength = weights[place], gradients[place], strengths[place]
+        parts = 1 if groups is None else groups[place]
+        forces = [force_gradient(part, force_type) for part in weight.chunk(parts)]
+        force = torch.cat(forces) if parts > 1 else forces[0]
         if scaler == "inverse_length":
             force *= _inverse_squares(weight).view(-1, *[1] * (weight.dim() - 1))
         if direction == "same":
