@@ -13,16 +13,17 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import caffe_compat as cc
-from reproductions.record import LOGS, forget_runs, keep_log, processor, record_run
+from reproductions import choosing
+from reproductions.record import LOGS, forget_renamed, forget_runs, keep_log, processor, record_run
 from reproductions.runner import KEEP, PREFIX, Runner, cheaper_ranks, newest_state
-from reproductions.runs import HERE, RESULTS, Run
+from reproductions.runs import HERE, RESULTS, Run, read_events
 from reproductions.steps import Step, StepError
 
 LOG_FILES = ("log", f"{PREFIX}.jsonl")
@@ -40,6 +41,7 @@ def record(runner: Runner, steps: Iterable[Step], root: Path = HERE) -> None:
     for step in steps:
         done = runner.is_done(step)
         run = finished_run(runner, step, root / LOGS.name) if done else unfinished_run(runner, step)
+        forget_renamed(run, root / RESULTS.name)
         record_run(run, folder=root / RESULTS.name)
 
 
@@ -187,15 +189,6 @@ def error(outputs: dict[str, float] | None, accuracy: str) -> float | None:
     return None if outputs is None else round(100 * (1 - outputs[accuracy]), 2)
 
 
-def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON lines of a run; a line that a stop cut short is passed over."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            continue
-
-
 def seconds(events: list[dict[str, Any]]) -> float:
     """The time between events, without that before a resumption."""
     pairs = itertools.pairwise(events)
@@ -214,12 +207,16 @@ def keep_logs(runner: Runner, step: Step, logs: Path) -> str:
 
 def cleaned(runner: Runner, source: Path) -> str:
     """The text of a log without places of the machine."""
-    text = source.read_text(encoding="utf-8")
     places = {str(runner.place.models.resolve()): "MODELS"} if runner.place.models else {}
-    places |= {str(runner.place.work.resolve()): "WORK", str(HERE.parent): ".", str(Path(sys.executable).parent): ""}
-    for place, word in places.items():
+    places |= {str(runner.place.work.resolve()): "WORK"}
+    return cleaned_text(source.read_text(encoding="utf-8"), places)
+
+
+def cleaned_text(text: str, places: Mapping[str, str]) -> str:
+    """`text` with a word for each of these places, and without other folders of the machine."""
+    for place, word in ({**places} | {str(HERE.parent): ".", str(Path(sys.executable).parent): ""}).items():
         text = text.replace(place + os.sep, word + "/" if word else "")
-    return re.sub(r'(?<=[\s"])/[\w./-]+/', "", text)  # other folders of the machine
+    return re.sub(r'(?<=[\s"])/[\w./-]+/', "", text)
 
 
 def keep_checkpoint(runner: Runner, step: Step) -> Path:
@@ -234,5 +231,6 @@ def keep_checkpoint(runner: Runner, step: Step) -> Path:
         shutil.copy(path, kept)
     for name in LOG_FILES:
         (kept / name).write_text(cleaned(runner, runner.folder(step) / name), encoding="utf-8")
-    shutil.copy(runner.folder(step) / "commit", kept)
+    for name in ("commit", *([choosing.FILE] if step.chosen else ())):
+        shutil.copy(runner.folder(step) / name, kept)
     return kept

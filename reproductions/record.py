@@ -54,6 +54,16 @@ def forget_runs(network: str, command: str, folder: Path = RESULTS) -> None:
                 part.write_text(format_runs(rows), encoding="utf-8")
 
 
+def forget_renamed(run: Run, folder: Path = RESULTS) -> None:
+    """Remove rows of the same command and another key: a step had another strength, say, when it was recorded."""
+    path = folder / f"{run.network}.csv"
+    if path.exists():
+        with locked(path):
+            rows = [each for each in read_file(path) if each.command != run.command or each.key == run.key]
+            with cc.write_atomically(path) as part:
+                part.write_text(format_runs(rows), encoding="utf-8")
+
+
 def filled_in(run: Run, device: str = "cpu") -> Run:
     """`run` with the facts of this process, and the average of its ranks, where it leaves them empty.
 

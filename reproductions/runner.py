@@ -16,8 +16,9 @@ from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands import main as command
+from reproductions import choosing
 from reproductions.narrowing import narrowed
-from reproductions.record import commit
+from reproductions.record import commit, locked
 from reproductions.steps import PUBLIC, Network, Place, Step, StepError
 
 PREFIX = "run"
@@ -41,6 +42,8 @@ class Runner:
         for descriptor, _ in changes.ListFields():
             param.ClearField(descriptor.name)
         param.MergeFrom(changes)
+        if step.chosen is not None:
+            param.force_decay = choosing.found(self, step) or 0.0
         param.net, param.snapshot_prefix, param.random_seed = "train_test.prototxt", PREFIX, step.seed
         if self.place.smoke:
             param.max_iter = param.test_interval = param.snapshot = param.display = SMOKE_ITERATIONS
@@ -95,7 +98,10 @@ class Runner:
     def needs(self, step: Step) -> list[Step]:
         """The steps that must be finished first."""
         owner = step.low_rank.ranks_of if step.low_rank else ""
-        return [each for each in (self.before(step), self.network.step(owner) if owner else None) if each]
+        found = [each for each in (self.before(step), self.network.step(owner) if owner else None) if each]
+        if step.chosen is not None and choosing.found(self, step) is None:
+            found += map(self.network.step, step.chosen.among)
+        return found
 
     def do(self, step: Step) -> None:
         """Finish the step, and first those that it needs; of one whose snapshot it starts from, that is enough."""
@@ -111,12 +117,14 @@ class Runner:
         folder = self.folder(step)
         folder.mkdir(parents=True, exist_ok=True)
         solver = folder / "solver.prototxt"
+        if not self.place.smoke and not newest_state(folder) and self.checkpoint(step).exists():
+            shutil.copytree(self.checkpoint(step), folder, dirs_exist_ok=True)
+        if step.chosen is not None:
+            choosing.settle(self, step)
         wanted = self.solver(step)
         if solver.exists() and self.reached(step) and cc.read_solver(solver) != wanted:
             raise StepError(f"{folder}: holds a run of other settings; remove it, or give another --work")
-        self.link_data(folder, step.seed)
-        if not self.place.smoke and not newest_state(folder) and self.checkpoint(step).exists():
-            shutil.copytree(self.checkpoint(step), folder, dirs_exist_ok=True)
+        self.link_data(folder, step)
         if not (folder / "commit").exists():
             (folder / "commit").write_text(commit() + "\n", encoding="utf-8")
         if not (folder / "train_test.prototxt").exists():
@@ -186,22 +194,44 @@ class Runner:
             cc.write_model(cc.Model(net.param, net.weights()), path.with_name("made_up.prototxt"), path)
         return path
 
-    def data_folder(self, seed: int) -> Path:
-        """The folder of the databases, made where they are not there yet; one for each order of the images."""
-        folder = self.place.work / ("data" if seed == 1 else f"data-seed{seed}")
-        if not all((folder / name).exists() for name in self.network.databases):
-            folder.mkdir(parents=True, exist_ok=True)
-            if self.place.smoke:
-                self.network.make_smoke(folder)
-            elif self.place.data is None:
-                raise StepError(f"{folder} lacks databases; give the data set's folder as --data DIR")
-            else:
-                self.network.make_data(self.place.data, folder, seed)
+    def data_folder(self, seed: int, held_out: int = 0) -> Path:
+        """The folder of the databases, made where they are not there yet; one for each order of the images.
+
+        held_out: how many training images are kept out, as the network's `hold_out` does. The folder has its name only
+        when it is whole; another process that makes it is waited for.
+        """
+        name = "data" if seed == 1 else f"data-seed{seed}"
+        folder = self.place.work / (f"{name}-held-out-{held_out}" if held_out else name)
+        self.place.work.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            if not self.has_data(folder):
+                if self.place.data is None and not self.place.smoke:
+                    raise StepError(f"{folder} lacks databases; give the data set's folder as --data DIR")
+                part = folder.with_name(f"{folder.name}.part")
+                if folder.exists() and not part.exists():
+                    folder.rename(part)
+                part.mkdir(exist_ok=True)
+                self.make_data(part, seed, held_out)
+                part.rename(folder)
         return folder
 
-    def link_data(self, folder: Path, seed: int) -> None:
+    def has_data(self, folder: Path) -> bool:
+        return all((folder / name).exists() for name in self.network.databases)
+
+    def make_data(self, folder: Path, seed: int, held_out: int) -> None:
+        """Write the databases into `folder`."""
+        if self.place.smoke:
+            self.network.make_smoke(folder)
+        else:
+            assert self.place.data is not None
+            self.network.make_data(self.place.data, folder, seed)
+        if held_out:
+            assert self.network.hold_out is not None
+            self.network.hold_out(folder, held_out)
+
+    def link_data(self, folder: Path, step: Step) -> None:
         """Link the databases into a step's folder, whose net names them."""
-        source = self.data_folder(seed)
+        source = self.data_folder(step.seed, step.held_out)
         for name in self.network.databases:
             if not (folder / name).exists():
                 (folder / name).symlink_to(os.path.relpath(source / name, folder))
@@ -222,7 +252,8 @@ class Runner:
         with working_in(folder), open("log", "a", encoding="utf-8") as log, redirect_stderr(log):
             status = command(words)
         if status or not self.is_done(step):
-            raise StepError(f"{step.name}: stopped with status {status}; see {folder}/log; the same command goes on")
+            how = f"with status {status}" if status else f"at iteration {self.reached(step)}"
+            raise StepError(f"{step.name}: stopped {how}; see {folder}/log; the same command goes on")
 
 
 @contextmanager

@@ -32,7 +32,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,15 @@ def read_log(path: str, root: Path = HERE) -> str:
     """The text of a log that `record.keep_log` kept, by its path in reproductions/."""
     data = (root / path).read_bytes()
     return (gzip.decompress(data) if path.endswith(".gz") else data).decode("utf-8")
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON lines of a run; a line that a stop cut short is passed over."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
 
 
 def format_runs(runs: Iterable[Run]) -> str:

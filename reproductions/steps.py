@@ -49,6 +49,19 @@ class Filters:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """How a step gets the strength of its force: from finished steps on held-out images, by a rule that stands here.
+
+    among: names of these steps, the one without force and those of every candidate strength. slack: points of error on
+    the held-out images. Of the candidates whose error at the end is at most `slack` above that without force, the
+    strongest is taken; where there is none, the weakest candidate.
+    """
+
+    among: tuple[str, ...]
+    slack: float = 0.5
+
+
+@dataclass(frozen=True)
 class Step:
     """One training run.
 
@@ -59,6 +72,8 @@ class Step:
     of the fillers, of random filters and, from 2 on, of the order of the training images. options: further words of the
     command. keep_last: how many snapshots stay. edit: changes the net, in place, before it is trained. baseline: the
     step without force that it is compared with, of the same start and of the same schedule or the nearest that was run.
+    held_out: how many training images are kept from training, and tested on in place of the test images. chosen: how
+    its force_decay is found, where that is not in `settings`.
     """
 
     name: str
@@ -76,6 +91,8 @@ class Step:
     keep_last: int = 2
     edit: Callable[[Any], None] | None = None
     baseline: str = ""
+    held_out: int = 0
+    chosen: Chosen | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +102,7 @@ class Network:
     net: the file of the net, from that folder. measure: (runner, finished step) -> what measures.py keeps of it, where
     that is other than there.
     make_data(source, folder, seed): writes the databases and mean images whose names `databases` lists.
+    hold_out(folder, images): makes so many of the training images in `folder` its test images.
     make_smoke(folder): the same, made up. accuracy, top5: outputs of the TEST net, the latter if it has one. suffix:
     what snapshots' names end in: nothing for a net whose layers' names have "/", which HDF5 files cannot hold. narrow:
     what the widths of the net's layers are divided by with --smoke, so that a large net takes seconds. source: words
@@ -103,6 +121,7 @@ class Network:
     source: str = "--data DATA"
     net: str = "train_test.prototxt"
     measure: Callable[[Any, Step], dict[str, Any]] | None = None
+    hold_out: Callable[[Path, int], None] | None = None
 
     @property
     def folder(self) -> Path:

@@ -10,7 +10,7 @@ import caffe_compat as cc
 from caffe_compat.commands import VERBS
 from reproductions.comparison import compare, read_paper
 from reproductions.record import read_result
-from reproductions.report.first import FIRST, find_cell
+from reproductions.report.first import FIRST, find_cell, sentences
 from reproductions.report.sheets import ours_text, signed, value_text
 from reproductions.runs import HERE, RESULTS, read_runs
 from reproductions.site_tables import TABLES as SITE_TABLES
@@ -63,8 +63,9 @@ def quickstart() -> str:
 
 
 def paper() -> str:
-    """The numbers of the paper that stand on the report's first screen, and ours."""
-    lines = compare(read_paper(), read_runs())
+    """What stands on the report's first screen: what is confirmed, what not, what unfinished, and numbers beside ours."""
+    runs = read_runs()
+    lines = compare(read_paper(), runs)
     table = [("The paper", "printed", "here", "difference")]
     for key, name in FIRST:
         cell = find_cell(lines, *key)
@@ -72,7 +73,7 @@ def paper() -> str:
             unit = {"percent": " %", "times": " times"}.get(cell.published.unit, "")
             numbers = [value_text(cell.published.value, cell.published.unit), ours_text(cell.ours, cell.published.unit)]
             table.append((name, *(number + unit for number in numbers), signed(cell.difference, cell.published.unit)))
-    return markdown(table) if len(table) > 1 else ""
+    return "\n\n".join([*sentences(lines, runs), markdown(table)]) if len(table) > 1 else ""
 
 
 def commands() -> str:

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from reproductions.command import main
-from reproductions.datasets import CIFAR10, made_up_cifar10, published_cifar10
+from reproductions.convnet import published
+from reproductions.datasets import CIFAR10, hold_out_cifar10, made_up_cifar10, published_cifar10
 from reproductions.steps import PUBLIC, LowRank, Network, Step
 
 REAL = f"{PUBLIC}cifar10_full_h5/cifar10_full_iter_100000.caffemodel.h5"
@@ -23,8 +24,6 @@ FORCES = {"l1": "Constant", "l2": "Degradation"}
 BF16 = ("--precision", "bf16")
 SEEDS = (1, 2, 3)
 FROM_SCRATCH = "from scratch, Caffe's own schedule: 60,000, 5,000 and 5,000 iterations"
-BY_AUTHORS = "from scratch, the schedule of the authors"
-BEGUN_IN_BF16 = {"baseline": "31,790", "l2-3e-4": "31,398", "l2": "80,564"}  # iterations of those runs; then fp32
 FIRST_IN_FLOAT32: dict[str, Any] = {"note": f"{FROM_SCRATCH}; from 20,000 on precision bf16", "options": ()}
 SHORT = "shortened: 3,000 iterations from the public model; precision bf16"
 
@@ -117,26 +116,7 @@ BASELINES = (
         scratch("baseline", seed=seed, paper=("Table 2: ConvNet none",), **more)
         for seed, more in zip(SEEDS, (FIRST_IN_FLOAT32, {}, {}), strict=True)
     ),
-    *(
-        Step(
-            f"{name}-240k",
-            "published schedule",
-            method,
-            f"solver_{file}.prototxt",
-            settings,
-            options=("--precision", "fp32", "--accept-changes"),
-            note=BY_AUTHORS + (f"; precision bf16 to iteration {BEGUN_IN_BF16[name]}" if name in BEGUN_IN_BF16 else ""),
-            baseline="" if name == "baseline" else "baseline-240k",
-        )
-        for name, method, file, settings in (
-            ("baseline", "baseline", "baseline", ""),
-            ("l2-3e-4", "l2", "force_l2", "force_decay: 3e-4"),
-            ("l2-2e-4", "l2", "force_l2", "force_decay: 2e-4"),
-            ("l2", "l2", "force_l2", ""),
-            ("l1-1e-3", "l1", "force_l1", ""),
-            ("discrimination", "l2 discrimination", "discrimination", ""),
-        )
-    ),
+    *published.FIRST,
 )
 SWEEP = (
     six("l2", "6e-4", 5500),
@@ -272,13 +252,15 @@ def sparse_pairs(suffix: str, group_decay: str, l1_decay: str) -> tuple[Step, ..
 
 SPARSE = (*sparse_pairs("", "0.01", "2e-3"), *sparse_pairs("-strong", "0.03", "6e-3"))
 
+SHORTENED = (*SWEEP, *SCALER, *RIVALS, *TRUNKS.values(), *BRANCHES, *FREED, *DECOMPOSED, *SPARSE)
 NETWORK = Network(
     "convnet",
-    (*BASELINES, *SCRATCH, *SWEEP, *SCALER, *RIVALS, *TRUNKS.values(), *BRANCHES, *FREED, *DECOMPOSED, *SPARSE),
+    (*BASELINES, *SCRATCH, *SHORTENED, *published.SECOND_SEEDS, *published.AFTERWARDS),
     published_cifar10,
     made_up_cifar10,
     "accuracy",
     CIFAR10,
+    hold_out=hold_out_cifar10,
 )
 
 if __name__ == "__main__":

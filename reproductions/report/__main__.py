@@ -12,8 +12,10 @@ from pathlib import Path
 
 from reproductions.best import FILE, best_text, current, read_best, updated
 from reproductions.report import costs, plots
+from reproductions.report.beside import beside_the_fork
 from reproductions.report.facts import Facts, read_facts
 from reproductions.report.figures import Figure
+from reproductions.report.first import sentences
 from reproductions.report.methods import methods_page
 from reproductions.report.page import page
 from reproductions.report.readme import readme
@@ -27,6 +29,7 @@ FIGURES: tuple[Callable[[Facts], Figure | None], ...] = (
     plots.training_curves,
     plots.from_scratch,
     plots.falling_ranks_from_scratch,
+    beside_the_fork,
     plots.fine_tuning,
     costs.decompositions,
     costs.sparsity,
@@ -49,10 +52,11 @@ def generated(facts: Facts) -> dict[str, str]:
     runs = [sheet for sheet in runs if sheet.rows]
     unfinished = unfinished_sheet(facts.runs)
     figures = [figure for figure in (make(facts) for make in FIGURES) if figure is not None]
+    said = sentences(tables, facts.runs)
     return {
-        "README.md": readme(paper, runs, unfinished),
+        "README.md": readme(said, paper, runs, unfinished),
         FILE: best_text(updated(read_best(facts.root), current(tables))),
-        "index.html": page(tables, figures, paper, runs, unfinished),
+        "index.html": page(said, tables, figures, paper, runs, unfinished),
         "methods/index.html": methods_page(facts),
     }
 

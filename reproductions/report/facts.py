@@ -15,12 +15,16 @@ from reproductions.runs import HERE, Run, read_log, read_runs
 
 @dataclass(frozen=True)
 class Facts:
-    """The paper's numbers, our runs, their logs below `root`, and facts of filters by the names of their files."""
+    """The paper's numbers, our runs, their logs below `root`, and facts of filters by the names of their files.
+
+    beside_fork: the rows of convnet/beside_fork.py, none where there are none.
+    """
 
     root: Path
     paper: tuple[Published, ...]
     runs: tuple[Run, ...]
     filters: Mapping[str, Any]
+    beside_fork: tuple[Mapping[str, Any], ...] = ()
 
     def tables(self) -> dict[str, list[Line]]:
         """{table or figure of the paper: its rows beside ours}."""
@@ -57,4 +61,7 @@ class Facts:
 def read_facts(root: Path = HERE) -> Facts:
     """What the folder `root` holds: paper.csv, results/ and logs/."""
     filters = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(root.glob("results/filters/*.json"))}
-    return Facts(root, tuple(read_paper(root / "paper.csv")), tuple(read_runs(folder=root / "results")), filters)
+    beside = root / "results" / "beside-fork.json"
+    rows = json.loads(beside.read_text("utf-8"))["rows"] if beside.exists() else ()
+    runs = tuple(read_runs(folder=root / "results"))
+    return Facts(root, tuple(read_paper(root / "paper.csv")), runs, filters, tuple(rows))

@@ -11,7 +11,7 @@ from pathlib import Path
 from reproductions.comparison import Line
 from reproductions.report.causes import CAUSES
 from reproductions.report.figures import Figure
-from reproductions.report.first import LEAD, find_cell, sentences
+from reproductions.report.first import LEAD, find_cell
 from reproductions.report.sheets import Note, Sheet, signed, with_unit
 
 STYLE = Path(__file__).with_name("page.css")
@@ -40,13 +40,14 @@ other numbers of the paper, ‡ read off a drawn curve or bar. A number alone ha
 
 
 def page(
+    said: Sequence[str],
     tables: Mapping[str, list[Line]],
     figures: Sequence[Figure],
     paper: Sequence[Sheet],
     runs: Sequence[Sheet],
     unfinished: Sheet,
 ) -> str:
-    """The whole file."""
+    """The whole file. said: the sentences that stand first."""
     parts = [HEAD.format(title=escape(TITLE), style=STYLE.read_text(encoding="utf-8"))]
     narrow = [figure for figure in figures if len(figure.pictures) == 1]
     wide = [figure for figure in figures if len(figure.pictures) > 1]
@@ -63,7 +64,7 @@ def page(
     ]  # fmt: skip
     if unfinished.rows:
         sections.append(Section("unfinished", "Unfinished", table_text(unfinished)))
-    parts += [opening(tables), contents(sections), SOURCE, *(section.text() for section in sections)]
+    parts += [opening(said, tables), contents(sections), SOURCE, *(section.text() for section in sections)]
     return "".join(parts) + "</main>\n</body>\n</html>\n"
 
 
@@ -98,10 +99,9 @@ def contents(sections: Sequence[Section]) -> str:
     return f'<nav aria-label="Contents">\n<ul>{links}</ul>\n{folded_parts}</nav>\n'
 
 
-def opening(tables: Mapping[str, list[Line]]) -> str:
+def opening(said: Sequence[str], tables: Mapping[str, list[Line]]) -> str:
     """The first screen: sentences and numbers, as far as they were measured."""
-    said = " ".join(sentences(tables))
-    return (f'<p class="lead">{escape(said)}</p>\n' if said else "") + tiles(tables)
+    return (f'<p class="lead">{escape(" ".join(said))}</p>\n' if said else "") + tiles(tables)
 
 
 def tiles(tables: Mapping[str, list[Line]]) -> str:

@@ -53,9 +53,10 @@ run without force that stands behind them; branches have more iterations than th
 """
 
 
-def readme(paper: Sequence[Sheet], runs: Sequence[Sheet], unfinished: Sheet) -> str:
-    """The whole file."""
-    parts = [FIRST_LINE, INTRODUCTION.strip()]
+def readme(said: Sequence[str], paper: Sequence[Sheet], runs: Sequence[Sheet], unfinished: Sheet) -> str:
+    """The whole file. said: the sentences that stand first."""
+    first, rest = INTRODUCTION.strip().split("\n\nEach folder", 1)
+    parts = [FIRST_LINE, first, *said, f"Each folder{rest}"]
     parts += [sheet_text(sheet) for sheet in paper]
     parts.append("## What was missed, and why, as far as we know\n\n" + "\n".join(f"- {cause}" for cause in CAUSES))
     parts.append(RUNS.strip())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import caffe_compat as cc
-from reproductions.record import LARGE, forget_runs, keep_log, record_run
+from reproductions.record import LARGE, forget_renamed, forget_runs, keep_log, record_run
 from reproductions.runs import COLUMNS, Run, read_log, read_runs
 from tests.conftest import ROOT
 
@@ -54,6 +54,16 @@ def test_a_run_recorded_again_takes_its_own_place(tmp_path):
     for run in (first, second, replace(first, error=17.9)):
         record_run(run, folder=tmp_path)
     assert [(run.seed, run.error) for run in read_runs(folder=tmp_path)] == [(1, 17.9), (2, 18.05)]
+
+
+def test_a_step_that_got_another_strength_leaves_no_row_of_its_old_one(tmp_path):
+    unfinished = replace(RUN, force_decay=0.0, status="unfinished", finish="command")
+    other = replace(RUN, command=f"{RUN.command}-2", seed=2)
+    for run in (unfinished, other):
+        record_run(run, folder=tmp_path)
+    forget_renamed(RUN, tmp_path)
+    record_run(RUN, folder=tmp_path)
+    assert [(run.seed, run.status) for run in read_runs(folder=tmp_path)] == [(2, "finished"), (1, "finished")]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ from itertools import pairwise
 
 import pytest
 
+from reproductions.comparison import compare, read_paper
 from reproductions.report.__main__ import main
 from reproductions.report.figures import Curve, by_text
+from reproductions.report.first import sentences
 from reproductions.report.plot import Frame, Plot
 from reproductions.report.svg import Axis, ticks
 from reproductions.runs import HERE, Run, format_runs
@@ -252,6 +254,33 @@ def test_shares_are_shown_in_percent(folder):
 def test_three_sentences_and_three_numbers_come_first(folder):
     before = page(folder).split("<nav")[0]
     lead = re.search(r'<p class="lead">(.*?)</p>', before)[1]
+    said = [part.partition(": ")[0] for part in re.split(r"\. (?=[A-Z])", lead)]
+    assert said == ["Confirmed", "Not confirmed", "Unfinished"]
     assert "54.17 % of their full rank" in lead and "0.30 points above" in lead
-    assert lead.count(". ") == 1  # two sentences and two numbers, for the folder has no run of AlexNet under l2
-    assert before.count("<dt>") == 2
+    assert before.count("<dt>") == 2  # the folder has no run of AlexNet under l2
+    assert lead.replace("&#x27;", "'").split(". ")[0] in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def spoken(runs):
+    tables = compare(read_paper(), runs)
+    return sentences(tables, runs)
+
+
+def test_a_number_is_confirmed_or_not_by_its_difference_and_the_open_runs_are_counted():
+    free = Run("convnet", "baseline", "baseline", 0.0, 1, 70000, error=18.65, paper=("Table 2: ConvNet none",))
+    forced = replace(
+        free, experiment="from scratch", method="l2", force_decay=3e-4, error=17.95, average_rank_ratio=54.1
+    )
+    forced = replace(forced, paper=("Table 2: ConvNet l2",), baseline="baseline: baseline")
+    waits = replace(free, experiment="published schedule", iterations=240000, status="unfinished", finish="command")
+    waits = replace(waits, error=None, paper=())
+    confirmed, unfinished = spoken([free, forced, waits])
+    assert confirmed.startswith("Confirmed: under the l2 force") and "0.05 points above the paper" in confirmed
+    assert "0.70 below the run without force on the same 70,000 iterations" in confirmed
+    assert unfinished.startswith("Unfinished: 1 of 1 ConvNet runs of 240,000 iterations, so that")
+    worse = replace(forced, error=19.0, average_rank_ratio=60.0)
+    missed, unfinished = spoken([free, worse, waits, replace(waits, status="finished", finish="", seed=2, error=18.0)])
+    assert missed.startswith("Not confirmed: under the l2 force") and "1.10 points above the paper" in missed
+    assert "0.35 above the run without force" in missed
+    assert "1 of 2 ConvNet runs of 240,000 iterations; " in unfinished
+    assert spoken([]) == [] and "240,000" not in spoken([free, forced])[-1]

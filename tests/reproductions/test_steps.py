@@ -55,10 +55,7 @@ def test_every_step_has_its_own_row_and_what_it_starts_from(name):
     runner = Runner(network, Place(network.folder))
     places = [step.name for step in network.steps]
     assert len(set(places)) == len(places)
-    keys = [
-        (step.experiment, step.method, runner.solver(step).force_decay, step.seed, runner.iterations(step))
-        for step in network.steps
-    ]
+    keys = [unfinished_run(runner, step).key for step in network.steps]
     assert len(set(keys)) == len(keys)
     for position, step in enumerate(network.steps):
         assert all(needed in network.steps[:position] for needed in runner.needs(step))
