@@ -63,7 +63,7 @@ def quickstart() -> str:
 
 
 def paper() -> str:
-    """What stands on the report's first screen: what is confirmed, what not, what unfinished, and numbers beside ours."""
+    """What stands on the report's first screen: what is confirmed, what not, what unfinished; numbers beside ours."""
     runs = read_runs()
     lines = compare(read_paper(), runs)
     table = [("The paper", "printed", "here", "difference")]
