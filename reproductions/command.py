@@ -42,6 +42,8 @@ def run(network: Network, arguments: argparse.Namespace, work: Path) -> None:
     facts = (arguments.data, arguments.models, arguments.device, arguments.threads, arguments.smoke)
     runner = Runner(network, Place(work, *facts))
     steps = [network.step(name) for name in arguments.only] or list(network.steps)
+    if arguments.first is not None:
+        steps = steps[: arguments.first]
     if arguments.list:
         for step in steps:
             print(f"{step.name:<28} {runner.state(step):<12} {step.experiment}: {step.method}. {step.note}".rstrip())
@@ -56,9 +58,16 @@ def run(network: Network, arguments: argparse.Namespace, work: Path) -> None:
             runner.do(step)
     if arguments.record and not arguments.smoke:
         record(runner, steps)
-    elif arguments.smoke or not arguments.only:
+    elif arguments.smoke or not (arguments.only or arguments.first):
         record(runner, steps, work)
         print((work / RESULTS.name / f"{network.name}.csv").read_text(encoding="utf-8"))
+
+
+def count(word: str) -> int:
+    """A whole number from 1 on."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"'{word}' is no number of steps; wanted 1 or more")
+    return int(word)
 
 
 def parser(network: Network) -> argparse.ArgumentParser:
@@ -71,6 +80,7 @@ def parser(network: Network) -> argparse.ArgumentParser:
     made.add_argument("--models", type=Path, metavar="DIR", help="public trained models, one folder a model")
     made.add_argument("--work", type=Path, metavar="DIR", help=f"the steps' folders, default {network.name}/run")
     made.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps, and those that they need")
+    made.add_argument("--first", type=count, metavar="N", help="only the first N of these steps, as --list shows them")
     made.add_argument("--list", action="store_true", help="print the steps and how far they are, and do nothing")
     made.add_argument(
         "--record",

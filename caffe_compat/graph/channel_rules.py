@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.graph.blob_shapes import KnownShape, axis_of, fork_setting, joined_axis, product, slice_bounds
-from caffe_compat.graph.coupling import Coupling, Labels, couple_groups, repeated
+from caffe_compat.graph.coupling import Coupling, Labels, couple_each_group, couple_groups, repeated
 from caffe_compat.graph.wiring import Node
 
 Known = list[Labels | None]
@@ -87,9 +87,11 @@ def _convolved(coupling: Coupling, node: Node, labels: Labels | None) -> Labels 
         top = coupling.fresh(outputs)
         coupling.lie("producer", param, 0, out_axis, top[: outputs // groups] if transposed else top)
         coupling.fix(top, f"layer '{node.name}' has {groups} groups of channels that are not followed")
-    elif groups == channels:
+    elif groups == channels or param.name in coupling.whole_groups:
         role = "follower"
-        top = repeated(labels, outputs // groups)
+        if groups != channels:
+            couple_each_group(coupling, labels, groups)
+        top = repeated(labels[:: labels.size // groups], outputs // groups)
         coupling.lie("follower", param, 0, 0, labels if transposed else top)
     else:
         top = coupling.fresh(outputs)

@@ -12,7 +12,8 @@
 Channel k of a class has the indices `offset + k * repeat ... offset + (k + 1) * repeat - 1` along `axis` of blob `blob`
 of layer `layer` (`Axis.indices(k)`). To take channel k away, delete these indices at every Axis of its class. A class
 may lie at several offsets of one axis: of a grouped convolution, the channels at one place of each group go together,
-so that all groups stay equal. Biases are Axes of blob 1. A depthwise convolution follows its bottom (`repeat` outputs a
+so that all groups stay equal; of a layer named in `whole_groups`, a group's inputs and outputs go, and all others keep
+theirs. Biases are Axes of blob 1. A depthwise convolution follows its bottom (`repeat` outputs a
 channel). What the messages then must say follows from `runs`: num_output is what is left along the top, `group` of a
 depthwise convolution what is left along its bottom, slice points are what is left of each top; Concat, Eltwise,
 Flatten and the others need no change (a Slice without slice points then needs some, and a Reshape that names a number
@@ -27,7 +28,7 @@ channels, Softmax, Permute and Reshape of channels, recurrent layers, types and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -99,9 +100,11 @@ class Channels:
         return self.blobs[graph].get(blob)
 
 
-def couple_channels(*graphs: Graph, shapes: Mapping[str, Sequence[int]] | None = None) -> Channels:
+def couple_channels(
+    *graphs: Graph, shapes: Mapping[str, Sequence[int]] | None = None, whole_groups: Collection[str] = ()
+) -> Channels:
     """The classes of coupled channels of `graphs`, in the order in which their channels are made (see above)."""
-    coupling = Coupling()
+    coupling = Coupling(whole_groups=whole_groups)
     followed = [_follow(coupling, graph, shapes) for graph in graphs]
     kinds = _components(coupling)
     reasons = np.full(kinds.max(initial=-1) + 1, -1)

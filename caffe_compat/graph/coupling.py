@@ -7,6 +7,7 @@ across channels) or is not known fixes them, with a reason. `channels.couple_cha
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ class Coupling:
     """All labels of some graphs while they are followed: what unites them, what fixes them, where they lie."""
 
     count: int = 0
+    whole_groups: Collection[str] = ()  # grouped convolutions of which whole groups go, see graph/channels.py
     pairs: list[tuple[Labels, Labels]] = field(default_factory=list)
     fixed: list[tuple[Labels, str]] = field(default_factory=list)
     places: dict[Place, Labels] = field(default_factory=dict)
@@ -82,6 +84,13 @@ def couple_groups(coupling: Coupling, labels: Labels, groups: int) -> Labels:
     for each in others:
         coupling.unite(first, each)
     return first
+
+
+def couple_each_group(coupling: Coupling, labels: Labels, groups: int) -> None:
+    """Unite the channels of each of `groups` equal groups, which go together or not at all."""
+    parts = labels.reshape(groups, -1)
+    for place in range(1, parts.shape[1]):
+        coupling.unite(parts[:, 0], parts[:, place])
 
 
 def repeated(labels: Labels, times: int) -> Labels:

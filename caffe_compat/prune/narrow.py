@@ -62,8 +62,13 @@ class Narrowed:
     inexact: tuple[str, ...] = field(default=())
 
 
-def couple(model: Model, input_shapes: Mapping[str, Shape] | None = None, folder: Path | None = None) -> Coupled:
-    """The classes of coupled channels of `model`; see graph/channels.py."""
+def couple(
+    model: Model,
+    input_shapes: Mapping[str, Shape] | None = None,
+    folder: Path | None = None,
+    whole_groups: Collection[str] = (),
+) -> Coupled:
+    """The classes of coupled channels of `model`; whole_groups: see graph/channels.py."""
     graphs, shapes = [], {}
     for phase in ("TEST", "TRAIN"):
         try:
@@ -81,7 +86,7 @@ def couple(model: Model, input_shapes: Mapping[str, Shape] | None = None, folder
         except DataError as error:
             logger.info("Shapes of the %s net: %s", phase, error)
         graphs.append(graph)
-    return Coupled(tuple(graphs), couple_channels(*graphs, shapes=shapes or None))
+    return Coupled(tuple(graphs), couple_channels(*graphs, shapes=shapes or None, whole_groups=whole_groups))
 
 
 def classes_removed(coupled: Coupled, filters: Mapping[str, Collection[int]]) -> Removed:
@@ -187,9 +192,11 @@ def _rewrite(
             layer.inner_product_param.num_output = len(kept[name])
             continue
         settings = layer.convolution_param
-        if name in follows and name not in makes and settings.group > 1:  # depthwise
+        if name in follows and name not in makes and settings.group > 1:  # depthwise, or whole groups
             settings.group = settings.group * len(kept[name]) // old
-        settings.num_output = len(kept[name]) * (settings.group if layer.type == "Deconvolution" else 1)
+            settings.num_output = settings.num_output * len(kept[name]) // old
+        else:
+            settings.num_output = len(kept[name]) * (settings.group if layer.type == "Deconvolution" else 1)
     return kept
 
 

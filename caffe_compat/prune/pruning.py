@@ -17,6 +17,7 @@ from caffe_compat.proto.model import Model
 from caffe_compat.proto.reading import read_json
 from caffe_compat.prune.budget import Trials, within_budget
 from caffe_compat.prune.constants import Removed, dead_channels
+from caffe_compat.prune.groups import groups_of_zeros, groups_that_went
 from caffe_compat.prune.masks import cut_off
 from caffe_compat.prune.narrow import (
     Coupled,
@@ -72,7 +73,8 @@ def prune_filters(
     RankError where the selection cannot be, no share meets the budget, or nothing would go; DataError for a net without
     a loss.
     """
-    coupled = couple(model, input_shapes, folder)
+    whole = groups_of_zeros(model) if selection.criterion == "zeros" else ()
+    coupled = couple(model, input_shapes, folder, whole)
     nets = Trials(model, coupled, input_shapes, folder, tuple(batches), rounds)
     removed = within_budget(nets, selection, multiply_adds, latency)
     if not removed:
@@ -94,7 +96,7 @@ def certify_pruned(
 
     Raises RankError where the kept sets are none of the original's, WeightsError where shapes do not fit.
     """
-    coupled = couple(original, input_shapes, folder)
+    coupled = couple(original, input_shapes, folder, groups_that_went(original, pruned))
     gone = {}
     for layer, numbers in kept.items():
         if layer not in original.weights:

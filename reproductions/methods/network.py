@@ -21,17 +21,26 @@ def slug(name: str) -> str:
     return name.lower().replace(",", "").replace("(", "").replace(")", "").replace(" ", "-")
 
 
-def steps(net: str, budget: Budget, start: str, options: tuple[str, ...]) -> tuple[Step, ...]:
-    """The unpruned net first, then all methods at one strength after the other; seed 2 and 3 after that."""
+Row = tuple[str, int]  # a method's name or PLAIN, at its middle strength, and a seed
+
+
+def steps(
+    net: str, budget: Budget, start: str, options: tuple[str, ...], first: Sequence[Row] = ()
+) -> tuple[Step, ...]:
+    """The rows `first`; the unpruned net, then all methods at one strength after the other; seed 2 and 3 after that."""
     note = f"{budget.train:,} iterations from the public model, then {budget.tune:,} of what is left"
     make = partial(pair, budget=budget, start=start, options=options, note=note)
     found: list[Step] = []
+    methods = {method.name: method for method in METHODS}
+    for name, seed in first:
+        method = None if name == PLAIN else methods[name]
+        found += make(method, method.strengths_on(net)[ORDER[0]] if method else 0.0, seed)
     for seed in SEEDS:
         found += make(None, 0.0, seed)
         for place in ORDER:
             for method in METHODS:
                 found += make(method, method.strengths_on(net)[place], seed)
-    return tuple(found)
+    return tuple({step.name: step for step in found}.values())  # each at its first place
 
 
 def pair(
@@ -91,12 +100,13 @@ def network(
     data: Sequence[Any],
     accuracy: str = "accuracy",
     options: tuple[str, ...] = (),
+    first: Sequence[Row] = (),
 ) -> Network:
     """The runs in the folder methods/NAME, of the net in the folder NAME; data: make_data, make_smoke, databases."""
     made, smoke, databases = data
     return Network(
         f"methods/{name}",
-        steps(name, budget, start, options),
+        steps(name, budget, start, options, first),
         made,
         smoke,
         accuracy,

@@ -1,5 +1,7 @@
 """Narrower nets compute what the masked ones do: every kind of coupling, and the constants of filters that are 0."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from caffe_compat.proto.schema import NetParameter
 from caffe_compat.proto.text import parse_text
 from caffe_compat.prune.masks import cut_off
 from caffe_compat.prune.narrow import couple, narrow, narrow_classes
-from caffe_compat.prune.pruning import certify_pruned
+from caffe_compat.prune.pruning import certify_pruned, prune_filters
 from caffe_compat.prune.selection import Selection, select
 from tests.prune.building import Building, output
 from tests.solver.methods.golden import Case, cases, close, runner_of
@@ -43,19 +45,59 @@ def test_soft_pruned_blocks_become_their_authors_small_ones(name):
     runner_of({"small_block": small_block}, name)(Case("sfp", name))
 
 
-@pytest.mark.parametrize("name", [name for name in cases("greg") if "filter_single" in name])
-def test_greg_leaves_its_authors_small_net(name):
-    case = Case("greg", name)
-    convs = [key.removesuffix(".weight") for key in case.names("small:") if case[f"small:{key}"].ndim == 4]
-    net = Building((1, case[f"w_end:{convs[0]}"].shape[1], 1, 2))
+def grown_single(case):
+    """Convolutions in a chain, BN and ReLU behind each, and two fully connected layers."""
+    convs = [name for name in case.names("w_end:") if case[f"w_end:{name}"].ndim == 4]
+    first, last = (case[f"w_end:{conv}"].shape for conv in (convs[0], convs[-1]))
+    dense = next(name for name in case.names("w_end:") if case[f"w_end:{name}"].ndim == 2)
+    net = Building((1, first[1], 1, case[f"w_end:{dense}"].shape[1] // last[0]))
     for conv in convs:
-        net.conv(conv, case[f"w_end:{conv}"], case[f"b_end:{conv}"])
+        net.conv(conv, case[f"w_end:{conv}"], case.arrays.get(f"b_end:{conv}"))
         bn = conv.replace(conv.split(".")[1], str(int(conv.split(".")[1]) + 1))
         net.bn(bn, *case[f"bn:{bn}"])
         net.relu(conv)
-    for fc in ("classifier.0", "classifier.1"):
-        net.ip(fc, case[f"w_end:{fc}"], case[f"b_end:{fc}"])
-    small = narrow(net.model(), {conv: case[f"pruned:{conv}"].tolist() for conv in convs}).model
+    for fc in [name for name in case.names("w_end:") if case[f"w_end:{name}"].ndim == 2]:
+        bias = case.arrays.get(f"b_end:{fc}", np.zeros(len(case[f"w_end:{fc}"])))
+        net.ip(fc, case[f"w_end:{fc}"], bias)
+    return net.model()
+
+
+def grown_residual(case):
+    """Blocks of two or three convolutions, as the authors' parameters are named; all of stride 1."""
+    names = case.names("w_end:")
+    net = Building((1, case["w_end:conv1"].shape[1], 3, 3))
+
+    def conv_bn(conv, bn, bottom=None):
+        net.conv(conv, case[f"w_end:{conv}"], None, 1, bottom)
+        return net.bn(bn, *case[f"bn:{bn}"])
+
+    conv_bn("conv1", "bn1")
+    net.relu("stem")
+    for block in dict.fromkeys(name.rsplit(".", 1)[0] for name in names if re.search(r"\.conv\d$", name)):
+        start = net.bottom
+        for name in [name for name in names if re.fullmatch(rf"{block}\.conv\d", name)]:
+            end = conv_bn(name, name.replace(".conv", ".bn"))
+            net.relu(name)
+        if f"{block}.downsample.0" in names:
+            start = conv_bn(f"{block}.downsample.0", f"{block}.downsample.1", start)
+        net.sum(f"{block}.sum", end, start)
+        net.relu(block)
+    net.mean()
+    net.ip("fc", case["w_end:fc"], case["b_end:fc"])
+    return net.model()
+
+
+SMALL = [name for name in cases("greg") if name.startswith("greg") and Case("greg", name).names("small:")]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_greg_leaves_its_authors_small_net(name):
+    case = Case("greg", name)
+    model = (grown_residual if "w_end:conv1" in case else grown_single)(case)
+    names = [layer for layer in case.meta["layers_in_order"] if case[f"w_end:{layer}"].ndim == 4]
+    makers = dict(zip(names, names if case.hyper["wg"] == "filter" else [None, *names], strict=False))
+    gone = {makers[layer]: case[f"pruned:{layer}"].tolist() for layer in names if len(case[f"pruned:{layer}"])}
+    small = narrow(model, gone).model
     for key in case.names("small:"):
         layer, part = key.rsplit(".", 1)
         np.testing.assert_array_equal(small.weights[layer][part == "bias"], case[f"small:{key}"], err_msg=key)
@@ -128,6 +170,9 @@ NETS = {
     "deconvolution": conv("a", "data", 6)
     + layer("d", "Deconvolution", "a", "convolution_param { num_output: 4 kernel_size: 2 stride: 2 }")
     + conv("last", "d", 5),
+    "depthwise deconvolution": conv("a", "data", 6)
+    + layer("d", "Deconvolution", "a", "convolution_param { num_output: 12 group: 6 kernel_size: 2 stride: 2 }")
+    + conv("last", "d", 5),
     "layers of one name": layer("a", "Power", "data", "power_param { scale: 2 }").replace('top: "a"', 'top: "twice"')
     + conv("a", "twice", 6, 3)
     + layer("a", "ReLU", "a")
@@ -173,6 +218,32 @@ def test_filters_of_zeros_go_exactly_where_nothing_is_padded():
     x = np.random.default_rng(1).normal(size=(2, 3, 6, 5))
     assert small.kept["a"] == [0, 2, 3, 5] and small.constants == ("last",) and not small.inexact
     close(output(small.model, x), output(model, x), 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
+def test_whole_groups_of_zeros_go_with_their_inputs(kind):
+    """What Group Fisher leaves of a grouped layer; other criteria keep all groups, and take equal places of each."""
+    grouped = layer("g", kind, "a", "convolution_param { num_output: 9 group: 3 kernel_size: 3 pad: 1 }")
+    text = f'name: "n"\n{DATA}{conv("a", "data", 6)}{grouped}{conv("last", "g", 5)}{END}'
+    model = random_model(text)
+    rows = slice(2, 4) if kind == "Deconvolution" else slice(3, 6)
+    for blob, places in (("a", slice(2, 4)), ("g", rows)):
+        model.weights[blob][0][places] = 0
+    for blob, places in (("a", slice(2, 4)), ("g", slice(3, 6))):
+        model.weights[blob][1][places] = 0
+    made = prune_filters(model, Selection("zeros"))
+    found = {each.name: each for each in made.model.net.layer}
+    assert (found["g"].convolution_param.group, found["g"].convolution_param.num_output) == (2, 6)
+    assert found["a"].convolution_param.num_output == 4
+    x = np.random.default_rng(1).normal(size=(2, 3, 6, 5))
+    close(output(made.model, x), output(model, x), 1e-12)
+    kept = {name: each.kept for name, each in made.certificate.layers.items()}
+    assert kept["a"] == (0, 1, 4, 5)
+    again = certify_pruned(model, made.model, kept)
+    assert again.layers.keys() == made.certificate.layers.keys()
+    assert max(each.weights for each in again.layers.values()) == 0
+    fewer = prune_filters(random_model(text), Selection("l2", 0.34)).model
+    assert {each.name: each for each in fewer.net.layer}["g"].convolution_param.group == 3
 
 
 @pytest.mark.parametrize(

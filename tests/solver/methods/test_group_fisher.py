@@ -1,12 +1,18 @@
 """Group Fisher pruning: mask gradients, order and what is left, as the authors' hook and the paper have them."""
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from caffe_compat.errors import SolverError
+from caffe_compat.net.net import Net
+from caffe_compat.proto.model import Model
+from caffe_compat.prune.groups import groups_of_zeros
+from caffe_compat.prune.narrow import couple, narrow_classes
+from caffe_compat.prune.selection import Selection, select
 from tests.solver.methods.golden import Case, Given, cases, close, runner_of
 from tests.solver.methods.test_sparse_group import Trained
 
@@ -151,6 +157,7 @@ def trajectory(case, folder):
     prunings = 0
     for t in range(len(case["x"])):
         method = given.solver._shaping.methods[0]
+        method._least = partial(least_checked, case, method, prunings)
         given.step()
         method = given.solver._shaping.methods[0]
         close(given.solver.loss, case["loss"][t], 1e-6)  # shown in float32
@@ -171,6 +178,36 @@ def wanted_unit(case, method, pruning):
     reads = next(word for word in case.hyper["classes"][entry] if word.startswith("reads"))
     _, name, index = reads.split()
     return unit_of(method, (name, int(index)))
+
+
+def least_checked(case, method, pruning):
+    check_scores(case, method, pruning)
+    return type(method)._least(method)
+
+
+def check_scores(case, method, pruning):
+    """What the interval summed up of each unit that is left, and what it is divided by."""
+    for name, scores, delta in scored(case, pruning):
+        for channel, score in scores.items():
+            number = unit_of(method, (name, channel))
+            if number is None or number in method.gone:
+                continue
+            np.testing.assert_allclose(float(method.scores[number]), score, rtol=1e-8, err_msg=f"{name} {channel}")
+            np.testing.assert_allclose(method.deltas()[number], delta[channel], rtol=1e-9, err_msg=f"{name} {channel}")
+
+
+def scored(case, pruning):
+    """(layer that reads, score of each of its channels, delta of each) at a pruning."""
+    if "classes" in case.hyper:
+        for entry, score, delta in zip(
+            case.hyper["classes"], case["accumulated"][pruning], case["delta"][pruning], strict=True
+        ):
+            _, name, index = next(word for word in entry if word.startswith("reads")).split()
+            yield name, {int(index): score}, {int(index): delta}
+        return
+    for key in case.names("delta."):
+        name, scores = case.hyper["groups"].get(key, [key])[0], case[f"accumulated.{key}"][pruning]
+        yield name, dict(enumerate(scores)), [case[f"delta.{key}"][pruning]] * len(scores)
 
 
 def check_mask_gradients(case, method, t):
@@ -201,6 +238,7 @@ def check_end(case, given, method):
         flops, acts = method.left()
         assert flops == pytest.approx(case["flops_left"][-1], rel=1e-9)
         assert acts == pytest.approx(case["acts_left"][-1], rel=1e-9)
+    check_small(case, given)
     places = {index: kept for index, kept in method._masks.items()}
     for index, name in enumerate(given.names):
         layer, blob = name.rsplit(":", 1)
@@ -209,6 +247,31 @@ def check_end(case, given, method):
             kept = places.get(index, torch.ones(1, dtype=torch.bool)).numpy()
             found, wanted = given.weight(name), case[key].reshape(given.weight(name).shape)
             close(found * kept, wanted * kept, 1e-9, name)
+
+
+def check_small(case, given):
+    """The smaller net has the weights of theirs, and its output for images that it was not trained on."""
+    model = given.solver.model()
+    statistics = {
+        name: (case[f"buffer.{name}.running_mean"], case[f"buffer.{name}.running_var"], np.ones(1))
+        for name in model.weights
+        if f"buffer.{name}.running_mean" in case
+    }
+    model = Model(model.net, {**model.weights, **statistics})
+    coupled = couple(model, whole_groups=groups_of_zeros(model))
+    small = narrow_classes(model, coupled, select(model, coupled, Selection("zeros")), fold=False).model
+    for layer in small.net.layer:
+        for blob, part in enumerate(("weight", "bias")):
+            key = f"small.{author(layer.name).removesuffix('/scale')}.{part}"
+            if key in case and layer.name in small.weights and layer.type != "BatchNorm":
+                found = small.weights[layer.name][blob]
+                close(found, case[key].reshape(found.shape), 1e-9, f"{layer.name} {part}")
+    inputs = {"data": case["x_eval"], "target": np.zeros((len(case["x_eval"]), *given.solver.net.shapes["target"][1:]))}
+    net = Net(small.net, "TEST", input_shapes={name: values.shape for name, values in inputs.items()}).double()
+    net.load_weights(small.weights)
+    with torch.no_grad():
+        found = net.eval().blobs(**inputs)[small.net.layer[-1].bottom[0]]
+    close(found.reshape(len(found), -1), case["y_eval"], 1e-9, "output")
 
 
 @pytest.mark.parametrize("name", cases("group_fisher"))

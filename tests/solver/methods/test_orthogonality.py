@@ -65,13 +65,16 @@ def ortho_trajectory(case, folder):
     given = Given(net, fields, names, start, lambda name, t, w: case[f"task:{name}"], folder, case.is_double)
     tolerance = 1e-9 if case.is_double else 1e-5
     losses = []
+    told = case.meta["arrays"][f"w:{names[0]}"]["meaning"]
+    recorded = [int(step) for step in re.findall(r"after step (\d+)", told)]
+    assert len(recorded) == len(case[f"w:{names[0]}"])
     for done in range(1, hyper["steps"] + 1):
         task = sum(float((case[f"task:{name}"] * given.weight(name)).sum()) for name in names)
         losses.append(given.solver.penalties["OrthoReg"] + task)
         given.step()
-        if done in (2, hyper["steps"]):
+        if done in recorded:
             for name in names:
-                close(given.weight(name), case[f"w:{name}"][0 if done == 2 else -1], tolerance, f"{name} after {done}")
+                close(given.weight(name), case[f"w:{name}"][recorded.index(done)], tolerance, f"{name} after {done}")
         if done == hyper["steps"] // 2:
             given.resume()
     close(losses, case["loss"], tolerance)
