@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from caffe_compat.data.transform import Draws, Transform
 from caffe_compat.errors import DataError
 
 Shape = tuple[int, ...]
+Numbers: TypeAlias = "Sequence[int] | np.ndarray"
 CACHE_BYTES = 1 << 29  # a set whose pixels fit in here is kept in memory after its first pass
 _BLOCK_BYTES = 1 << 22  # of transformed images
 _UNUSED = 3  # references to an array that only its list, a loop variable and the counting call hold; views count too
@@ -71,7 +73,7 @@ class Assembler:
         return self._stack(pixels, draws, which), labels
 
     def stacked(
-        self, numbers: Sequence[int], pixels: np.ndarray, labels: np.ndarray, draws: Draws, where: str
+        self, numbers: Numbers, pixels: np.ndarray, labels: np.ndarray, draws: Draws, where: str
     ) -> tuple[np.ndarray, np.ndarray]:
         """The batch of (batch, height, width, channels) images that are of one size already."""
         self.transform.output_shape(pixels.shape[1:], where)
@@ -141,7 +143,9 @@ class Assembler:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def _remember(self, numbers: Sequence[int], images: np.ndarray | list[np.ndarray], labels: np.ndarray) -> None:
+    def _remember(
+        self, numbers: Sequence[int] | np.ndarray, images: np.ndarray | list[np.ndarray], labels: np.ndarray
+    ) -> None:
         if self._cache is not None and not self._cache.put(numbers, images, labels):
             self._cache = None  # a set of several sizes or of floats is not kept
 
@@ -183,7 +187,9 @@ class _Cache:
             return self._pixels[first : last + 1], None, self._labels[first : last + 1].copy()
         return self._pixels, numbers, self._labels[numbers]
 
-    def put(self, numbers: Sequence[int], images: np.ndarray | list[np.ndarray], labels: np.ndarray) -> bool:
+    def put(
+        self, numbers: Sequence[int] | np.ndarray, images: np.ndarray | list[np.ndarray], labels: np.ndarray
+    ) -> bool:
         """Keep `images`; False if they are not like the others, so that the set cannot be kept."""
         for image in images if isinstance(images, list) else images[:1]:
             if image.shape != self._pixels.shape[1:] or image.dtype != np.uint8:

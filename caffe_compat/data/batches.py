@@ -14,6 +14,7 @@ from caffe_compat.data.databases import Database
 from caffe_compat.data.datum import Bytes, Datum, corrupt, parse_alike, parse_datum
 from caffe_compat.data.images import decode_image, interleaved
 from caffe_compat.data.labels import MOST_BYTES, MOST_RECORDS, StoredLabels
+from caffe_compat.data.lmdb import LMDB
 from caffe_compat.data.transform import Draws, Transform
 from caffe_compat.errors import DataError
 
@@ -97,6 +98,7 @@ class DatumBatches:
         self._cursor = RecordCursor(database, rank, ranks)
         (number,), (record,) = self._cursor.take(0, 1)
         self._first = self._decode(number, self._parse(number, record)).shape
+        self._rows = database.rows if isinstance(database, LMDB) else None
         self._assembler = Assembler(transform, database.count, self._first, self._where(0), cache_bytes, workers)
 
     @property
@@ -110,14 +112,25 @@ class DatumBatches:
         numbers, draws = self.choose(index)
         batch = self._assembler.remembered(numbers, draws)
         if batch is None:
-            taken, records = self._cursor.take(index * self.batch_size, self.batch_size)
-            alike = _alike(records)
-            if alike is not None:
-                batch = self._assembler.stacked(taken, *alike, draws, self._where(taken[0]))
-            else:
-                batch = self._assembler.each(list(map(self._item, taken, records)), draws)
+            batch = self._read_rows(numbers, draws) or self._read_records(index, draws)
         images, labels = batch
         return images.transpose(0, 3, 1, 2), labels
+
+    def _read_rows(self, numbers: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray] | None:
+        """The batch of raw records of an LMDB, all of one kind; None, from then on, where some are not."""
+        rows = self._rows(numbers) if self._rows is not None else None
+        alike = None if rows is None else _alike(rows)
+        if alike is None:
+            self._rows = None
+            return None
+        return self._assembler.stacked(numbers, *alike, draws, self._where(int(numbers[0])))
+
+    def _read_records(self, index: int, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+        taken, records = self._cursor.take(index * self.batch_size, self.batch_size)
+        alike = _alike(records)
+        if alike is not None:
+            return self._assembler.stacked(taken, *alike, draws, self._where(taken[0]))
+        return self._assembler.each(list(map(self._item, taken, records)), draws)
 
     def choose(self, index: int) -> tuple[np.ndarray, Draws]:
         """Which records make batch `index`, counted on through all passes where it is not known how many there are."""
@@ -187,7 +200,7 @@ class DatumBatches:
         return f"{self.database.path}: record {number}"
 
 
-def _alike(records: list[Bytes]) -> tuple[np.ndarray, np.ndarray] | None:
+def _alike(records: list[Bytes] | np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Images (batch, height, width, channels) and labels of raw records of one kind; None where they are others."""
     try:
         alike = parse_alike(records)

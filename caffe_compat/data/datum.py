@@ -85,19 +85,23 @@ def parse_datum(record: Bytes) -> Datum:
     )
 
 
-def parse_alike(records: Sequence[Bytes]) -> tuple[np.ndarray, np.ndarray] | None:
+def parse_alike(records: Sequence[Bytes] | np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Images (records, channels, height, width), uint8, and labels, float32, of raw records of one kind.
 
-    None where they differ in more than pixels and label; then each must be parsed by itself. This is the whole batch
-    at once: the fields before and after the pixels are compared as columns.
+    records: or the rows of an array, uint8 (records, bytes). None where they differ in more than pixels and label; then
+    each must be parsed by itself. This is the whole batch at once: the fields before and after the pixels are compared
+    as columns.
     """
-    first, length = parse_datum(records[0]), len(records[0])
+    first, length = parse_datum(memoryview(records[0])), len(records[0])
     size = len(first.data)
     if first.encoded or not size or size != first.shape[0] * first.shape[1] * first.shape[2]:
         return None
-    if set(map(len, records)) != {length}:
+    if isinstance(records, np.ndarray):
+        rows = records
+    elif set(map(len, records)) == {length}:
+        rows = np.frombuffer(b"".join(records), np.uint8).reshape(-1, length)
+    else:
         return None
-    rows = np.frombuffer(b"".join(records), np.uint8).reshape(-1, length)
     head, tail = rows[:, : first.offset], rows[:, first.offset + size :]
     if not (head == head[0]).all():
         return None

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from caffe_compat.data.lmdb_pages import Pages
 from caffe_compat.data.writing import new_database
 from caffe_compat.errors import DataError, MissingDataError
@@ -43,6 +45,10 @@ class LMDB:
     def records(self, start: int = 0) -> Iterator[memoryview]:
         """The values in key order from record `start` on, as views of the file."""
         return self._pages.values(start)
+
+    def rows(self, numbers: np.ndarray) -> np.ndarray | None:
+        """The values of these records, a row each; None where they are not of one length."""
+        return self._pages.rows(numbers)
 
     def key_order(self) -> Iterator[bytes]:
         """The keys in order."""

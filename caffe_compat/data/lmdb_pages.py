@@ -30,6 +30,8 @@ _DEEPEST = 32
 class Pages:
     """The records of the main database as transaction `transaction` sees them, in key order."""
 
+    _walk: Iterator[tuple[int, np.ndarray]] | None = None  # of `rows`
+
     def __init__(self, file: Path, transaction: int) -> None:
         self.file = file
         self._handle = open_file(file)
@@ -50,13 +52,40 @@ class Pages:
     def values(self, start: int = 0) -> Iterator[memoryview]:
         """The values from record `start` on. Raises DataError where a page is damaged."""
         for page, offsets in self._nodes(start):
-            _, begins, ends = self._spans(page, offsets)
+            _, begins, ends = (places.tolist() for places in self._spans(page, offsets))
             yield from [self._bytes[begin:end] for begin, end in zip(begins, ends, strict=True)]
+
+    def rows(self, numbers: np.ndarray) -> np.ndarray | None:
+        """The values of these records as a new array (records, bytes), uint8; None where they are not of one length.
+
+        Where records lie is kept, 16 bytes for each. Raises DataError where a page is damaged.
+        """
+        begins, ends = self._located(int(numbers.max()))
+        begin, lengths = begins[numbers], ends[numbers] - begins[numbers]
+        length = int(lengths[0])
+        if not length or (lengths != length).any():
+            return None
+        self._check_length()
+        return self._numbers(begin, "u1", length)
+
+    def _located(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where records begin and end, up to `number` at least."""
+        if self._walk is None:
+            self._places = np.empty((2, self.count), np.int64)
+            self._known, self._walk = 0, self._nodes(0)
+        while self._known <= number:
+            page, offsets = next(self._walk, (0, np.empty(0, np.int64)))
+            if not len(offsets) or self._known + len(offsets) > self.count:
+                raise self._damaged(f"not the {self.count} records that it counts")
+            _, begins, ends = self._spans(page, offsets)
+            self._places[:, self._known : self._known + len(offsets)] = begins, ends
+            self._known += len(offsets)
+        return self._places[0], self._places[1]
 
     def keys(self) -> Iterator[memoryview]:
         """The keys in order. Raises DataError where a page is damaged."""
         for page, offsets in self._nodes(0):
-            ends, _, _ = self._spans(page, offsets)
+            ends = self._spans(page, offsets)[0].tolist()
             yield from [
                 self._bytes[at + _NODE.size : end] for at, end in zip((page + offsets).tolist(), ends, strict=True)
             ]
@@ -90,7 +119,7 @@ class Pages:
             low, high, top, _ = _NODE.unpack_from(page, offset)
             yield from self._leaves(low | high << 16 | top << 32, depth + 1, visits)
 
-    def _spans(self, page: int, offsets: np.ndarray) -> tuple[list[int], list[int], list[int]]:
+    def _spans(self, page: int, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of the records at `offsets` of the leaf at `page`: where keys end, and values begin and end, in the file."""
         low, high, flags, key_size = self._numbers(page + offsets, "<u2", 4).astype(np.int64).T
         size, key_end = low | high << 16, page + offsets + _NODE.size + key_size
@@ -108,7 +137,7 @@ class Pages:
         end = begin + size
         if (end > len(self._bytes)).any():
             raise self._damaged(f"a record of {size[end.argmax()]} bytes outside the file")
-        return key_end.tolist(), begin.tolist(), end.tolist()
+        return key_end, begin, end
 
     def _numbers(self, places: np.ndarray, kind: str, count: int) -> np.ndarray:
         """`count` numbers of `kind` from each of `places` in the file on: (places, count)."""
@@ -118,13 +147,17 @@ class Pages:
         return numbers
 
     def _page(self, number: int) -> memoryview:
-        """The bytes of a page. Whether the file is still as long as its map is asked first: see docs/formats.md."""
+        """The bytes of a page."""
         start = number * self._size
-        if os.fstat(self._handle.fileno()).st_size < len(self._bytes):
-            raise DataError(f"{self.file}: became shorter while it was read; nothing may change it meanwhile")
+        self._check_length()
         if start + self._size > len(self._bytes):
             raise self._damaged(f"page {number} outside the file")
         return self._bytes[start : start + self._size]
+
+    def _check_length(self) -> None:
+        """DataError where the file is no longer as long as its map: see docs/formats.md."""
+        if os.fstat(self._handle.fileno()).st_size < len(self._bytes):
+            raise DataError(f"{self.file}: became shorter while it was read; nothing may change it meanwhile")
 
     def _damaged(self, what: str) -> DataError:
         return DataError(f"{self.file}: is damaged: {what}; copy it again, or make it anew")

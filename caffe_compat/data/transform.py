@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.data.cuts import MeanWindows, Rows, flipped
-from caffe_compat.data.images import mirrored
+from caffe_compat.data.cuts import MeanWindows, Windows, flipped
+from caffe_compat.data.images import add_pixels, mirrored, subtract_from_channels
 from caffe_compat.data.order import generator
 from caffe_compat.errors import DataError
 from caffe_compat.proto.binary import read_blob
@@ -91,10 +91,18 @@ class Transform:
         """Write `image` (height, width, channels), transformed, into `target`, the float32 place of one image."""
         top, left = self.corner(image.shape, draws.places[index])
         window = (slice(top, top + target.shape[0]), slice(left, left + target.shape[1]))
-        pixels, mean = image[window], self.mean
-        if mean is not None and mean.ndim == 3:
-            mean = mirrored(mean[window]) if draws.flips[index] else mean[window]
-        self._arithmetic(mirrored(pixels) if draws.flips[index] else pixels, mean, target)
+        pixels, mean, flips = image[window], self.mean, draws.flips[index]
+        if flips:
+            pixels = mirrored(pixels)
+        if mean is None:
+            np.copyto(target, pixels)
+        elif mean.ndim == 1:
+            if not subtract_from_channels(pixels, mean, target):
+                self._add_to_channels(pixels, target)
+        else:
+            np.negative(mirrored(mean[window]) if flips else mean[window], out=target)
+            add_pixels(pixels, target)
+        self._rescale(target)
 
     def stack(self, images: np.ndarray, draws: Draws, target: np.ndarray, which: np.ndarray | None = None) -> None:
         """Write images of one size, (count, height, width, channels), transformed at once, into float32 `target`.
@@ -102,25 +110,30 @@ class Transform:
         which: the numbers of those that are wanted; by default all. The arithmetic goes through strips of the batch
         that stay in the processor's cache.
         """
-        size, whole_mean = target.shape[1:3], self.mean is not None and self.mean.ndim == 3
-        flips, mean = draws.flips, self.mean
-        if self.random:
-            corners = self.corners(images.shape[1:], draws)
-            pixels: np.ndarray | Rows = Rows(images, np.arange(len(images)) if which is None else which, corners, size)
-            means = self._mean_windows(size).at(corners, flips) if whole_mean else None
-        else:
+        size, flips = target.shape[1:3], draws.flips
+        if not self.random:
             top, left = self.corner(images.shape[1:], (0.5, 0.5))
             window = (slice(top, top + size[0]), slice(left, left + size[1]))
-            pixels, means = (images if which is None else images[which])[(slice(None), *window)], None
-            mean = mean[window] if mean is not None and whole_mean else mean
-        strip = max(1, _STRIP // math.prod(target.shape[1:]) if self.random else len(target))
+            cut = (images if which is None else images[which])[(slice(None), *window)]
+            self._subtract(cut, window, target)
+            return
+        corners = self.corners(images.shape[1:], draws)
+        pixels = Windows(images, np.arange(len(images)) if which is None else which, corners, size)
+        whole_mean = self.mean is not None and self.mean.ndim == 3
+        means = self._mean_windows(size).at(corners, flips) if whole_mean else None
+        strip = max(1, _STRIP // math.prod(target.shape[1:]))
         for first in range(0, len(target), _AT_ONCE * strip):
             taken = slice(first, first + _AT_ONCE * strip)
-            cut = flipped(pixels[taken], flips[taken]) if self.random else pixels[taken]
+            cut = flipped(pixels[taken], flips[taken])
             for start in range(0, len(cut), strip):
                 part = slice(first + start, min(first + start + strip, first + len(cut)))
                 values = cut[start : start + strip]
-                self._arithmetic(values, mean if means is None else means[part], target[part])
+                if means is None:
+                    self._subtract(values, (), target[part])
+                else:
+                    means.write(part, target[part])
+                    add_pixels(values, target[part])
+                    self._rescale(target[part])
 
     def corner(self, image: Shape, place: Sequence[float] | np.ndarray) -> tuple[int, int]:
         """The first row and column of the crop; the centre is (size - crop) / 2 rounded down, as in Caffe."""
@@ -131,14 +144,37 @@ class Transform:
             return room[0] // 2, room[1] // 2
         return int(place[0] * (room[0] + 1)), int(place[1] * (room[1] + 1))
 
-    def _arithmetic(self, pixels: np.ndarray, mean: np.ndarray | None, target: np.ndarray) -> None:
-        """target = (pixels - mean) * scale; the copy first, for numpy casts far slower within a subtraction."""
-        np.copyto(target, pixels)
-        if mean is not None:
-            rows = target.reshape(*target.shape[:-2], -1) if target.flags.c_contiguous else target
-            if mean.ndim == 1 and rows is not target:
-                mean = _row(mean.tobytes(), rows.shape[-1])  # far faster than a row of three channels
-            np.subtract(rows, mean.reshape(*mean.shape[:-2], -1) if mean.ndim > 1 else mean, out=rows)
+    def _subtract(self, pixels: np.ndarray, window: tuple[slice, ...], target: np.ndarray) -> None:
+        """target = (pixels - mean) * scale of images; window: which part of the mean image is theirs."""
+        if self.mean is None:
+            np.copyto(target, pixels)
+        elif self.mean.ndim == 1:
+            self._add_to_channels(pixels, target)
+        else:
+            negative = self._negative(window[0].start, window[1].start, target.shape[1:3])
+            np.copyto(target.reshape(len(target), -1), negative)
+            add_pixels(pixels, target)
+        self._rescale(target)
+
+    def _negative(self, top: int, left: int, size: Shape) -> np.ndarray:
+        """The window of the mean image that begins there, with a minus, as one row."""
+        place = (top, left, *size)
+        if place not in self._negatives:
+            assert self.mean is not None
+            self._negatives[place] = -self.mean[top : top + size[0], left : left + size[1]].reshape(-1)
+        return self._negatives[place]
+
+    def _add_to_channels(self, pixels: np.ndarray, target: np.ndarray) -> None:
+        """target = pixels - mean of the channels: the mean first, for pixels are added far faster than cast."""
+        assert self.mean is not None
+        if target.flags.c_contiguous:  # far faster than a row of three channels
+            rows = target.reshape(*target.shape[:-2], -1)
+            np.copyto(rows, _negative_row(self.mean.tobytes(), rows.shape[-1]))
+        else:
+            np.negative(np.broadcast_to(self.mean, target.shape), out=target)
+        add_pixels(pixels, target)
+
+    def _rescale(self, target: np.ndarray) -> None:
         if self.scale != 1:
             np.multiply(target, np.float32(self.scale), out=target)
 
@@ -155,19 +191,24 @@ class Transform:
     def _mean_windows(self, size: Shape) -> MeanWindows:
         if size not in self._windows:
             assert self.mean is not None
-            self._windows[size] = MeanWindows(self.mean, size)
+            self._windows[size] = MeanWindows(-self.mean, size)
         return self._windows[size]
 
     @cached_property
+    def _negatives(self) -> dict[tuple[int, ...], np.ndarray]:
+        """Those of the mean image with a minus, as one row, by first row, first column and size."""
+        return {}
+
+    @cached_property
     def _windows(self) -> dict[Shape, MeanWindows]:
-        """Those of the mean image, by the size of a window."""
+        """Those of the mean image, negative, by the size of a window."""
         return {}
 
 
 @lru_cache(maxsize=64)
-def _row(mean: bytes, length: int) -> np.ndarray:
-    """The float32 mean values of the channels, over and over, for a row of pixels."""
-    return np.resize(np.frombuffer(mean, np.float32), length)
+def _negative_row(mean: bytes, length: int) -> np.ndarray:
+    """The float32 mean values of the channels with a minus, over and over, for a row of pixels."""
+    return np.resize(-np.frombuffer(mean, np.float32), length)
 
 
 def read_transform(param: Any, layer: str, phase: str, folder: Path | None = None) -> Transform:

@@ -29,6 +29,7 @@ from caffe_compat.data.datum import encode_datum, encode_image_file, parse_datum
 from caffe_compat.data.images import encode_image
 from caffe_compat.data.lmdb import write_lmdb
 from caffe_compat.data.transform import Transform
+from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.proto.schema import Datum
 
 ROUNDS = 7
@@ -36,9 +37,12 @@ RAW_RECORDS, RAW_BATCH = 20_000, 100
 JPEG_RECORDS, JPEG_BATCH = 400, 50
 THREADS = min(2, len(os.sched_getaffinity(0)))
 RAW_TARGET = 100_000  # images a second
-# Caffe's own reader, images a second by the clock: random crop, mirror and mean image, CIFAR-10 from an LMDB, on two
-# quiet cores with AVX-512; and how many times as many are wanted here, from memory and from disk
-CAFFES_READER, WANTED = (252_000, 264_000), {"memory": 2.0, "disk": 1.2}
+# Caffe's own Data layer (9b89154, OpenBLAS), images a second, CIFAR-10's size from an LMDB with a mean image. With random
+# crop and mirror by the clock, on two quiet cores with AVX-512; whole, of processor time, median and most of ten rounds
+# beside other work on the same machine, where it gave 239,000 with crop and mirror
+CAFFES_READER = {"cropped": (252_000, 264_000), "whole": (197_000, 200_000)}
+# how many times as many are wanted here, from memory and from disk
+WANTED = {"cropped": {"memory": 2.0, "disk": 1.2}, "whole": {"memory": 2.5, "disk": 1.2}}
 DECODE_TARGET = 1.0  # of what decoding alone reaches
 
 
@@ -61,23 +65,29 @@ def interleaved(**sides: Callable[[], int]) -> dict[str, float]:
     return medians
 
 
-def show_beside_caffe(rates: dict[str, float]) -> None:
-    """The rates of processor time beside Caffe's on its machine, and what this machine writes to memory."""
+def show_beside_caffe(rates: dict[str, float], kind: str, image_bytes: int) -> dict[str, float]:
+    """The rates of processor time in parts of what is wanted beside Caffe's highest, at least 1 where that is met.
+
+    Printed beside them is what this machine writes to memory, a bound for batches of images of so many bytes.
+    """
     source, target = np.ones(1 << 24, np.float32), np.zeros(1 << 24, np.float32)
     took = []
     for _ in range(ROUNDS):
         began = time.process_time()
         np.copyto(target, source)
         took.append(time.process_time() - began)
-    print(f"memory takes {target.nbytes / statistics.median(took) / 1e9:.1f} GB/s; load {os.getloadavg()[0]:.1f}")
-    for name, wanted in WANTED.items():
-        least, most = (rates[name] / each for each in reversed(CAFFES_READER))
-        print(f"{name}: {least:.2f} to {most:.2f} of Caffe's reader, wanted {wanted}")
+    written = target.nbytes / statistics.median(took)
+    print(f"memory takes {written / 1e9:.1f} GB/s: {written / image_bytes:,.0f} images/s; load {os.getloadavg()[0]:.1f}")
+    least, most = CAFFES_READER[kind]
+    for name, wanted in WANTED[kind].items():
+        print(f"{name}: {rates[name] / most:.2f} to {rates[name] / least:.2f} of Caffe's reader, wanted {wanted}")
+    return {name: rates[name] / most / wanted for name, wanted in WANTED[kind].items()}
 
 
 @pytest.mark.benchmark
 @pytest.mark.parametrize("cropped", [False, True], ids=["whole", "cropped"])
 def test_raw_records_become_batches(tmp_path: Path, cropped: bool) -> None:
+    keep_freed_memory()  # as every Net does
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (RAW_RECORDS, 3, 32, 32)).astype(np.uint8)
     records = ((b"%05d" % number, encode_datum(image, number % 10)) for number, image in enumerate(images))
@@ -114,11 +124,11 @@ def test_raw_records_become_batches(tmp_path: Path, cropped: bool) -> None:
     rates = interleaved(
         disk=lambda: one_pass(from_disk), memory=lambda: one_pass(from_memory), message_each=by_messages
     )
-    if cropped:
-        show_beside_caffe(rates)
+    shares = show_beside_caffe(rates, "cropped" if cropped else "whole", first[0].nbytes)
     for source in (from_disk, from_memory, database):
         source.close()
     assert rates["disk"] >= RAW_TARGET and rates["memory"] >= RAW_TARGET
+    assert min(shares.values()) >= 1, f"of what is wanted: {shares}"
 
 
 def made_photograph(random: np.random.RandomState) -> bytes:
@@ -130,6 +140,7 @@ def made_photograph(random: np.random.RandomState) -> bytes:
 
 @pytest.mark.benchmark
 def test_encoded_images_become_batches_hardly_slower_than_they_are_decoded(tmp_path: Path) -> None:
+    keep_freed_memory()  # as every Net does
     random = np.random.RandomState(0)
     files = [made_photograph(random) for _ in range(JPEG_RECORDS)]
     write_lmdb(tmp_path / "db", ((b"%05d" % number, encode_image_file(file, 1)) for number, file in enumerate(files)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from caffe_compat.data import cuts, transform
-from caffe_compat.data.cuts import MeanWindows, Rows, flipped
+from caffe_compat.data.cuts import MeanWindows, Windows, flipped
 from caffe_compat.data.transform import Draws, Transform
 
 IMAGES = np.random.RandomState(2).randint(0, 256, (9, 7, 10, 3)).astype(np.uint8)
@@ -23,7 +23,7 @@ def drawn(count: int) -> Draws:
 def test_windows_are_what_slicing_gives(kind: type) -> None:
     images, chance = IMAGES.astype(kind), np.random.RandomState(7)
     which, corners = chance.randint(0, 9, 6), np.stack([chance.randint(0, 4, 6), chance.randint(0, 6, 6)], 1)
-    windows = Rows(images, which, corners, SIZE)
+    windows = Windows(images, which, corners, SIZE)
     for part in (slice(0, 6), slice(2, 5), slice(5, 9)):
         wanted = [images[n, r : r + 4, c : c + 5] for n, (r, c) in zip(which[part], corners[part], strict=True)]
         assert np.array_equal(windows[part], wanted)
@@ -46,10 +46,12 @@ def test_a_means_windows_lie_and_turn_as_those_of_the_images(
         MEAN[r : r + 4, c : c + 5][:, ::-1] if flip else MEAN[r : r + 4, c : c + 5]
         for (r, c), flip in zip(corners, flips, strict=True)
     ]
-    # a window of the picture turned is subtracted the mean of the same pixels, turned
+    # with a window of the picture turned goes the mean of the same pixels, turned
     found = MeanWindows(MEAN, SIZE).at(corners, flips)
-    assert np.array_equal(found[:], wanted)
-    assert np.array_equal(found[5:30], wanted[5:30])
+    for part in (slice(0, 48), slice(5, 30)):
+        target = np.full((len(wanted[part]), *SIZE, 3), np.nan, np.float32)
+        found.write(part, target)
+        assert np.array_equal(target, wanted[part])
 
 
 @pytest.mark.parametrize("crop", [0, 4])
@@ -72,3 +74,8 @@ def test_a_batch_is_bit_for_bit_that_of_image_after_image(
         for index, image in enumerate(taken):
             made.place(image, draws, index, wanted[index])
         assert np.array_equal(target, wanted)
+        corners = made.corners(IMAGES.shape[1:], draws)
+        for found, image, (row, column), flip in zip(target, taken, corners, draws.flips, strict=True):
+            values = (image - (np.float32(0) if mean is None else mean)) * np.float32(0.017)
+            values = values[row : row + found.shape[0], column : column + found.shape[1]]
+            assert np.array_equal(found, values[:, ::-1] if flip else values)

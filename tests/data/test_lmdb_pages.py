@@ -1,9 +1,11 @@
 """LMDB pages walked by ourselves: the records that the C library gives, and no step outside a damaged file."""
 
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -139,3 +141,31 @@ def test_changed_bits_and_missing_ends_give_records_or_a_data_error(
         assert changes or end is not None
     finally:
         database.close()
+
+
+@pytest.mark.parametrize("length", [90, 5000], ids=["in leaves", "on pages of their own"])
+def test_rows_are_the_records_of_those_numbers(length: int, tmp_path: Path) -> None:
+    values = [random.Random(number).randbytes(length) for number in range(300)]
+    write_database(tmp_path / "db", ((b"%06d" % number, value) for number, value in enumerate(values)))
+    database = LMDB(tmp_path / "db")
+    for numbers in ([7], [299, 0, 3, 3], [*range(40, 90)]):
+        rows = database.rows(np.array(numbers))
+        assert rows is not None and [row.tobytes() for row in rows] == [values[number] for number in numbers]
+    database.close()
+
+
+def test_records_of_several_lengths_make_no_rows(tmp_path: Path) -> None:
+    write_database(tmp_path / "db", ((b"%d" % number, b"x" * (5 + number // 2)) for number in range(4)))
+    database = LMDB(tmp_path / "db")
+    assert database.rows(np.array([0, 1, 2])) is None and database.rows(np.array([0, 1])) is not None
+    database.close()
+
+
+def test_rows_of_a_file_that_became_shorter_are_refused(tmp_path: Path) -> None:
+    write_database(tmp_path / "db", ((b"%04d" % number, b"x" * 3000) for number in range(200)))
+    database = LMDB(tmp_path / "db")
+    assert database.rows(np.arange(200)) is not None
+    os.truncate(tmp_path / "db" / "data.mdb", 8192)
+    with pytest.raises(DataError, match="became shorter"):
+        database.rows(np.arange(3))
+    database.close()
