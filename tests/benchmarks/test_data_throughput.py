@@ -37,9 +37,9 @@ RAW_RECORDS, RAW_BATCH = 20_000, 100
 JPEG_RECORDS, JPEG_BATCH = 400, 50
 THREADS = min(2, len(os.sched_getaffinity(0)))
 RAW_TARGET = 100_000  # images a second
-# Caffe's own Data layer (9b89154, OpenBLAS), images a second, CIFAR-10's size from an LMDB with a mean image. With random
-# crop and mirror by the clock, on two quiet cores with AVX-512; whole, of processor time, median and most of ten rounds
-# beside other work on the same machine, where it gave 239,000 with crop and mirror
+# Caffe's own Data layer (9b89154, OpenBLAS), images a second, of CIFAR-10's size from an LMDB, with a mean image. With
+# random crop and mirror by the clock, on two quiet cores with AVX-512; whole, of processor time, median and most of ten
+# rounds beside other work on the same machine, where it gave 239,000 with crop and mirror
 CAFFES_READER = {"cropped": (252_000, 264_000), "whole": (197_000, 200_000)}
 # how many times as many are wanted here, from memory and from disk
 WANTED = {"cropped": {"memory": 2.0, "disk": 1.2}, "whole": {"memory": 2.5, "disk": 1.2}}
@@ -77,7 +77,8 @@ def show_beside_caffe(rates: dict[str, float], kind: str, image_bytes: int) -> d
         np.copyto(target, source)
         took.append(time.process_time() - began)
     written = target.nbytes / statistics.median(took)
-    print(f"memory takes {written / 1e9:.1f} GB/s: {written / image_bytes:,.0f} images/s; load {os.getloadavg()[0]:.1f}")
+    bound = f"{written / image_bytes:,.0f} images/s"
+    print(f"memory takes {written / 1e9:.1f} GB/s: {bound}; load {os.getloadavg()[0]:.1f}")
     least, most = CAFFES_READER[kind]
     for name, wanted in WANTED[kind].items():
         print(f"{name}: {rates[name] / most:.2f} to {rates[name] / least:.2f} of Caffe's reader, wanted {wanted}")
