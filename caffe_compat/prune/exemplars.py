@@ -8,8 +8,8 @@ and from a = r = 0, both damped by a half (new = old / 2 + update / 2):
     a_ik <- min(0, r_kk + sum over i' not in {i, k} of max(0, r_i'k)),   a_kk <- sum over i' != k of max(0, r_i'k)
 
 i joins the k of largest s_ik, and each cluster's exemplar becomes its member of largest sum of s within it. As
-utils/common.py of lmbxmu/EPruner at ddb844f with scikit-learn 0.20.1, which had no random noise yet. A larger beta, a
-preference further below 0, leaves fewer filters.
+utils/common.py of lmbxmu/EPruner at ddb844f with scikit-learn 0.20.1, whose noise of one rounding, always the same
+numbers, tells equal filters apart. A larger beta, a preference further below 0, leaves fewer filters.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Exemplars:
 def similarities(weight: NDArray[np.floating]) -> NDArray[np.float64]:
     """s_ij for weight (filters, ...), with 0 on the diagonal; (filters, filters)."""
     filters = weight.reshape(len(weight), -1).astype(np.float64)
-    squares = (filters**2).sum(1)
-    distances = np.maximum(squares[:, None] - 2 * filters @ filters.T + squares, 0)
+    squares = np.einsum("ij,ij->i", filters, filters)
+    distances = np.maximum(-2 * (filters @ filters.T) + squares[:, None] + squares, 0)  # rounded as scikit-learn's
     np.fill_diagonal(distances, 0)
     negated: NDArray[np.float64] = -distances
     return negated
@@ -60,6 +60,7 @@ def find_exemplars(weight: NDArray[np.floating], beta: float = PREFERENCE_BETA) 
         own = bool(similarity[0, 0] >= similarity[0, 1])
         every = tuple(range(len(weight)))
         return Exemplars(every, every) if own else Exemplars((0,), (0,) * len(weight))
+    similarity += _noise(similarity)
     first = _propagate(similarity)
     if not len(first):
         raise RankError(f"no exemplar among {len(weight)} filters at preference beta {beta:g}; try another one")
@@ -79,6 +80,13 @@ def _all_alike(similarity: NDArray[np.float64]) -> bool:
     """Whether all pairs are equally similar, and all preferences equal."""
     others = similarity[~np.eye(len(similarity), dtype=bool)]
     return bool((others == others[0]).all() and (similarity.diagonal() == similarity[0, 0]).all())
+
+
+def _noise(similarity: NDArray[np.float64]) -> NDArray[np.float64]:
+    kind = np.finfo(np.float64)
+    drawn = np.random.RandomState(0).standard_normal(similarity.shape)
+    noise: NDArray[np.float64] = (kind.eps * similarity + kind.tiny * 100) * drawn
+    return noise
 
 
 def _propagate(similarity: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -124,3 +124,16 @@ def test_equal_filters_have_no_exemplar_but_one_or_are_refused():
         assert len(find_exemplars(np.ones((4, 3))).kept) >= 1
     except RankError as error:
         assert "no exemplar among 4 filters" in str(error)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_equal_filters_are_told_apart_as_scikit_learn_does(seed):
+    cluster = pytest.importorskip("sklearn.cluster")
+    rng = np.random.default_rng(seed)
+    weight = rng.normal(size=(24, 3, 3, 3))
+    weight[5], weight[11:15] = weight[4], 0
+    for beta in (0.5, 0.73, 0.92):
+        flat = weight.reshape(24, -1)
+        preference = beta * medians(similarities(weight))
+        found = cluster.AffinityPropagation(preference=preference, random_state=0).fit(flat)
+        assert list(find_exemplars(weight, beta).kept) == sorted(found.cluster_centers_indices_.tolist()), beta

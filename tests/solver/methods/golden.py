@@ -26,11 +26,11 @@ FOLDER = Path(os.environ.get("CAFFE_COMPAT_GOLDEN_METHODS", golden("methods")))
 class Case:
     """One case: `arrays` of its npz by name, `hyper` and the rest of its json in `meta`."""
 
-    def __init__(self, method, name):
+    def __init__(self, method, name, folder=FOLDER):
         self.method, self.name = method, name
-        self.meta = json.loads((FOLDER / method / f"{name}.json").read_text(encoding="utf-8"))
+        self.meta = json.loads((folder / method / f"{name}.json").read_text(encoding="utf-8"))
         self.hyper = self.meta["hyper"]
-        with np.load(FOLDER / method / f"{name}.npz") as stored:
+        with np.load(folder / method / f"{name}.npz") as stored:
             self.arrays = {key: stored[key] for key in stored.files}
 
     def __getitem__(self, key):

@@ -1,13 +1,15 @@
 """What IncReg does after pruning: its authors' C++ on given accuracies, through a Solver stopped and resumed."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from caffe_compat.errors import SolverError
-from tests.solver.methods.golden import Case, Given, beside, cases
+from tests.conftest import golden
+from tests.solver.methods.golden import Case, Given, beside
 
 STATES = ("prune", "losseval", "retrain", "final_retrain")
 
@@ -82,7 +84,8 @@ class Trace:
             solver.request("stop")
 
 
-NAMES = [name for name in cases("increg") if name.startswith("stages")]
+HOME = Path(golden("methods"))
+NAMES = sorted(path.stem for path in HOME.glob("increg/stages*.json"))
 QUICK = "stages_given"  # some 140 iterations; the others have up to 560
 
 
@@ -90,7 +93,7 @@ QUICK = "stages_given"  # some 140 iterations; the others have up to 560
     "name", [pytest.param(name, marks=() if name == QUICK else pytest.mark.slow) for name in NAMES]
 )
 def test_it_goes_as_in_its_authors_code(name, tmp_path):
-    case = Case("increg", name)
+    case = Case("increg", name, HOME)
     given, count = solver_on(case, tmp_path), len(case["iteration"])
     trace = Trace(case, given, stops=(count // 4, count // 2, 4 * count // 5))
     trace.join()
@@ -109,7 +112,7 @@ def test_it_goes_as_in_its_authors_code(name, tmp_path):
 
 
 def test_an_interrupted_run_ends_to_the_bit_as_a_straight_one_with_the_best_net(tmp_path):
-    case, ends = Case("increg", QUICK), []
+    case, ends = Case("increg", QUICK, HOME), []
     best = case.hyper["end_iteration"] + 1
     for stops in ((), (41, 66, 110)):
         folder = tmp_path / str(len(stops))
@@ -131,7 +134,7 @@ def test_an_interrupted_run_ends_to_the_bit_as_a_straight_one_with_the_best_net(
 
 
 def test_where_no_stage_keeps_the_accuracy_nothing_is_pruned(tmp_path, caplog):
-    case = Case("increg", "stages_bad_first")
+    case = Case("increg", "stages_bad_first", HOME)
     given = solver_on(case, tmp_path, baseline_acc=0.8)  # as high as the borderline: no step is small enough
     fall = itertools.count(1)
     given.solver.test = lambda: [{"accuracy": 0.7 - 0.01 * next(fall)}]
@@ -142,7 +145,7 @@ def test_where_no_stage_keeps_the_accuracy_nothing_is_pruned(tmp_path, caplog):
 
 
 def test_a_snapshot_of_another_run_is_not_gone_back_to(tmp_path):
-    case = Case("increg", QUICK)
+    case = Case("increg", QUICK, HOME)
     given = solver_on(case, tmp_path)
     trace = Trace(case, given, (75,))
     trace.join()
@@ -156,7 +159,7 @@ def test_a_snapshot_of_another_run_is_not_gone_back_to(tmp_path):
 
 
 def test_a_snapshot_that_is_gone_is_named(tmp_path):
-    case = Case("increg", QUICK)
+    case = Case("increg", QUICK, HOME)
     given = solver_on(case, tmp_path)
     Trace(case, given, (75,)).join()
     given.step(10**6)
@@ -182,11 +185,11 @@ def test_a_snapshot_that_is_gone_is_named(tmp_path):
 )
 def test_what_cannot_be_is_named(changes, message, tmp_path):
     with pytest.raises(SolverError, match=message):
-        solver_on(Case("increg", QUICK), tmp_path, **changes)
+        solver_on(Case("increg", QUICK, HOME), tmp_path, **changes)
 
 
 def test_stages_need_a_step(tmp_path):
-    case = Case("increg", QUICK)
+    case = Case("increg", QUICK, HOME)
     case.hyper["layers"][1]["prune_ratio_step"] = 0
     with pytest.raises(
         SolverError, match="layer 'c1': acc_borderline asks for stages of pruning, but prune_ratio_step"
@@ -195,6 +198,6 @@ def test_stages_need_a_step(tmp_path):
 
 
 def test_retraining_needs_a_test_net_with_an_accuracy(tmp_path):
-    case = Case("increg", QUICK)
+    case = Case("increg", QUICK, HOME)
     with pytest.raises(SolverError, match="retrain_test_interval asks for accuracies, but the last test net has none"):
         solver_on(case, tmp_path, tested="")
