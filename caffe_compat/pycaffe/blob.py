@@ -11,10 +11,11 @@ from torch import Tensor
 
 from caffe_compat.layers.numpy_blob import LegacySizes
 from caffe_compat.pycaffe.bindings import Bound, CheckError, check, whole
-from caffe_compat.pycaffe.memory import Memory, Shape
+from caffe_compat.pycaffe.memory import Look, Memory, Shape, Shown
 from caffe_compat.pycaffe.vectors import IntVec
 
 MOST_VALUES, MOST_AXES = 2**31 - 1, 32
+NOBODY = Look()
 _viewing = threading.Lock()
 
 
@@ -33,17 +34,20 @@ class Blob(LegacySizes, Bound):
         self._shape = tuple(shape)
         self._data = Memory(math.prod(shape))
         self._diff = Memory(self._data.capacity)
-        self._kept: list[np.ndarray] = []  # arrays that views of this blob may show
+        self._kept: list[Shown] = []  # the arrays that views of this blob may show
+        self._told = NOBODY
 
     @property
     def data(self) -> np.ndarray:
         """The values."""
-        return self._view(self._data.look())
+        self._told.at(self._data)
+        return self._view(self._data.shown)
 
     @property
     def diff(self) -> np.ndarray:
         """Their gradients."""
-        return self._view(self._diff.look())
+        self._told.at(self._diff)
+        return self._view(self._diff.shown)
 
     @property
     def shape(self) -> IntVec:
@@ -58,6 +62,7 @@ class Blob(LegacySizes, Bound):
         """Take another shape, of ints. Memory that is large enough stays; else both arrays are new, of zeros."""
         if kwargs:
             raise RuntimeError("Blob.reshape takes no kwargs")
+        self._told.settle()
         self._resize(tuple(whole("reshape", size) for size in shape))
 
     def _resize(self, shape: Shape) -> None:
@@ -81,18 +86,20 @@ class Blob(LegacySizes, Bound):
             )
         return self._shape[axis] if axis < len(self._shape) else 1
 
-    def _view(self, array: np.ndarray) -> np.ndarray:
-        """A new array on `array` in the blob's shape, whose base is the blob."""
-        if not any(array is kept for kept in self._kept):
-            self._kept.append(array)
-        address = array.__array_interface__["data"][0]
+    def _view(self, shown: Shown) -> np.ndarray:
+        """A new array on that of `shown` in the blob's shape, whose base is the blob."""
+        if not any(shown is kept for kept in self._kept):
+            self._kept = [kept for kept in self._kept if kept.is_seen] + [shown]
+        address = shown.array.__array_interface__["data"][0]
         interface = {"version": 3, "typestr": "<f4", "shape": self._shape, "data": (address, False)}
         with _viewing:  # NumPy asks the object for it; but a blob itself is no array, as in pycaffe
             self.__dict__["__array_interface__"] = interface
             try:
-                return np.asarray(self)
+                view = np.asarray(self)
             finally:
                 del self.__dict__["__array_interface__"]
+        shown.count(view)
+        return view
 
     def _read(self) -> Tensor:
         return self._data.read(self._shape)

@@ -6,6 +6,7 @@ Fillers and Dropout draw from here while a net of pycaffe is built or run, so th
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,6 +65,14 @@ class BoostSource:
             return blob.zero_()
         bound = np.float32(np.float32(probability) * np.float32(2**32 - 1))
         return _filled(blob, self._take(blob.numel()).astype(np.float32) <= bound)
+
+    def state(self) -> tuple[Any, np.ndarray]:
+        """Where it stands, for `restore`."""
+        return self._twister.state, self._left
+
+    def restore(self, state: tuple[Any, np.ndarray]) -> None:
+        """Give the numbers again that followed `state`."""
+        self._twister.state, self._left = state
 
     def _slow_normal(self, raw: np.ndarray, start: int) -> tuple[np.float32, int]:
         """The number that begins at raw[start], and how many of the numbers from the front of `raw` are then used."""

@@ -29,6 +29,7 @@ from caffe_compat.pycaffe.mode import check_mode, random_source
 from caffe_compat.pycaffe.needs import Need, backward_needs, check_layers
 from caffe_compat.pycaffe.overwriting import OverwritingStep
 from caffe_compat.pycaffe.python_layer import LivePythonLayer, UserStep
+from caffe_compat.pycaffe.quiet import Looks, Quiet
 from caffe_compat.pycaffe.sources import KINDS, SourceStep
 from caffe_compat.pycaffe.steps import Step
 from caffe_compat.solver.debug import tell_backward, tell_forward
@@ -50,6 +51,7 @@ class Execution:
         self.hooks: dict[str, list[Callable[[int], Any]]] = {name: [] for name in HOOKS}
         self.explains: bool = net.param.debug_info
         self._places: dict[Any, int] = {}
+        self._looks = Looks()
         check_layers(net.graph.nodes, net._sequence)
         needs = backward_needs(net.graph.nodes, net._sequence, net.param.force_backward)
         self.bottom_ids: list[list[int]] = []
@@ -57,22 +59,26 @@ class Execution:
         with torch.no_grad(), drawing_from(random_source()):
             rows = enumerate(zip(net.graph.nodes, net._sequence, needs, strict=True))
             self.steps = [self._step(*each, net.hazards.by_number.get(number)) for number, each in rows]
-        self._memories: dict[int, tuple[Memory, Memory]] = {}
+        self._memories: dict[int, tuple[ParameterMemory, Memory]] = {}
+        self._has_python = any(isinstance(step, UserStep) for step in self.steps)
         for step in self.steps:
             self._add_blobs(step)
         self.learnable = [(param.tensor, self._memories[id(param.tensor)][1]) for param in net.learnable_params]
+        for blob in (*self.blobs, *(blob for step in self.steps for blob in step.blobs)):
+            blob._told = self._looks
         self.layers = [
             step.layer.user if isinstance(step.layer, LivePythonLayer) else layers.view_of(step.node.param, step.blobs)
             for step in self.steps
         ]
+        self.outputs = [self._places[name] for name in net.graph.outputs]
         joined = JoinedLayers(net)
+        self.quiet = Quiet(self, self._looks, joined)
         self._pairs = self._in_place_pairs(joined)
         for relu in joined.rectifiers:
             vars(relu)["inplace"] = True
         self.inputs = [
             place for step, ids in zip(self.steps, self.top_ids, strict=True) if step.type == "Input" for place in ids
         ]
-        self.outputs = [self._places[name] for name in net.graph.outputs]
         self.loss_weights = [0.0] * len(self.blobs)
         for step, ids in zip(self.steps, self.top_ids, strict=True):
             for place, weight in zip(ids, step.loss_weights, strict=True):
@@ -85,12 +91,19 @@ class Execution:
         check_mode()
         loss = 0.0
         CLOCK.tick()
+        if start > 0 or end < len(self.steps) - 1:
+            self.quiet.settle()
+        else:
+            self._lay_out()
+            if (found := self.quiet.forward()) is not None:
+                CLOCK.tick()
+                return found
         with torch.no_grad(), drawing_from(random_source()):
             for number in range(start, end + 1):
                 self._call("before_forward", number)
                 step = self.steps[number]
-                if step.is_done and not vars(step.layer)["is_done"]:
-                    step.is_done = False  # it was, in a pass of `joined`
+                if self.quiet.has_read and isinstance(step, SourceStep):
+                    continue
                 try:
                     step.forward()
                 except CaffeCompatError as error:
@@ -108,6 +121,13 @@ class Execution:
         check(0 <= start < len(self.steps), f"start < layers_.size() ({start} vs. {len(self.steps)})")
         check_mode()
         CLOCK.tick()
+        if start < len(self.steps) - 1 or end > 0:
+            self.quiet.settle()
+        elif self.quiet.backward():
+            CLOCK.tick()
+            return
+        for first, second in self._pairs:
+            first.separate(second)
         with torch.no_grad(), drawing_from(random_source()):
             for number in range(start, end - 1, -1):
                 self._call("before_backward", number)
@@ -134,6 +154,12 @@ class Execution:
                 vars(first.layer)["scales"], vars(second.layer)["is_done"] = (), False
                 first.follower = None
 
+    def _lay_out(self) -> None:
+        """Have the weights lie again as layers want them, where no script holds a view of them."""
+        if not self._has_python:
+            for memory, _ in self._memories.values():
+                memory.lay_out()
+
     def _in_place_pairs(self, joined: JoinedLayers) -> list[tuple[Step, Step]]:
         """Each BatchNorm and the Scale in place behind it, where both are run as the net's own program joins them."""
         steps = {id(step.layer): step for step in self.steps}
@@ -156,6 +182,7 @@ class Execution:
 
     def share_with(self, other: Execution) -> None:
         """Have the learnable blobs on the memory of those of `other`, by layer name (ShareTrainedLayersWith)."""
+        self.quiet.keep_weights()
         mine: dict[str, Step] = {}
         for step in self.steps:
             mine.setdefault(step.name, step)
@@ -228,6 +255,7 @@ class Execution:
         """Make the learnable blobs of a step; those of one nn.Parameter share data and diff."""
         for index, parameter in enumerate(step.layer.blobs):
             blob = self._blob_of(step, index, parameter)
+            assert isinstance(blob._data, ParameterMemory)  # for the type checker: LivePythonLayer makes them so too
             data, diff = self._memories.setdefault(id(parameter), (blob._data, blob._diff))
             blob._data, blob._diff = data, diff
             if not isinstance(step, UserStep):

@@ -93,6 +93,7 @@ def copy_weights(execution: Execution, weights: Mapping[str, Sequence[np.ndarray
     for name, blobs in weights.items():
         if name in layers and next(misfits(layers[name], [blob.shape for blob in blobs]), None):
             raise CheckError(_misfit(name, [tuple(blob.shape) for blob in blobs], layers[name].blob_shapes))
+    execution.quiet.keep_weights()
     execution.net.load_weights(weights)
 
 

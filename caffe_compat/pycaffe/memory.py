@@ -8,6 +8,7 @@ copied into it, and what the script writes into it is noticed when a layer next 
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
+Content = tuple["np.ndarray | None", "Tensor | None", "Shown | None"]
+"""An array, a tensor, and the views of the array."""
 
 
 class Clock:
@@ -30,13 +33,36 @@ class Clock:
 CLOCK = Clock()
 
 
+class Shown:
+    """An array of a Memory, and the views of it that are left."""
+
+    __slots__ = ("_views", "array")
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self._views: dict[int, weakref.ref[np.ndarray]] = {}
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether a script still holds a view, or what it made of one."""
+        return bool(self._views)
+
+    def count(self, view: np.ndarray) -> None:
+        """Take note of a view until it is gone."""
+        reference = weakref.ref(view, self._forget)
+        self._views[id(reference)] = reference
+
+    def _forget(self, reference: weakref.ref[np.ndarray]) -> None:
+        self._views.pop(id(reference), None)
+
+
 class Memory:
     """Float32 values of one or several blobs, zeros at first.
 
     capacity: how many. edits: how often a script was found to have changed what a layer had read or made.
     """
 
-    __slots__ = ("_agreed", "_array", "_tensor", "capacity", "edits")
+    __slots__ = ("_agreed", "_array", "_shown", "_tensor", "capacity", "edits")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -44,6 +70,20 @@ class Memory:
         self._array: np.ndarray | None = None  # flat
         self._tensor: Tensor | None = None
         self._agreed = 0  # when array and tensor were last equal
+        self._shown: Shown | None = None
+
+    @property
+    def shown(self) -> Shown:
+        """The array that `look` gives, with its views."""
+        array = self.look()
+        if self._shown is None or self._shown.array is not array:
+            self._shown = Shown(array)
+        return self._shown
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether a script holds a view of it."""
+        return self._array is not None and self._shown is not None and self._shown.is_seen
 
     @property
     def is_watched(self) -> bool:
@@ -92,6 +132,17 @@ class Memory:
         if self._array is None:
             self._tensor = None
 
+    def drop(self) -> None:
+        """Give up values and array, which whoever calls this can make again; no view of it may be left."""
+        self._array = self._tensor = self._shown = None
+
+    def exchange(self, content: Content) -> Content:
+        """Hold `content` from now on; what was held before."""
+        before = self._array, self._tensor, self._shown
+        self._array, self._tensor, self._shown = content
+        self._agreed = CLOCK.now if self._array is None else self._agreed
+        return before
+
     def write(self, values: Tensor) -> None:
         """Take `values`, which nobody else writes into, as what is here from now on."""
         if self._array is not None:
@@ -132,10 +183,20 @@ class Memory:
         self._array, self._tensor, self.capacity = array, None, array.size
 
 
+class Look:
+    """Who is told that a script is about to see what a blob holds: here nobody."""
+
+    def at(self, memory: Memory) -> None:
+        """What lies in `memory` is about to be seen."""
+
+    def settle(self) -> None:
+        """All that blobs hold is about to be used."""
+
+
 class ParameterMemory(Memory):
     """The memory of a learnable blob: that of its nn.Parameters, one in each net that shares it."""
 
-    __slots__ = ("parameters",)
+    __slots__ = ("_layout", "parameters")
 
     def release(self) -> None:
         """They lie in the nn.Parameters."""
@@ -143,10 +204,13 @@ class ParameterMemory(Memory):
     def __init__(self, parameter: nn.Parameter) -> None:
         super().__init__(parameter.numel())
         self.parameters = [parameter]
+        self._layout = torch.contiguous_format  # of the values before a script looked
 
     def look(self) -> np.ndarray:
         if self._array is None:
-            values = self.parameters[0].data.contiguous()
+            before = self.parameters[0].data
+            values = before.contiguous()
+            self._layout = torch.contiguous_format if before.is_contiguous() else torch.channels_last
             for parameter in self.parameters:
                 parameter.data = values.view(parameter.shape)
             self._array = values.numpy().reshape(-1)
@@ -157,6 +221,19 @@ class ParameterMemory(Memory):
 
     def read(self, shape: Shape) -> Tensor:
         return self.current(shape)
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether several nets have it."""
+        return len(self.parameters) > 1
+
+    def lay_out(self) -> None:
+        """Lie as before a script looked, where no view is left."""
+        if self._layout is torch.channels_last and self._array is not None and not self.is_seen:
+            values = self.parameters[0].data.contiguous(memory_format=torch.channels_last)
+            for parameter in self.parameters:
+                parameter.data = values
+            self._array = self._shown = None
 
     def lend(self, parameter: nn.Parameter) -> None:
         """Let `parameter` be on this memory too."""

@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Any
 
+import torch
+
 from caffe_compat.layers.draws import TORCH, Source
 from caffe_compat.pycaffe.bindings import CheckError, refuse_types, whole
 from caffe_compat.pycaffe.boost_random import BoostSource
@@ -85,6 +87,20 @@ def random_source() -> Source:
 def is_seeded() -> bool:
     """Whether a script chose the random numbers of this thread."""
     return _state.source is not TORCH
+
+
+def random_state() -> Any:
+    """Where the random numbers of this thread stand, for `restore_random`."""
+    return _state.source, _state.source.state() if isinstance(_state.source, BoostSource) else torch.get_rng_state()
+
+
+def restore_random(state: Any) -> None:
+    """Let the random numbers that follow `state` come again."""
+    _state.source, place = state
+    if isinstance(_state.source, BoostSource):
+        _state.source.restore(place)
+    else:
+        torch.set_rng_state(place)
 
 
 def solver_count() -> int:

@@ -20,13 +20,15 @@ _KNOWN = frozenset(CAFFE_TYPES) - {*_RECURRENT, "Python"}
 class Record:
     """A forward pass with its autograd graph, on what the blobs of a step hold now.
 
-    bottoms, tops: the tensors. stored: where the tops lie in the blobs. learning: the tensors of the bottoms and
-    learnable blobs that get a gradient; learned: the learnable blobs among these.
+    given: what the bottoms held, where that is no longer there. bottoms, tops: the tensors. stored: where the tops lie
+    in the blobs. learning: the tensors of the bottoms and learnable blobs that get a gradient; learned: the learnable
+    blobs among these. diff: that of the top in the last backward pass, where two layers are computed at once.
     """
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, given: tuple[Tensor, ...] = ()) -> None:
         self.step = step
-        values = [bottom._read() for bottom in step.bottoms]
+        self.diff: Tensor | None = None
+        values = given or [bottom._read() for bottom in step.bottoms]
         self.bottoms = tuple([
             value.detach().requires_grad_() if wanted else value.detach()
             for value, wanted in zip(values, step.wanted, strict=True)
@@ -43,6 +45,12 @@ class Record:
         self._blobs = step.bottoms + step.tops
         self._edits = [] if step.type in _KNOWN else [blob._data.edits for blob in self._blobs]
         self._shapes = [blob._shape for blob in self._blobs]
+        self._weights = _read_again(step) + (_read_again(step.follower) if step.follower is not None else [])
+        self._versions = [each._version for each in self._weights]
+
+    def has_other_weights(self) -> bool:
+        """Whether an update has changed learnable blobs since; autograd refuses its graph then."""
+        return [each._version for each in self._weights] != self._versions
 
     def has_other_shapes(self) -> bool:
         """Whether a blob was reshaped since."""
@@ -79,18 +87,26 @@ class Record:
                 self._edits[index] = blob._data.edits
 
 
+def _read_again(step: Step) -> list[Tensor]:
+    """The learnable blobs that backward reads; not statistics, of which forward has made what it needs."""
+    fixed = step.layer.fixed_blobs
+    return [parameter for index, parameter in enumerate(step.parameters) if index not in fixed]
+
+
 def as_tuple(tops: Any) -> tuple[Tensor, ...]:
     if tops is None:
         return ()
     return tops if isinstance(tops, tuple) else tuple(tops) if isinstance(tops, list) else (tops,)
 
 
-def gradients(tops: list[Tensor], learning: list[Tensor], diffs: list[Tensor]) -> tuple[Tensor | None, ...]:
-    """torch.autograd.grad(tops, learning, diffs) that keeps the graph, without its checks of shapes.
+def gradients(
+    tops: list[Tensor], learning: list[Tensor], diffs: list[Tensor], keep: bool = True
+) -> tuple[Tensor | None, ...]:
+    """torch.autograd.grad(tops, learning, diffs) without its checks of shapes; keep: the graph, for another time.
 
     Those take as long as the backward pass of a small layer, and the diffs have the shapes of the tops.
     """
     found: tuple[Tensor | None, ...] = torch.autograd.Variable._execution_engine.run_backward(
-        tuple(tops), tuple(diffs), True, False, tuple(learning), allow_unreachable=True, accumulate_grad=False
+        tuple(tops), tuple(diffs), keep, False, tuple(learning), allow_unreachable=True, accumulate_grad=False
     )
     return found

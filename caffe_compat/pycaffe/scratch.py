@@ -55,6 +55,14 @@ class ScaleStep(Step):
         self._product = None
         super().forward()
 
+    def forget(self) -> None:
+        self._product = None
+        super().forget()
+
+    def was_run_back(self, diff: Tensor | None) -> None:
+        if diff is not None and self._is_in_place and self._sums() and self._record is not None:
+            self._product = self._record.bottoms[0].detach(), diff
+
     def backward(self) -> None:
         if not self.need.layer or self.is_done:
             return

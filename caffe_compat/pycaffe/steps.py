@@ -84,7 +84,9 @@ class Step:
     def forward(self) -> None:
         """Compute the tops."""
         if self.is_done:
-            return
+            if vars(self.layer)["is_done"]:
+                return
+            self.is_done = False  # it was, in a pass of joined layers
         self.reshape()
         self._record = None  # its memory serves the next one
         for top in self.tops:
@@ -96,6 +98,24 @@ class Step:
         else:
             bottoms = [bottom._data.peek(bottom._shape) for bottom in self.bottoms]
             self._store(bottoms, as_tuple(self.layer(*bottoms)))
+
+    def forget(self) -> None:
+        """Give up what the last forward pass left for the backward one."""
+        self._record = None
+
+    def separate(self, second: Step) -> None:
+        """Let the layer behind, which this one has computed too, have its own backward pass if weights have changed."""
+        record = self._record
+        if record is not None and second.is_done and record.has_other_weights():
+            statistics = [parameter.detach().clone() for parameter in self.parameters]
+            self._record = Record(self, tuple(bottom.detach() for bottom in record.bottoms))
+            for parameter, value in zip(self.parameters, statistics, strict=True):
+                parameter.data.copy_(value)
+            second._record, second.is_done = Record(second, (self._record.tops[0].detach(),)), False
+            second.was_run_back(record.diff)
+
+    def was_run_back(self, diff: Tensor | None) -> None:
+        """Take note that the last backward pass was that of the layer before, at this diff, if there was one."""
 
     def loss(self) -> float:
         """The sum over the tops that count as a loss of their values times their diffs, which hold the weight."""
@@ -111,7 +131,7 @@ class Step:
         self._refuse()
         if self._record is None or self._record.has_other_shapes():
             self._record = Record(self)
-        if self._record.is_overwritten():
+        if self._record.has_other_weights() or self._record.is_overwritten():
             self._backward_from_memory(self._record.bottoms, self._record.tops)
         else:
             self._backward_by_autograd(self._record)
@@ -128,11 +148,13 @@ class Step:
             self._put([None] * len(self.bottoms), [], [])
             return
         given = [diff for _, diff in pairs]
+        if self.follower is not None:
+            record.diff = given[0].clone() if self.tops[0]._diff.is_watched else given[0]
         for bottom, wanted in zip(self.bottoms, self.wanted, strict=True):
             if wanted and all(bottom._diff is not top._diff for top in self.tops):
                 bottom._diff.release()
         found = iter(gradients([top for top, _ in pairs], record.learning, given))
-        looked_at = [_address(blob._diff.current(blob._shape)) for blob in self.tops if blob._diff.is_watched]
+        looked_at = [address(blob._diff.current(blob._shape)) for blob in self.tops if blob._diff.is_watched]
         of_bottoms = [next(found) if wanted else None for wanted in self.wanted]
         self._put([_apart(each, looked_at) for each in of_bottoms], record.learned, _own(list(found), given))
 
@@ -170,18 +192,17 @@ class Step:
 
     def _store(self, bottoms: Sequence[Tensor], tops: Sequence[Tensor]) -> list[int]:
         """Make `tops` the data of the top blobs; where they lie."""
-        taken = set() if self.type in _FRESH else {_address(value) for value in (*bottoms, *self.parameters)}
+        taken = set() if self.type in _FRESH else {address(value) for value in (*bottoms, *self.parameters)}
         stored = []
         for blob, top in zip(self.tops, tops, strict=True):
             values = top.detach() if top.requires_grad else top
             if values.dtype != torch.float32:
                 values = values.float()
-            if not _is_dense(values):
-                values = values.contiguous()
+            values = dense(values)
             if self.type not in _FRESH:
-                if _address(values) in taken and not any(blob._data is bottom._data for bottom in self.bottoms):
+                if address(values) in taken and not any(blob._data is bottom._data for bottom in self.bottoms):
                     values = values.clone()
-                taken.add(_address(values))
+                taken.add(address(values))
             blob._data.write(values)
             stored.append(values.data_ptr())
         return stored
@@ -198,9 +219,14 @@ def _now(blobs: Sequence[Blob], before: Sequence[Tensor], reread: Sequence[int])
     return tuple(found)
 
 
-def _address(values: Tensor) -> int:
+def address(values: Tensor) -> int:
     """Where the memory begins that a tensor shows, or shows a part of."""
     return values.untyped_storage().data_ptr()
+
+
+def dense(values: Tensor) -> Tensor:
+    """The values in memory without gaps, in one of the two orders that layers use."""
+    return values if _is_dense(values) else values.contiguous()
 
 
 def _is_dense(values: Tensor) -> bool:
@@ -209,19 +235,19 @@ def _is_dense(values: Tensor) -> bool:
 
 def _apart(gradient: Tensor | None, taken: Container[int]) -> Tensor | None:
     """The gradient of a bottom, in no memory of `taken`; nobody writes on it, so other bottoms may share it."""
-    if gradient is None or not (taken and _address(gradient) in taken):
+    if gradient is None or not (taken and address(gradient) in taken):
         return gradient
     return gradient.clone(memory_format=torch.contiguous_format)
 
 
 def _own(gradients: Sequence[Tensor | None], given: Sequence[Tensor]) -> list[Tensor | None]:
     """The gradients, each in dense memory of its own."""
-    taken = {_address(diff) for diff in given}
+    taken = {address(diff) for diff in given}
     owned: list[Tensor | None] = []
     for gradient in gradients:
         if gradient is not None:
-            gradient = gradient if _is_dense(gradient) else gradient.contiguous()
-            gradient = gradient.clone() if _address(gradient) in taken else gradient
-            taken.add(_address(gradient))
+            gradient = dense(gradient)
+            gradient = gradient.clone() if address(gradient) in taken else gradient
+            taken.add(address(gradient))
         owned.append(gradient)
     return owned

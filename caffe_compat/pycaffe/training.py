@@ -83,6 +83,7 @@ class LiveSolver(Iterations):
         self._losses.smoothed = SmoothedLoss(self.config.average_loss)
         for _ in range(iterations):
             self.live.clear_param_diffs()
+            self.live.quiet.keeps_weights = not self.readies
             self.live.explains = self.param.debug_info and self._is_due(self.config.display)
             if self._is_due(self.config.test_interval) and (self.iteration > 0 or self.config.test_initialization):
                 self.test()
@@ -115,6 +116,7 @@ class LiveSolver(Iterations):
     def count_update(self) -> None:
         """Solver::ApplyUpdate: take the update off the weights, leave it in the diffs, and count it."""
         self._check_policy()
+        self.live.quiet.keep_weights()
         self._idle = {index for index in self._idle if self.live.learnable[index][1].is_empty}
         self._moving = [index for index in range(len(self._params)) if index not in self._idle]
         self.apply_update()
