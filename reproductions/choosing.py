@@ -52,8 +52,8 @@ def candidate(runner: Runner, step: Step) -> Candidate:
 
 def found(runner: Runner, step: Step) -> float | None:
     """The strength that was chosen for `step`; None where it was not chosen yet."""
-    for folder in (runner.folder(step), runner.checkpoint(step)):
-        if (folder / FILE).exists() and not (runner.place.smoke and folder == runner.checkpoint(step)):
+    for folder in (runner.folder(step), *([runner.checkpoint(step)] if runner.has_checkpoint(step) else ())):
+        if (folder / FILE).exists():
             return float(json.loads((folder / FILE).read_text(encoding="utf-8"))["force_decay"])
     return None
 

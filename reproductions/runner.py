@@ -71,6 +71,10 @@ class Runner:
         """Where the project keeps a snapshot of a long step, from which it goes on anywhere."""
         return self.network.folder / "checkpoints" / step.name
 
+    def has_checkpoint(self, step: Step) -> bool:
+        """Whether the step goes on from a snapshot that the project keeps, where its folder has none."""
+        return not (self.place.smoke or self.place.fresh) and self.checkpoint(step).exists()
+
     def is_done(self, step: Step) -> bool:
         return self.weights(step).exists()
 
@@ -117,7 +121,7 @@ class Runner:
         folder = self.folder(step)
         folder.mkdir(parents=True, exist_ok=True)
         solver = folder / "solver.prototxt"
-        if not self.place.smoke and not newest_state(folder) and self.checkpoint(step).exists():
+        if not newest_state(folder) and self.has_checkpoint(step):
             shutil.copytree(self.checkpoint(step), folder, dirs_exist_ok=True)
         if step.chosen is not None:
             choosing.settle(self, step)

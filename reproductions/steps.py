@@ -142,7 +142,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how steps run. work: their folders. data: the data set as published. models: public trained models."""
+    """Where and how steps run. work: their folders. data: the data set as published. models: public trained models.
+
+    fresh: steps begin where they begin, and not at the checkpoints that the project keeps of them.
+    """
 
     work: Path
     data: Path | None = None
@@ -150,3 +153,4 @@ class Place:
     device: str = "auto"
     threads: int | None = None
     smoke: bool = False
+    fresh: bool = False

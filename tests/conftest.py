@@ -86,6 +86,7 @@ def no_process_is_left() -> Iterator[None]:
     assert not left, f"left running by a test, and killed now: {left}"
 
 
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist there is no such hook
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two processes for the whole quick suite; this one alone for single files and for tests asked for by name."""
     whole = config.args_source is not pytest.Config.ArgsSource.ARGS

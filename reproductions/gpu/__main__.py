@@ -11,6 +11,7 @@ python -m reproductions.gpu --rehearse                         # all of it, smal
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,11 +25,15 @@ from reproductions.gpu.campaign import Campaign, archive, merge, train, unarchiv
 from reproductions.steps import Network, StepError
 
 MINUTES = 9.0
+INTERRUPTED = 130  # exit status
 SPARE = 30.0  # seconds of these for what ends a call: snapshots, rows, the archive
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do what `words` (default: the command line) ask; 0, 1 where something is left, 2 with a line on stderr."""
+    """Do what `words` (default: the command line) ask; 0, 1 where something is left, 2 with a line on stderr.
+
+    130 after SIGINT or SIGTERM: what was trained has its snapshots, and the archive is written.
+    """
     arguments = parser().parse_args(words)
     try:
         if arguments.rehearse:
@@ -40,6 +45,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except (cc.CaffeCompatError, OSError) as error:
         print(f"gpu: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("gpu: stopped; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
 
 
 def pack(arguments: argparse.Namespace) -> int:
@@ -62,12 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.go_on_from is not None:
         unarchive(campaign, arguments.go_on_from)
     chosen, seconds = arguments.part or list(parts.PARTS), max(60 * arguments.minutes - SPARE, 0.0)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if arguments.only:
             done = train(network_of(arguments.part), arguments.only, campaign, seconds)
         else:
             done = parts.run(campaign, chosen, seconds)
     finally:
+        signal.signal(signal.SIGTERM, before)
         if arguments.archive is not None:
             print(f"{arguments.archive}: {archive(campaign, arguments.archive) / 1e6:.2f} MB")
     return 0 if done else 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import lzma
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from reproductions.measures import record
 from reproductions.record import LOGS, record_run
 from reproductions.resnet20.run import NETWORK as RESNET20
 from reproductions.runner import Runner
-from reproductions.runs import HERE, RESULTS, read_file
+from reproductions.runs import HERE, RESULTS, Run, read_file
 from reproductions.steps import Network, Place, Step, StepError
 
 MOST_BYTES = 16 * 10**6  # of the archive
@@ -57,9 +59,12 @@ class Campaign:
         return self.work / "cifar10"
 
     def runner(self, network: Network) -> Runner:
-        """The steps of a network that are for a GPU, in float32 as Caffe's, their images in arrays."""
+        """The steps of a network that are for a GPU, in float32 as Caffe's, their images in arrays.
+
+        They begin with the fillers: the project's checkpoints were made on CPUs, and began in bfloat16.
+        """
         images.know_arrays()
-        place = Place(self.work / network.name, self.cifar10, device=str(self.device), smoke=self.rehearse)
+        place = Place(self.work / network.name, self.cifar10, device=str(self.device), smoke=self.rehearse, fresh=True)
         made = OnGPU(**vars(network) | {"make_data": images.make_arrays, "make_smoke": made_up_arrays})
         return Runner(replace(made, steps=steps_of(network), source="--work WORK"), place)
 
@@ -114,7 +119,7 @@ def merge(campaign: Campaign, root: Path = HERE) -> int:
     finished = [
         run
         for path in sorted((campaign.work / RESULTS.name).glob("*.csv"))
-        for run in read_file(path)
+        for run in rows_of(path)
         if run.status == "finished"
     ]
     for run in finished:
@@ -138,15 +143,54 @@ def archive(campaign: Campaign, path: Path) -> int:
                 tar.add(file, file.relative_to(campaign.work))
     size = path.stat().st_size
     if size > MOST_BYTES:
-        raise StepError(f"{path}: {size:,} bytes, more than {MOST_BYTES:,}; remove folders of finished steps from WORK")
+        raise StepError(f"{path}: is whole, but has {size:,} bytes, more than {MOST_BYTES:,}; carry it in pieces")
     return size
 
 
 def unarchive(campaign: Campaign, path: Path) -> None:
-    """Put what `archive` packed back into the work folder."""
+    """Put what `archive` packed back into the work folder; a damaged archive changes nothing there.
+
+    A step that is further there than in the archive stays as it is; rows join those that are there.
+    """
     campaign.work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=campaign.work, prefix=".archive-") as name:
+        there = replace(campaign, work=Path(name))
+        try:
+            with tarfile.open(path, "r:xz") as tar:
+                tar.extractall(there.work, filter="data")
+        except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
+            raise StepError(f"{path}: is no archive that `run` wrote, or is damaged ({error})") from None
+        for network in (CONVNET, RESNET20):
+            mine, theirs = campaign.runner(network), there.runner(network)
+            for step in mine.network.steps:
+                if theirs.folder(step).exists() and progress(theirs, step) > progress(mine, step):
+                    shutil.copytree(theirs.folder(step), mine.folder(step), dirs_exist_ok=True)
+        for source in sorted((there.work / RESULTS.name).glob("*.csv")):
+            add_rows(source, campaign.work / RESULTS.name)
+        for folder in (LOGS.name, RESULTS.name):
+            for source in sorted((there.work / folder).glob("*.json*" if folder == RESULTS.name else "*")):
+                if not (campaign.work / folder / source.name).exists():
+                    (campaign.work / folder).mkdir(exist_ok=True)
+                    shutil.copy(source, campaign.work / folder)
+
+
+def progress(runner: Runner, step: Step) -> int:
+    """The iteration that a step has come to."""
+    return runner.iterations(step) if runner.is_done(step) else runner.reached(step) or -1
+
+
+def add_rows(source: Path, folder: Path) -> None:
+    """Put the rows of a file among those of the same file in `folder`; a finished row is never replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = {run.key for run in rows_of(folder / source.name) if run.status == "finished"}
+    for run in rows_of(source):
+        if run.key not in finished:
+            record_run(run, folder=folder)
+
+
+def rows_of(path: Path) -> list[Run]:
+    """The rows of a file; StepError for one that holds none."""
     try:
-        with tarfile.open(path, "r:xz") as tar:
-            tar.extractall(campaign.work, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise StepError(f"{path}: is no archive that `run` wrote, or is cut short ({error})") from None
+        return read_file(path)
+    except ValueError as error:
+        raise StepError(f"{error}; remove the file, its rows are written anew by `run`") from None

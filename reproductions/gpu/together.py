@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr
@@ -111,7 +113,8 @@ def train(
     """Train all unfinished `steps` together until they are finished or `seconds` are over; whether they are finished.
 
     at_least: iterations that each makes, however long they take. What is not finished leaves a snapshot, from which
-    the next call goes on; a run that diverges leaves the others to go on, and its line says so.
+    the next call goes on; a run that diverges leaves the others to go on, and its line says so. SIGINT and SIGTERM end
+    it in the same way, as KeyboardInterrupt; a second one at once, without the run whose turn it is.
     """
     deadline = time.monotonic() + seconds
     turn = Turn(torch.device(runner.place.device))
@@ -124,28 +127,63 @@ def train(
                 runner.prepare(step)
                 members.append(Member(runner, step, turn))
         started = time.monotonic()
-        done = _until(members, deadline, at_least, say)
+        with orderly() as stopped:
+            done = _until(members, deadline, at_least, say, stopped)
         _tell(members, done, time.monotonic() - started, say)
     finally:
         for member in members:
             member.close()
         LOGGER.setLevel(level)
+    if stopped.is_set():
+        raise KeyboardInterrupt
     return all(map(runner.is_done, steps))
 
 
-def _until(members: Sequence[Member], deadline: float, at_least: int, say: Callable[[str], None]) -> int:
-    """Iterations of all members together; each that is not finished has a snapshot."""
+@contextmanager
+def orderly() -> Iterator[threading.Event]:
+    """Within this block the first SIGINT or SIGTERM sets the event; the second is a KeyboardInterrupt."""
+    stopped = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _until(
+    members: Sequence[Member], deadline: float, at_least: int, say: Callable[[str], None], stopped: threading.Event
+) -> int:
+    """Iterations of all members together; each that is not finished has a snapshot, of a whole iteration."""
     going, done = list(members), 0
     starts = {member: member.solver.iteration for member in members}
+
+    def is_time() -> bool:
+        return time.monotonic() < deadline or any(m.solver.iteration - starts[m] < at_least for m in going)
+
     try:
-        while going and (time.monotonic() < deadline or any(m.solver.iteration - starts[m] < at_least for m in going)):
+        while going and is_time() and not stopped.is_set():
             for member in list(going):
+                if stopped.is_set():
+                    break
                 before = member.left
                 try:
                     member.go_on()
                 except cc.CaffeCompatError as error:
                     say(f"{member.step.name}: {error}")
                     going.remove(member)
+                except BaseException:  # in the middle of an iteration, of which no snapshot is taken
+                    going.remove(member)
+                    raise
                 done += before - member.left
                 if not member.left:
                     going.remove(member)

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -31,6 +30,8 @@ from caffe_compat.data.lmdb import write_lmdb
 from caffe_compat.data.transform import Transform
 from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.proto.schema import Datum
+
+cv2 = pytest.importorskip("cv2")
 
 ROUNDS = 7
 RAW_RECORDS, RAW_BATCH = 20_000, 100

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 import caffe_compat as cc
 from caffe_compat.commands import main
+
+cv2 = pytest.importorskip("cv2")
 
 NET = """
 name: "Colours"

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -14,6 +13,8 @@ from caffe_compat.data.images import encode_image, read_image
 from caffe_compat.data.imageset import Conversion, make_imageset
 from tests.conftest import golden
 from tests.data.refusals import error_of
+
+cv2 = pytest.importorskip("cv2")
 
 CASES = {
     "raw_lmdb": ("list.txt", Conversion()),

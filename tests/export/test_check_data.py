@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import h5py
 import numpy as np
 import pytest
@@ -15,6 +14,8 @@ from caffe_compat.commands import main
 from caffe_compat.data.databases import write_database
 from caffe_compat.data.datum import encode_datum
 from caffe_compat.proto.files import write_atomically
+
+cv2 = pytest.importorskip("cv2")
 
 TAIL = """
 layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 kernel_size: 3 } }

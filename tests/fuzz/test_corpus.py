@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from tests.fuzz.readers import READERS, allowed, seeds
 
+pytest.importorskip("safetensors")
+
 CORPUS = sorted(path for path in Path(__file__).with_name("corpus").rglob("*") if path.is_file())
 SEEDS = {reader: [seed for seed in seeds(reader) if len(seed) < 1 << 17] for reader in READERS}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -15,6 +14,8 @@ from caffe_compat.net.classifier import Classifier, own_preprocessing
 from caffe_compat.net.net import Net
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.proto.text import parse_text
+
+cv2 = pytest.importorskip("cv2")
 
 INPUT = 'layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 10 dim: 3 dim: 4 dim: 4 } } }'
 # the mean of each channel: a net whose scores say which colour an image has

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import h5py
-import lmdb
 import numpy as np
 import pytest
 import torch
@@ -19,6 +18,8 @@ from caffe_compat.errors import DataError
 from caffe_compat.proto.binary import write_blob
 from tests.conftest import golden
 from tests.layers.sources import golden_layer, layer_of
+
+lmdb = pytest.importorskip("lmdb")
 
 FORMATS = golden("formats")
 EXACT = ["data_raw_lmdb", "data_raw_leveldb", "data_flat_leveldb", "data_crop_center", "data_float", "data_mnist"]

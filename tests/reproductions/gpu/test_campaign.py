@@ -1,6 +1,8 @@
 """Nets trained together train as alone, stop and go on to the bit; the rehearsal does every part and its archive."""
 
 import json
+import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +14,11 @@ from reproductions.gpu import campaign as campaigns
 from reproductions.gpu import measuring, parts, timing, together
 from reproductions.gpu.__main__ import main
 from reproductions.measures import unfinished_run
-from reproductions.runner import working_in
-from reproductions.runs import read_file
-from reproductions.steps import StepError
+from reproductions.record import record_run
+from reproductions.runner import Runner, working_in
+from reproductions.runs import Run, read_file
+from reproductions.steps import Place, StepError
+from tests.conftest import ROOT
 
 NAMES = ("baseline-240k", "l2-3e-4-240k", "l1-1e-3-240k")
 
@@ -101,15 +105,105 @@ def test_rows_of_another_machine_join_those_of_the_project(campaign, tmp_path):
     assert [row.method for row in rows] == ["Table 4, no force, fp32", "Table 4, l2 force, fp32"]
     assert all(row.measures["GPU speedup", "conv3"] > 0 for row in rows)
     assert all((tmp_path / "root" / row.log).exists() for row in rows)
-    with pytest.raises(StepError, match="is no archive that `run` wrote, or is cut short"):
-        (tmp_path / "cut").write_bytes((tmp_path / "out.tar.xz").read_bytes()[:50])
-        campaigns.unarchive(other, tmp_path / "cut")
+
+
+@pytest.mark.parametrize("damage", ["cut", "header", "middle", "other"])
+def test_a_damaged_archive_is_told_and_changes_nothing(campaign, tmp_path, damage):
+    for number in range(5):
+        noise = np.random.default_rng(number).integers(0, 2**31, 2000).tolist()
+        campaign.keep(f"made-{number}", {"rows": noise})
+    campaigns.archive(campaign, tmp_path / "whole.tar.xz")
+    content = bytearray((tmp_path / "whole.tar.xz").read_bytes())
+    at = {"header": 2, "middle": len(content) // 2}.get(damage, 0)
+    content[at : at + 4] = b"oops" if damage in ("header", "middle") else content[at : at + 4]
+    content = {"cut": content[: len(content) // 2], "other": b"no archive"}.get(damage, content)
+    (tmp_path / "damaged").write_bytes(bytes(content))
+    other = campaigns.Campaign(tmp_path / "other", torch.device("cpu"))
+    with pytest.raises(StepError, match="is no archive that `run` wrote, or is damaged"):
+        campaigns.unarchive(other, tmp_path / "damaged")
+    assert list(other.work.iterdir()) == []
+    assert main(["run", "--device", "cpu", "--work", str(other.work), "--go-on-from", str(tmp_path / "damaged")]) == 2
+
+
+def test_an_archive_takes_no_step_back_and_loses_no_row(campaign, tmp_path):
+    runner, other = campaign.runner(CONVNET), campaigns.Campaign(tmp_path / "other", torch.device("cpu"))
+    ahead, behind = (runner.network.step(name) for name in NAMES[:2])
+    for work, reached in ((campaign, {ahead: 40, behind: 20}), (other, {ahead: 20, behind: 40})):
+        for step, iteration in reached.items():
+            folder = work.runner(CONVNET).folder(step)
+            folder.mkdir(parents=True)
+            for name in (f"run_iter_{iteration}.solverstate.h5", f"run_iter_{iteration}.caffemodel.h5", "log"):
+                (folder / name).write_text(work.work.name)
+    row = Run("convnet", "speed", "a", seconds=1.0)
+    record_run(row, folder=campaign.work / "results")
+    record_run(replace(row, seconds=2.0), folder=other.work / "results")
+    record_run(replace(row, method="b"), folder=campaign.work / "results")
+    campaigns.archive(campaign, tmp_path / "out.tar.xz")
+    campaigns.unarchive(other, tmp_path / "out.tar.xz")
+    theirs = other.runner(CONVNET)
+    assert [theirs.reached(step) for step in (ahead, behind)] == [40, 40]
+    assert [(theirs.folder(step) / "log").read_text() for step in (ahead, behind)] == ["work", "other"]
+    rows = read_file(other.work / "results" / "convnet.csv")
+    assert [(run.method, run.seconds) for run in rows] == [("a", 2.0), ("b", 1.0)]
+    (other.work / "results" / "convnet.csv").write_text("no,rows\n")
+    with pytest.raises(StepError, match="remove the file, its rows are written anew"):
+        campaigns.merge(other, tmp_path)
+
+
+def test_a_signal_leaves_a_snapshot_of_whole_iterations(campaign, monkeypatch):
+    monkeypatch.setattr(together, "AT_ONCE", 1)
+    runner = campaign.runner(CONVNET)
+    steps = [runner.network.step(name) for name in NAMES[:2]]
+    go_on = together.Member.go_on
+
+    def interrupted(member):
+        signal.raise_signal(signal.SIGTERM)
+        go_on(member)
+
+    monkeypatch.setattr(together.Member, "go_on", interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        together.train(runner, steps, 60.0, campaign.say)
+    assert [runner.reached(step) for step in steps] == [1, 0] and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_signal_takes_no_snapshot_of_half_an_iteration(campaign, monkeypatch):
+    runner = campaign.runner(CONVNET)
+    steps = [runner.network.step(name) for name in NAMES[:2]]
+    kept = []
+    monkeypatch.setattr(together.Member, "keep", lambda member: kept.append(member.step))
+    monkeypatch.setattr(together.Member, "go_on", lambda member: [signal.raise_signal(signal.SIGINT) for _ in "ab"])
+    with pytest.raises(KeyboardInterrupt):
+        together.train(runner, steps, 60.0, campaign.say)
+    assert kept == [steps[1]]
+
+
+def test_a_part_that_measures_waits_for_a_call_with_enough_time(tmp_path, monkeypatch):
+    said, done = [], []
+    campaign = campaigns.Campaign(tmp_path, torch.device("cpu"), say=said.append)
+    for name in ("tests", "agreement", "convnet"):
+        monkeypatch.setitem(parts.PARTS, name, (lambda _, left, name=name: done.append(name), "what"))
+    assert not parts.run(campaign, ["tests", "agreement", "convnet"], 100.0)
+    assert done == ["tests", "convnet"]  # the first part has all the time that there is
+    assert "agreement: too little time is left; the same command goes on" in said
+
+
+def test_a_gpu_row_begins_with_the_fillers_and_not_at_a_checkpoint_of_a_cpu(tmp_path):
+    runner = campaigns.Campaign(tmp_path, torch.device("cpu")).runner(CONVNET)
+    step = runner.network.step("baseline-240k")
+    assert not runner.has_checkpoint(step)
+    assert Runner(CONVNET, Place(tmp_path)).has_checkpoint(step) == runner.checkpoint(step).exists()
+
+
+def test_the_gpu_tests_are_found_by_their_mark():
+    found = {path.name for path in measuring.files_of_gpu_tests(ROOT)}
+    assert {"test_golden_files.py", "test_graphed.py", "test_resident.py"} <= found and len(found) < 20
 
 
 def test_an_archive_that_is_too_large_is_refused(campaign, tmp_path, monkeypatch):
     campaign.keep("made", {"rows": []})
     monkeypatch.setattr(campaigns, "MOST_BYTES", 10)
-    with pytest.raises(StepError, match="more than 10; remove folders"):
+    with pytest.raises(StepError, match="more than 10; carry it in pieces"):
         campaigns.archive(campaign, tmp_path / "out.tar.xz")
 
 
