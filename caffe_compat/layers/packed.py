@@ -19,11 +19,13 @@ from caffe_compat.layers.caffe.convolution import Convolution, reached
 from caffe_compat.layers.caffe.inner_product import InnerProduct
 from caffe_compat.layers.lanes import LANES, LEAST_VALUES, faster_form
 from caffe_compat.layers.layout import channels_last, flattened
-from caffe_compat.layers.windows import convolved_size
+from caffe_compat.layers.windows import Windows, convolved_size
 
 Terms = Sequence[tuple[Tensor, Tensor]]  # (factor, shift) one a channel, float64, in the order in which they act
 _MOST_SHAPES = 8  # that weights are kept packed for
 _LEAST_WORK = 2**20  # multiply-adds; below, a call of oneDNN costs more than it saves
+_FEW = 2**17  # values of a top
+_ONE_VALUE = Windows((1, 1), (1, 1), (0, 0), (1, 1))
 _OPERATORS = torch.ops.mkldnn
 
 
@@ -87,16 +89,18 @@ class PackedConvolution(nn.Module):
         self.windows, self.group = layer.windows, layer.group
         self.spare = 0  # filters of zeros that each group has behind its own
         self.spare_from = (1, 0)  # into how many parts the channels of a group of the bottom fall, and as `spare` each
-        self._forms: dict[tuple[Shape, bool], Callable[[Tensor, Tensor | None], Tensor]] = {}
+        # by shape of the bottom, and whether one more is added; and whether windows reach beyond such a bottom
+        self._forms: dict[tuple[Shape, bool], tuple[Callable[[Tensor, Tensor | None], Tensor], bool]] = {}
 
     def forward(self, bottom: Tensor, other: Tensor | None = None) -> Tensor:
-        bottom = channels_last(reached(bottom, self.windows))
-        key = (tuple(bottom.shape), other is not None)
+        key = (bottom.shape, other is not None)
         if key not in self._forms:
             while len(self._forms) >= _MOST_SHAPES:
                 del self._forms[next(iter(self._forms))]
-            self._forms[key] = self._form(bottom)
-        return self._forms[key](bottom, other)
+            whole = reached(bottom, self.windows)
+            self._forms[key] = self._form(channels_last(whole)), whole is not bottom
+        form, is_short = self._forms[key]
+        return form(channels_last(reached(bottom, self.windows) if is_short else bottom), other)
 
     def _form(self, bottom: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
         """How bottoms of this shape are convolved."""
@@ -107,7 +111,8 @@ class PackedConvolution(nn.Module):
         sizes = (windows.stride, windows.pad, windows.dilation)
         work = math.prod(convolved_size(tuple(bottom.shape[2:]), windows)) * len(bottom) * weight.numel()
         if form is None and work >= _LEAST_WORK and _packs(bottom):
-            return self._packed(bottom, weight, bias)
+            is_product = self.windows == _ONE_VALUE and group == 1 and _is_small(bottom, weight)
+            return self._product(weight, bias) if is_product else self._packed(bottom, weight, bias)
 
         def plain(bottom: Tensor, other: Tensor | None) -> Tensor:
             if form is not None:
@@ -117,6 +122,20 @@ class PackedConvolution(nn.Module):
             return _rectified(top if other is None else top.add_(other), slope)
 
         return plain
+
+    def _product(self, weight: Tensor, bias: Tensor | None) -> Callable[[Tensor, Tensor | None], Tensor]:
+        """Windows of one value as one product of matrices."""
+        slope, outputs = self.slope, len(weight)
+        factors = weight.flatten(1).t().contiguous()
+
+        def multiplied(bottom: Tensor, other: Tensor | None) -> Tensor:
+            pixels = bottom.permute(0, 2, 3, 1)
+            rows = pixels.reshape(-1, bottom.shape[1])
+            top = torch.mm(rows, factors) if bias is None else torch.addmm(bias, rows, factors)
+            top = top.view(*pixels.shape[:3], outputs).permute(0, 3, 1, 2)
+            return _rectified(top if other is None else top.add_(other), slope)
+
+        return multiplied
 
     def _packed(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Callable[[Tensor, Tensor | None], Tensor]:
         windows, group, slope = self.windows, self.group, self.slope
@@ -130,10 +149,11 @@ class PackedConvolution(nn.Module):
             if other is None:
                 top: Tensor = _OPERATORS._convolution_pointwise(bottom, blocks, bias, *sizes, group, deed, numbers, "")
                 return top
+            # added, oneDNN through torch rectifies with slope 0 alone
+            rest = ("relu", [], "") if slope == 0 else (None, [], None)
             added = channels_last(other)
-            rest = (None, [], None) if slope is None else (deed, numbers, "")
             top = _OPERATORS._convolution_pointwise.binary(bottom, added, blocks, bias, *sizes, group, "add", 1, *rest)
-            return top
+            return F.leaky_relu_(top, slope) if slope else top
 
         return fused
 
@@ -160,6 +180,11 @@ class PackedConvolution(nn.Module):
         known = self.spare == 0 and reader.spare_from[1] == 0 and reader.group in (1, self.group)
         if spare and is_worth_it and known and torch.backends.cpu.get_cpu_capability() == "AVX512":
             self.spare, reader.spare_from = spare, (self.group // reader.group, spare)
+
+
+def _is_small(bottom: Tensor, weight: Tensor) -> bool:
+    """Whether a product of matrices is faster than oneDNN's convolution, a call of which takes 30 us by itself."""
+    return bottom[:, 0].numel() * len(weight) <= _FEW
 
 
 def _with_spare(values: Tensor, axis: int, parts: int, spare: int) -> Tensor:
