@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -150,7 +151,7 @@ class PackedConvolution(nn.Module):
                 top: Tensor = _OPERATORS._convolution_pointwise(bottom, blocks, bias, *sizes, group, deed, numbers, "")
                 return top
             # added, oneDNN through torch rectifies with slope 0 alone
-            rest = ("relu", [], "") if slope == 0 else (None, [], None)
+            rest: tuple[Any, ...] = ("relu", [], "") if slope == 0 else (None, [], None)
             added = channels_last(other)
             top = _OPERATORS._convolution_pointwise.binary(bottom, added, blocks, bias, *sizes, group, "add", 1, *rest)
             return F.leaky_relu_(top, slope) if slope else top
