@@ -41,9 +41,17 @@ def _padded_point(place: Place) -> bool:
     return set(windows.kernel) == {1} == set(windows.stride) and any(windows.pad)
 
 
-@condition("padded-point-of-all")
-def _padded_point_of_all(place: Place) -> bool:
-    return _padded_point(place) and not _grouped(place)
+@condition("padded-point-of-several")
+def _padded_point_of_several(place: Place) -> bool:
+    """The same, but for one filter a channel."""
+    return _padded_point(place) and not _depthwise(place)
+
+
+@condition("strided-padded-point")
+def _strided_padded_point(place: Place) -> bool:
+    """A kernel of one pixel with a pad, not at every pixel, that sees all channels."""
+    windows = windows_of(place)
+    return set(windows.kernel) == {1} != set(windows.stride) and any(windows.pad) and not _grouped(place)
 
 
 @condition("grouped-past-kernel")
@@ -60,9 +68,12 @@ def _grouped(place: Place) -> bool:
 @condition("grouped")
 def _grouped_but_not_plain(place: Place) -> bool:
     """Groups, unless each is one channel without a bias."""
+    return _grouped(place) and not (_depthwise(place) and not place.param.convolution_param.bias_term)
+
+
+def _depthwise(place: Place) -> bool:
     fields = place.param.convolution_param
-    plain = fields.group == fields.num_output == place.bottoms[0][1] and not fields.bias_term
-    return _grouped(place) and not plain
+    return bool(fields.group == fields.num_output == place.bottoms[0][1] > 1)
 
 
 @condition("stochastic")
@@ -74,6 +85,13 @@ def _stochastic(place: Place) -> bool:
 @condition("round-mode")
 def _round_mode(place: Place) -> bool:
     return bool(place.param.pooling_param.HasField("round_mode"))
+
+
+@condition("kernel-past-bottom")
+def _kernel_past_bottom(place: Place) -> bool:
+    size = place.bottoms[0][2:]
+    windows = pooling_windows(place.param.name, place.param.pooling_param, size)
+    return any(k > n + 2 * p for n, k, p in zip(size, windows.kernel, windows.pad, strict=True))
 
 
 @condition("mnn-pools-more")

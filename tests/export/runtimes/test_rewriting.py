@@ -14,8 +14,7 @@ from tests.export.runtimes.test_facts import LAYERS, parsed
 
 ROADS = ("mnn:caffe", "opencv:caffe", "opencv:onnx")
 REFUSED = {  # types, or a layer of a type, that have no form
-    *("ArgMax", "BN", "BatchNorm", "BatchReindex", "Embed", "HSwish", "Im2col", "Mish", "NegReLU", "Parameter"),
-    *("Reorg", "Reverse", "SPP", "Threshold", "Transpose", "Upsample"),
+    *("ArgMax", "BatchNorm", "BatchReindex", "Embed", "Im2col", "Parameter", "Reorg", "Threshold", "Upsample"),
 }
 INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 4 dim: 9 dim: 8 } } }'
 CONV = (
@@ -111,6 +110,26 @@ LAYER = {  # what only some runtimes ask for, each with the types that stand the
         'type: "Eltwise" bottom: "x" bottom: "data" top: "t" eltwise_param { coeff: 0.5 coeff: -2 }',
         ["Power", "Power", "Eltwise"],
     ),
+    "permuted": ('type: "Transpose" bottom: "x" top: "t" transpose_param { dim: 3 dim: 0 dim: 2 dim: 1 }', ["Permute"]),
+    "normed": (
+        'type: "BN" bottom: "x" top: "x" bn_param { slope_filler { type: "gaussian" std: 1 } bias_filler { } }',
+        ["Scale"],
+    ),
+    "scaled": (
+        'type: "SyncBN" bottom: "x" top: "t" bn_param { bn_mode: INFERENCE scale_filler { type: "gaussian" std: 1 } }',
+        ["Scale"],
+    ),
+    "negative": ('type: "NegReLU" bottom: "x" top: "t" relu_param { negative_slope: 0.3 }', ["Power", "ReLU"]),
+    "mish": ('type: "Mish" bottom: "x" top: "x"', ["BNLL", "TanH", "Eltwise"]),
+    "hswish": ('type: "HSwish" bottom: "x" top: "t"', ["Power", "ReLU6", "Eltwise"]),
+    "reverse": ('type: "Reverse" bottom: "x" top: "t" reverse_param { axis: 2 }', ["Slice", "Concat"]),
+    "reversed_alone": ('type: "Reverse" bottom: "x" top: "t" reverse_param { axis: 0 }', ["Power"]),
+    "pyramid": (
+        'type: "SPP" bottom: "x" top: "t" spp_param { pyramid_height: 2 pool: AVE }',
+        ["Pooling", "Flatten", "Convolution", "Flatten", "Concat"],
+    ),
+    "one_level": ('type: "SPP" bottom: "x" top: "t" spp_param { pyramid_height: 1 }', ["Pooling"]),
+    "pixels": ('type: "Upsample" bottom: "x" top: "t" upsample_param { scale_h: 3 scale_w: 2 }', ["Deconvolution"]),
     "tile": ('type: "Tile" bottom: "x" top: "t" tile_param { axis: 2 tiles: 2 }', ["Concat"]),
 }
 
@@ -122,6 +141,43 @@ def test_a_layer_is_written_as_the_layers_that_mnn_takes(kind: str) -> None:
     made = check_same(with_weights(parsed(f'{INPUT} {CONV} layer {{ name: "l" {text} }} {behind}')), "mnn:caffe")
     found = [layer.type for layer in made.net.layer[2:-1]]
     assert found[: len(types)] == types or sorted(set(found)) == sorted(set(types))
+
+
+OTHERS = {  # road, layer and types of what others than MNN ask for
+    "reference_lrn": (
+        "onnx.reference:onnx",
+        'type: "LRN" bottom: "x" top: "t" lrn_param { local_size: 5 alpha: 0.3 beta: 0.6 k: 2 }',
+        ["Power", "Convolution", "Power", "Eltwise"],
+    ),
+    "openvino_point": (
+        "openvino:onnx",
+        'type: "Convolution" bottom: "x" top: "t" convolution_param { num_output: 3 kernel_size: 1 stride: 2 pad_h: 1 '
+        'pad_w: 0 weight_filler { type: "gaussian" std: 1 } }',
+        ["Convolution"],
+    ),
+    "opencv_kernel": (
+        "opencv:caffe",
+        'type: "Pooling" bottom: "x" top: "t" pooling_param { pool: AVE kernel_h: 11 kernel_w: 3 stride: 3 }',
+        ["Pooling"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_layer_is_written_as_what_other_runtimes_take(kind: str) -> None:
+    road, text, types = OTHERS[kind]
+    model = with_weights(parsed(f'{INPUT} {CONV} layer {{ name: "l" {text} }}'))
+    assert cc.known_differences(model, road)
+    assert [layer.type for layer in check_same(model, road).net.layer[2:]] == types
+
+
+def test_a_bn_by_the_batch_and_an_unpooling_have_no_other_form() -> None:
+    learns = 'layer { name: "l" type: "BN" bottom: "x" top: "t" bn_param { bn_mode: LEARN } }'
+    with pytest.raises(cc.UnsupportedLayerError, match="takes the statistics of the batch in TEST too"):
+        cc.for_runtime(with_weights(parsed(f"{INPUT} {CONV} {learns}")), "opencv:caffe")
+    unpools = 'layer { name: "l" type: "Upsample" bottom: "x" bottom: "data" top: "t" upsample_param { scale: 2 } }'
+    with pytest.raises(cc.UnsupportedLayerError, match="a mask says where its values go"):
+        cc.for_runtime(with_weights(parsed(f"{INPUT} {CONV} {unpools}")), "mnn:caffe")
 
 
 def test_a_net_that_is_right_already_stays_as_it_is() -> None:

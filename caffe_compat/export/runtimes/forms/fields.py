@@ -9,7 +9,7 @@ import numpy as np
 
 from caffe_compat.export.runtimes.place import axis_of
 from caffe_compat.export.runtimes.rewriting import Draft, Inexpressible, form, needed_blobs
-from caffe_compat.layers.windows import convolution_windows
+from caffe_compat.layers.windows import convolution_windows, pooling_windows
 from caffe_compat.proto.schema import LayerParameter
 
 
@@ -171,6 +171,17 @@ def filled(weight: np.ndarray, dilation: tuple[int, ...]) -> np.ndarray:
     taps: Any = (..., *(slice(None, None, d) for d in dilation))
     whole[taps] = weight
     return whole
+
+
+@form("kernel-within")
+def kernel_within(draft: Draft) -> None:
+    """A Pooling whose only window along an axis is cut to the bottom and its pad: Caffe counts no more than that."""
+    fields, size = draft.place.param.pooling_param, draft.shape[2:]
+    windows = pooling_windows(draft.place.param.name, fields, size)
+    kernel = [min(k, n + 2 * p) for n, k, p in zip(size, windows.kernel, windows.pad, strict=True)]
+    pooling = draft.same().pooling_param
+    pooling.ClearField("kernel_size")
+    pooling.kernel_h, pooling.kernel_w = kernel
 
 
 @form("no-round-mode")
