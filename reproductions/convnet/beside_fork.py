@@ -4,13 +4,13 @@ python -m reproductions.convnet.beside_fork prepare --data CIFAR10 --work WORK -
 python -m reproductions.convnet.beside_fork record --work WORK
 
 `prepare` makes the databases, one set of initial weights (the fillers', seed 1), and solvers for the fork's run and
-ours. It prints their commands. The first NEAR iterations are also run apart, with snapshots close to one another, and a
-third time: ours from weights that are all one rounding larger, which shows what float32 makes of the smallest
-difference. `record` writes results/beside-fork.json, two rows of results/convnet.csv, and the logs, of as much as was
-run.
+ours. It prints their commands. The first NEAR iterations are also run apart, with snapshots close to one another, and
+twice more: ours from weights that are all one rounding larger, which shows what float32 makes of the smallest
+difference, and ours without force, which shows what a force left out would look like. `record` writes
+results/beside-fork.json, two rows of results/convnet.csv, and the logs, of as much as was run.
 
 The solver is that of the step l2-3e-4-240k: at that strength the ranks reach the paper's, where 5e-5, which the authors
-published, leaves them where they are without force, so that a difference between the forces would not show.
+published, leaves them where they are without force, so that in the long run no difference between the forces shows.
 cifar10_full draws no crops, mirrors or dropout, and both read the database from its first record on; a run of the fork
 can go on from a snapshot at a multiple of 500 iterations alone, where the database begins anew, for Caffe keeps no
 place in it. OpenBLAS has a kernel for each processor and takes its slowest for one that it does not know:
@@ -23,6 +23,8 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ import numpy as np
 import caffe_compat as cc
 from reproductions.convnet.run import NETWORK
 from reproductions.datasets import published_cifar10
-from reproductions.measures import cleaned_text
+from reproductions.measures import cleaned_text, costs
 from reproductions.record import keep_log, record_run, write_result
 from reproductions.runner import KEEP, working_in
 from reproductions.runs import Run
@@ -43,7 +45,8 @@ STEP = "l2-3e-4-240k"
 NAME = "beside-fork"
 PROGRAM = "python -m reproductions.convnet.beside_fork"
 WHO = {"fork": "the paper's fork", "here": "this package"}
-STAGES = {"near": ("fork", "here", "nudged"), "far": ("fork", "here")}
+NOTE = "{:,} iterations at the first learning rate, both from the same weights; float32"
+STAGES = {"near": ("fork", "here", "nudged", "free"), "far": ("fork", "here")}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -53,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.action == "prepare":
             prepare(arguments.data, arguments.work, arguments.iterations)
         else:
-            record(arguments.work)
+            record(arguments.work, arguments.build)
     except (cc.CaffeCompatError, OSError) as failed:
         print(f"beside_fork: {failed}", file=sys.stderr)
         return 2
@@ -85,6 +88,8 @@ def solver(who: str, stage: str, iterations: int) -> Any:
     param.net, param.snapshot_prefix, param.random_seed = NETWORK.net, f"{who}_{stage}", step.seed
     param.max_iter, param.snapshot = (NEAR, NEAR_EVERY) if stage == "near" else (iterations, EVERY)
     param.display, param.solver_mode = DISPLAY, param.CPU
+    if who == "free":
+        param.force_decay = 0
     return param
 
 
@@ -121,17 +126,22 @@ def command(work: Path, who: str, stage: str) -> str:
     return f"caffe-compat solve {who}_{stage}.prototxt {start} --compat wen2017 --device cpu --threads 1 {log}"
 
 
-def record(work: Path) -> None:
-    """Write results/beside-fork.json, the rows and the logs of what was run in `work`; StepError for too little."""
+def record(work: Path, build: str) -> None:
+    """Write results/beside-fork.json, the rows and the logs of what was run in `work`; StepError for too little.
+
+    build: what the fork was built from and with, for the note of its row.
+    """
     stages = {stage: rows_of(work, stage) for stage in STAGES}
     for stage, rows in stages.items():
         if not rows:
             named = ", ".join(f"{who}_{stage}" for who in STAGES[stage])
             raise StepError(f"{work}: the runs {named} share no snapshot yet")
     write_result(NAME, f"{PROGRAM} record --work WORK", [row for rows in stages.values() for row in rows])
-    logs = {(stage, who): kept_log(work, who, stage) for stage, runs in STAGES.items() for who in runs}
+    fixed = costs(cc.Model(cc.read_net(work / NETWORK.net), {}), work)
     for who in STAGES["far"]:
-        record_run(run_of(who, stages["far"], logs["far", who]))
+        run = run_of(who, stages["far"], build if who == "fork" else "")
+        spent = round(seconds_of(log_of(work, who, "far")), 1)
+        record_run(replace(run, seconds=spent, log=kept_log(work, who), **fixed))
 
 
 def rows_of(work: Path, stage: str) -> list[dict[str, Any]]:
@@ -206,14 +216,25 @@ def difference(ours: cc.Weights, other: cc.Weights) -> dict[str, float]:
     return {name: float(f"{share:.3g}") for name, share in shares.items()}
 
 
-def kept_log(work: Path, who: str, stage: str) -> str:
-    """Copy a run's log to the project's, without places of the machine; its path there."""
-    clean = work / f".clean.{who}_{stage}.log"
-    clean.write_text(cleaned_text(log_of(work, who, stage), {str(work.resolve()): "WORK"}), encoding="utf-8")
-    return keep_log(clean, f"convnet-{NAME}-{who}-{stage}.log")
+def seconds_of(log: str) -> float:
+    """The time between the lines of a log of Caffe's form, without that between two processes, and over midnight."""
+    lines = re.findall(r"^[IWE]\d+ (\d+):(\d+):(\d+\.\d+) +(\d+) ", log, re.MULTILINE)
+    moments = [
+        (3600 * int(hour) + 60 * int(minute) + float(second), process) for hour, minute, second, process in lines
+    ]
+    return sum((b[0] - a[0]) % 86400 for a, b in pairwise(moments) if a[1] == b[1])
 
 
-def run_of(who: str, rows: Sequence[Mapping[str, Any]], log: str) -> Run:
+def kept_log(work: Path, who: str) -> str:
+    """Copy the logs of one side, one behind the other, to those of the project, without places; the path there."""
+    runs = [(each, stage) for stage, found in STAGES.items() for each in found if (each == "fork") == (who == "fork")]
+    text = "".join(f"==> {each}_{stage}.log <==\n{log_of(work, each, stage)}" for each, stage in runs)
+    clean = work / f".clean.{who}.log"
+    clean.write_text(cleaned_text(text, {str(work.resolve()): "WORK"}), encoding="utf-8")
+    return keep_log(clean, f"{NETWORK.name}-{NAME}-{who}.log")
+
+
+def run_of(who: str, rows: Sequence[Mapping[str, Any]], build: str = "") -> Run:
     """The row of the fork's long run, or of ours."""
     tested = [row for row in rows if row["error"]]
     last = tested[-1] if tested else rows[-1]
@@ -230,8 +251,7 @@ def run_of(who: str, rows: Sequence[Mapping[str, Any]], log: str) -> Run:
         ranks={layer: (rank, full[layer]) for layer, rank in last["ranks"][who].items()},
         measures={(f"loss, mean of {EVERY} iterations", ""): last["loss"][who]},
         command=f"{PROGRAM} prepare --data DATA --work WORK",
-        log=log,
-        note=f"{last['iteration']:,} iterations at the first learning rate, from the same weights; float32",
+        note="; ".join(filter(None, [NOTE.format(last["iteration"]), build])),
         **settled,
     )
 
@@ -245,6 +265,7 @@ def parser() -> argparse.ArgumentParser:
     preparing.add_argument("--data", type=Path, required=True, metavar="DIR", help="CIFAR-10's binary version")
     preparing.add_argument("--iterations", type=int, default=20000, metavar="N", help="of the long runs, default 20000")
     recording = actions.add_parser("record", help="what was run -> rows, logs, and the report's figure")
+    recording.add_argument("--build", default="", metavar="TEXT", help="commit, compiler and BLAS of the fork's build")
     for each in (preparing, recording):
         each.add_argument("--work", type=Path, required=True, metavar="DIR", help="where the runs run")
     return made

@@ -10,9 +10,15 @@ from reproductions.report.figures import Figure
 from reproductions.report.plot import Plot
 from reproductions.report.svg import Axis, Point, around, swatch_line
 
-SERIES = {"fork": (0, ""), "here": (1, "dashed"), "nudged": (2, "dotted")}
-NAMES = {"fork": "the fork", "here": "this package", "nudged": "this package, each first weight one rounding larger"}
-PARTED = ("fork", "nudged")
+SERIES = {"fork": (0, ""), "here": (1, "dashed"), "nudged": (2, "dotted"), "free": (3, "dotted")}
+NAMES = {
+    "fork": "the fork",
+    "here": "this package",
+    "nudged": "this package, each first weight one rounding larger",
+    "free": "this package without force",
+}
+PARTED = ("fork", "nudged", "free")
+LAYER = "conv2"  # with a force; conv1, whose first outputs are nearly 0, parts by a rounding alone
 FULL = {"conv1": 32, "conv2": 32, "conv3": 64}
 
 
@@ -24,21 +30,26 @@ def beside_the_fork(facts: Facts) -> Figure | None:
     title = "ConvNet: the paper's fork beside this package"
     caption = (
         f"The same solver (l2, λ 0.0003), first weights and order of images over {far[-1]['iteration']:,} iterations. "
-        "Dotted: how far two runs here part whose first weights differ by one rounding."
+        f"The third plot: the largest difference of a weight of {LAYER} from this package's run. The fork parts from "
+        "it as a run does whose first weights are one rounding larger, and at first ten times less than one without "
+        "force."
     )
     pictures = (
         drawn("loss, mean of 500 iterations", far, {who: losses(far, who) for who in ("fork", "here")}),
         drawn("average rank ratio, %", far, {who: ratios(far, who) for who in ("fork", "here")}),
         drawn(
-            "largest difference of a weight, as a share",
+            f"largest difference of a weight of {LAYER}, as a share",
             near,
             {who: differences(near, who) for who in PARTED},
             logarithmic=True,
         ),
     )
     keys = tuple((swatch_line(*SERIES[who]), NAMES[who]) for who in SERIES)
-    head = ("iterations", "error, %", "loss", "ranks, fork", "ranks, here", "difference, fork", "difference, rounding")
-    return Figure("beside-fork", title, caption, pictures, keys, head, tuple(map(row_text, (*near[9::10], *far))))
+    parted = (f"difference of {LAYER}, {name}" for name in ("fork", "rounding", "no force"))
+    head = ("iterations", "error, %", "loss", "ranks, fork", "ranks, here", *parted)
+    return Figure(
+        "beside-fork", title, caption, pictures, keys, head, tuple(map(row_text, (near[0], *near[9::10], *far)))
+    )
 
 
 def of_stage(rows: Sequence[Mapping[str, Any]], stage: str) -> list[Mapping[str, Any]]:
@@ -56,8 +67,8 @@ def ratios(rows: Sequence[Mapping[str, Any]], who: str) -> list[Point]:
 
 
 def differences(rows: Sequence[Mapping[str, Any]], who: str) -> list[Point]:
-    """The largest of all layers; a difference of nothing has no place on a logarithmic axis."""
-    return [(row["iteration"], largest) for row in rows if (largest := max(row["difference"][who].values()))]
+    """Of LAYER; a difference of nothing has no place on a logarithmic axis."""
+    return [(row["iteration"], share) for row in rows if (share := row["difference"][who][LAYER])]
 
 
 def drawn(
@@ -79,5 +90,5 @@ def row_text(row: Mapping[str, Any]) -> tuple[str, ...]:
         return " and ".join(f"{found[who]:.2f}" for who in ("fork", "here") if found.get(who) is not None)
 
     ranks = ("/".join(map(str, row["ranks"][who].values())) for who in ("fork", "here"))
-    apart = (f"{max(row['difference'][who].values()):.1e}" if who in row["difference"] else "" for who in PARTED)
+    apart = (f"{row['difference'][who][LAYER]:.1e}" if who in row["difference"] else "" for who in PARTED)
     return f"{row['iteration']:,}", both(row["error"]), both(row["loss"]), *ranks, *apart

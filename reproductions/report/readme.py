@@ -24,6 +24,7 @@ build of the paper's fork of Caffe trains from these nets and solvers too.
 | folder | what | how |
 |---|---|---|
 | `convnet/` | cifar10_full, the paper's ConvNet | `python -m reproductions.convnet.run --help` |
+| `convnet/beside_fork.py` | the fork and this package | `python -m reproductions.convnet.beside_fork --help` |
 | `lenet/` | LeNet on MNIST | `python -m reproductions.lenet.run --help` |
 | `resnet20/` | ResNet-20 on CIFAR-10 | `python -m reproductions.resnet20.run --help` |
 | `alexnet/`, `googlenet/`, `vgg16/` | with ImageNet | `python -m reproductions.alexnet.run --imagenet DIR` |

@@ -25,6 +25,7 @@ NOT_RUN = {
     "caffe-compat deploy today.prototxt": "of a net that trains; tests/commands/test_export.py does it",
     "python3 -m venv": "installs; test_packaging.py installs into new environments",
     "python -m reproductions.quickstart": "tests/reproductions/test_quickstart.py runs it",
+    "python -m reproductions.convnet.beside_fork": "needs the fork; tests/reproductions has a made-up one",
     "python -m reproductions.convnet.run": "hours, and CIFAR-10; tests/reproductions/test_steps.py does it in seconds",
     "python -m reproductions.gpu": "needs a GPU; tests/reproductions/gpu rehearses it",
     "export GLOO_SOCKET_IFNAME": "needs two machines; tests/faults/test_two_hosts.py has them as two namespaces",
