@@ -15,6 +15,10 @@ class CheckError(CaffeCompatError, RuntimeError):
     """What a failed CHECK says in Caffe, where it ends the process."""
 
 
+class MissingPythonError(SystemError, CheckError):
+    """The module or class of a Python layer is not there; Boost makes a SystemError of it."""
+
+
 def check(holds: bool, condition: str, why: str = "") -> None:
     """CheckError in the words of Caffe's CHECK where `holds` is False."""
     if not holds:

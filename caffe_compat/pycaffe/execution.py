@@ -108,6 +108,7 @@ class Execution:
                     step.forward()
                 except CaffeCompatError as error:
                     raise in_caffes_words(error, step.node.param) from error
+                step.refuse_empty("forward")
                 loss += step.loss()
                 if self.explains:
                     self._explain_forward(number)
@@ -131,6 +132,8 @@ class Execution:
         with torch.no_grad(), drawing_from(random_source()):
             for number in range(start, end - 1, -1):
                 self._call("before_backward", number)
+                if self.steps[number].need.layer:
+                    self.steps[number].refuse_empty("backward")
                 self.steps[number].backward()
                 if self.explains and self.steps[number].need.layer:
                     self._explain_backward(number)

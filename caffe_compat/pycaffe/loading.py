@@ -15,6 +15,7 @@ from caffe_compat.net.weights import arrays_of, misfits, written_net
 from caffe_compat.proto import binary, hdf5
 from caffe_compat.proto.kinds import refuse_exchanged
 from caffe_compat.proto.model import Model, Weights, read_net, read_weights
+from caffe_compat.proto.schema import NetParameter
 from caffe_compat.pycaffe.bindings import CheckError, check
 from caffe_compat.pycaffe.checks import in_caffes_words
 from caffe_compat.pycaffe.execution import Execution
@@ -25,7 +26,9 @@ PHASES = ("TRAIN", "TEST")
 
 
 def check_file(path: str) -> None:
-    """RuntimeError where a file cannot be opened."""
+    """RuntimeError where a file cannot be opened; a folder can, as far as Caffe asks."""
+    if os.path.isdir(path):
+        return
     try:
         with open(path, "rb"):
             pass
@@ -37,7 +40,7 @@ def build(path: str, phase: int, level: int, stages: Sequence[str], weights: str
     """The net in a prototxt, with the weights of a file if one is given."""
     try:
         refuse_exchanged(path, weights)
-        param = read_net(path)
+        param = NetParameter() if os.path.isdir(path) else read_net(path)  # to Caffe a folder is an empty file
         param.state.level = level
         found = read_weights(weights, param) if weights is not None and not is_seeded() else {}
         if len(found) < sum(layer.name in found for layer in param.layer):

@@ -59,7 +59,7 @@ def _fill(message: Any, fields: dict[str, Any]) -> None:
 
 def to_proto(*tops: Any) -> Any:
     """The NetParameter of all layers that `tops` need, sources first."""
-    return _net(tops, {})
+    return _net([top.fn for top in tops], {})
 
 
 def _net(tops: Iterable[Any], names: dict[Any, str]) -> Any:
@@ -162,8 +162,6 @@ class NetSpec:
 
     def __delitem__(self, name: str) -> None:
         del self.tops[name]
-
-    __delattr__ = __delitem__
 
     def to_proto(self) -> Any:
         """The NetParameter of all layers that the tops need."""

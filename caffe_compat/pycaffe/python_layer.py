@@ -17,7 +17,7 @@ from caffe_compat.layers.base import Context, Count, Shape
 from caffe_compat.layers.draws import drawing_from
 from caffe_compat.layers.python_modules import NO_PYTHON, announce, module_place, python_is_off, python_layers_are
 from caffe_compat.net.naming import names_may_repeat
-from caffe_compat.pycaffe.bindings import CheckError
+from caffe_compat.pycaffe.bindings import CheckError, MissingPythonError
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.layer import Layer
 from caffe_compat.pycaffe.memory import CLOCK, ParameterMemory
@@ -59,10 +59,14 @@ def user_class(module: str, name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name != module.split(".")[0] and error.name != module:
                 raise
-            raise CheckError(f"No module named '{module}': python_param.module must be on PYTHONPATH") from error
+            raise MissingPythonError(
+                f"No module named '{module}': python_param.module must be on PYTHONPATH"
+            ) from error
     chosen = getattr(found, name, None)
     if not (isinstance(chosen, type) and issubclass(chosen, Layer)):
-        raise CheckError(f"module '{module}' has no caffe.Layer named '{name}', which python_param.layer asks for")
+        raise MissingPythonError(
+            f"module '{module}' has no caffe.Layer named '{name}', which python_param.layer asks for"
+        )
     return chosen
 
 

@@ -201,8 +201,9 @@ class Quiet:
         elif self._shapes is not None and inside:
             self._chances -= 1
         inner = (*places.inner_data.values(), *places.inner_diffs.values())
-        is_first = self._shapes is None or self._input_shapes() != self._shapes
-        return bool(self._chances) and not inside and not is_first and not any(memory.is_seen for memory in inner)
+        shapes = self._input_shapes()
+        is_other = shapes != self._shapes or any(0 in shape for shape in shapes)
+        return bool(self._chances) and not inside and not is_other and not any(memory.is_seen for memory in inner)
 
     def _has_own_weights(self) -> bool:
         """Whether no script and no other net can change the weights unnoticed."""

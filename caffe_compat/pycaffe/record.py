@@ -65,6 +65,9 @@ class Record:
         if step.type not in _KNOWN:
             self._follow()
             return False
+        gives_probabilities = step.type == "InfogainLoss" and len(step.tops) > 1
+        if gives_probabilities and step.tops[1]._read().data_ptr() != self.stored[1]:
+            self.tops[1].data.copy_(step.tops[1]._read())  # autograd has saved them, and Caffe reads them again
         for index in step.rereads:
             now = step.bottoms[index]._read().data_ptr()
             if now != self._read[index] and now not in self.stored:

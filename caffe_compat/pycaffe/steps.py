@@ -25,6 +25,7 @@ from caffe_compat.net.shapes import top_shapes
 from caffe_compat.pycaffe.bindings import CheckError
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.checks import in_caffes_words
+from caffe_compat.pycaffe.empty import end_of_empty, words_for_empty
 from caffe_compat.pycaffe.needs import Need, refusal
 from caffe_compat.pycaffe.record import Record, as_tuple, gradients
 from caffe_compat.pycaffe.vectors import BlobVec
@@ -55,6 +56,7 @@ class Step:
         self._bottom_shapes: list[Shape] = [bottom._shape for bottom in bottoms]
         self._top_shapes: list[Shape] = [top._shape for top in tops]
         self._record: Record | None = None
+        self._end = ""  # where Caffe does, at bottoms of no items
         self.share()
         for top, weight in zip(tops, self.loss_weights, strict=True):
             if weight:
@@ -73,10 +75,17 @@ class Step:
             except CaffeCompatError as error:
                 raise in_caffes_words(error, self.node.param) from error
             self._bottom_shapes = shapes
+            self._end = end_of_empty(self.node.param, shapes)
+            self.refuse_empty("reshape")
         for top, shape in zip(self.tops, self._top_shapes, strict=True):
             if top._shape != shape:
                 top._resize(shape)
         self.share()
+
+    def refuse_empty(self, now: str) -> None:
+        """CheckError where Caffe ends at bottoms of no items; now: "reshape", "forward" or "backward"."""
+        if self._end == now:
+            raise CheckError(words_for_empty(self.node.param, self._bottom_shapes))
 
     def share(self) -> None:
         """Put tops on the memory of the bottom, where the layer does so whenever it sets their shapes."""

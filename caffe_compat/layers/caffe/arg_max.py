@@ -55,7 +55,7 @@ class ArgMax(Layer):
         if self.axis is not None:
             values, indices = self._largest(x, self.axis)
             return values if self.out_max_val else indices
-        values, indices = self._largest(x.reshape(x.shape[0], -1), 1)
+        values, indices = self._largest(x.flatten(1) if x.dim() > 1 else x.unsqueeze(1), 1)
         top = torch.stack((indices, values), 1) if self.out_max_val else indices
         return top.reshape(self.top_shapes([tuple(x.shape)])[0])
 
