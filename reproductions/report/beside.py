@@ -30,15 +30,15 @@ def beside_the_fork(facts: Facts) -> Figure | None:
     title = "ConvNet: the paper's fork beside this package"
     caption = (
         f"The same solver (l2, λ 0.0003), first weights and order of images over {far[-1]['iteration']:,} iterations. "
-        f"The third plot: the largest difference of a weight of {LAYER} from this package's run. The fork parts from "
-        "it as a run does whose first weights are one rounding larger, and at first ten times less than one without "
-        "force."
+        f"The third plot: the largest difference of a weight of {LAYER} from this package's run, as a share of "
+        "the largest. The fork parts from it as a run whose first weights are one rounding larger does, and at first "
+        "ten times less than one without force."
     )
     pictures = (
         drawn("loss, mean of 500 iterations", far, {who: losses(far, who) for who in ("fork", "here")}),
         drawn("average rank ratio, %", far, {who: ratios(far, who) for who in ("fork", "here")}),
         drawn(
-            f"largest difference of a weight of {LAYER}, as a share",
+            f"difference of a weight of {LAYER}, share",
             near,
             {who: differences(near, who) for who in PARTED},
             logarithmic=True,
@@ -76,10 +76,10 @@ def drawn(
 ) -> str:
     """One plot of these lines."""
     values = [value for points in lines.values() for _, value in points] or [1.0]
-    axis = Axis(label, min(values) / 2, max(values) * 2, True) if logarithmic else around(label, values)
+    axis = Axis("", min(values) / 2, max(values) * 2, True) if logarithmic else around("", values)
     words = "Fork and package, from the same weights." if not logarithmic else "Logarithmic; the start of the runs."
     x = Axis("iterations", 0, rows[-1]["iteration"])
-    plot = Plot(f"ConvNet: {label}", words, x, axis, height=300, left=62 if logarithmic else 50, heading=label)
+    plot = Plot(f"ConvNet: {label}", words, x, axis, height=300, left=58, heading=label)
     for who, points in lines.items():
         plot.line(points, *SERIES[who])
     return plot.svg()
