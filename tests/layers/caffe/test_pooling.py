@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
+from caffe_compat.layers.caffe.pooling import max_without_index
 from tests.layers.single import build
 from tests.reference.pooling import FLT_MAX, Pool
 
@@ -104,6 +105,20 @@ def test_a_nan_never_wins_and_minus_infinity_gives_the_least_float(pad: int) -> 
     assert np.array_equal(top, expected.astype(np.float32))
     assert np.array_equal(mask, expected_mask)
     assert top.min() == -FLT_MAX
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 3), (3, 9)])
+@pytest.mark.parametrize("spoilt", [None, math.nan, -math.inf, math.inf])
+def test_windows_one_pixel_apart_are_searched_along_both_axes(kernel: tuple[int, int], spoilt: float | None) -> None:
+    pool = Pool(kernel, (1, 1), (kernel[0] // 2, kernel[1] // 2))
+    x = _values((2, 16, 6, 7)).contiguous(memory_format=torch.channels_last)
+    if spoilt is not None:
+        x[0, 3, :4] = spoilt
+    layer = build(_text("MAX", pool), (2, 16, 6, 7))
+    with torch.no_grad():
+        assert np.array_equal(layer(x), pool.maximum(x.numpy())[0].astype(np.float32))
+        assert (max_without_index(x, layer.plan(x.shape)) is not None) == (spoilt is None)
+    assert max_without_index(x.requires_grad_(), layer.plan(x.shape)) is None  # the gradient needs the places
 
 
 def test_infinity_wins() -> None:
