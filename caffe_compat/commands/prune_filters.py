@@ -107,7 +107,7 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
         made.certificate.write(written[2])
     costs: cc.Comparison | str
     try:
-        costs = cc.compare_cost(model, small, dict(arguments.input) or None)
+        costs = cc.compare_cost(model, small, made.input_shapes or None)
     except cc.DataError as error:
         costs = f"Costs are not counted: {error}"
     if arguments.json:

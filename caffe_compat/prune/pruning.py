@@ -13,6 +13,7 @@ import numpy as np
 from caffe_compat.errors import DataError, RankError, WeightsError
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.certificate import Certificate, compare_outcomes
+from caffe_compat.net.comparison import common_shapes
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.reading import read_json
 from caffe_compat.prune.budget import Trials, within_budget
@@ -47,10 +48,14 @@ class FilterCertificate:
 
 @dataclass(frozen=True)
 class PrunedFilters:
-    """model: the narrower one. certificate: of it against the masked one, by the blobs of the same shape."""
+    """model: the narrower one. certificate: of it against the masked one, by the blobs of the same shape.
+
+    input_shapes: with which costs can be counted although data may not be here.
+    """
 
     model: Model
     certificate: Certificate
+    input_shapes: Mapping[str, Shape]
 
 
 def prune_filters(
@@ -75,13 +80,14 @@ def prune_filters(
     """
     whole = groups_of_zeros(model) if selection.criterion == "zeros" else ()
     coupled = couple(model, input_shapes, folder, whole)
-    nets = Trials(model, coupled, input_shapes, folder, tuple(batches), rounds)
+    (shapes,) = common_shapes([model], "TEST", input_shapes or {}, folders=[folder])
+    nets = Trials(model, coupled, shapes or None, folder, tuple(batches), rounds)
     removed = within_budget(nets, selection, multiply_adds, latency)
     if not removed:
         raise RankError(f"nothing to remove by criterion '{selection.criterion}' from net '{model.net.name}'")
     small = narrow_classes(model, coupled, removed, input_shapes, fold, folder)
     proof = _certificate(model, coupled, removed, small, small.model, input_shapes, fold, folder)
-    return PrunedFilters(small.model, proof)
+    return PrunedFilters(small.model, proof, shapes)
 
 
 def certify_pruned(

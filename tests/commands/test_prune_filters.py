@@ -101,6 +101,23 @@ def test_a_budget_of_multiply_adds_is_met(files):
     assert 0.15 < comparison.after.multiply_adds / comparison.before.multiply_adds <= 0.4
 
 
+def test_a_budget_of_multiply_adds_needs_no_data_of_a_net_that_tells_its_shape(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    stored = (
+        'layer { name: "d" type: "Data" top: "data" top: "label" transform_param { crop_size: 6 mean_value: 1 } '
+        'data_param { source: "nowhere" batch_size: 3 } }\n'
+        'layer { name: "a" type: "Convolution" bottom: "data" top: "a" '
+        "convolution_param { num_output: 8 kernel_size: 3 } }\n"
+        'layer { name: "b" type: "InnerProduct" bottom: "a" top: "b" inner_product_param { num_output: 4 } }\n'
+        'layer { name: "l" type: "SoftmaxWithLoss" bottom: "b" bottom: "label" top: "l" }'
+    )
+    rng = np.random.default_rng(0)
+    weights = {"a": (rng.normal(size=(8, 1, 3, 3)), np.zeros(8)), "b": (rng.normal(size=(4, 128)), np.zeros(4))}
+    cc.write_model(cc.Model(cc.parse_text(stored, cc.NetParameter), weights), "net.prototxt", "net.caffemodel")
+    assert main(["prune", "net.prototxt", "net.caffemodel", "--multiply-adds", "0.5", "--out", "small"]) == 0
+    assert "2.00x" in capsys.readouterr().out  # 4 of 8 filters
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
