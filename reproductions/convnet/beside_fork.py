@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import whole_number
 from reproductions.convnet.run import NETWORK
 from reproductions.datasets import published_cifar10
 from reproductions.measures import cleaned_text, costs
@@ -263,7 +264,9 @@ def parser() -> argparse.ArgumentParser:
     actions = made.add_subparsers(dest="action", metavar="ACTION", required=True)
     preparing = actions.add_parser("prepare", help="databases, weights and solvers; prints the commands")
     preparing.add_argument("--data", type=Path, required=True, metavar="DIR", help="CIFAR-10's binary version")
-    preparing.add_argument("--iterations", type=int, default=20000, metavar="N", help="of the long runs, default 20000")
+    preparing.add_argument(
+        "--iterations", type=whole_number(1), default=20000, metavar="N", help="of the long runs, default 20000"
+    )
     recording = actions.add_parser("record", help="what was run -> rows, logs, and the report's figure")
     recording.add_argument("--build", default="", metavar="TEXT", help="commit, compiler and BLAS of the fork's build")
     for each in (preparing, recording):

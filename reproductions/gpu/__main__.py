@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 import caffe_compat as cc
+from caffe_compat.commands.numbers import real_number
 from reproductions.gpu import images, parts
 from reproductions.gpu.campaign import Campaign, archive, merge, train, unarchive
 from reproductions.steps import Network, StepError
@@ -139,7 +140,13 @@ def parser() -> argparse.ArgumentParser:
     unpacking.add_argument("piece", type=Path, nargs="+", metavar="FILE")
     running = actions.add_parser("run", help="the parts in order, or those named")
     running.add_argument("part", nargs="*", choices=(*parts.PARTS, []), default=[], metavar="PART")
-    running.add_argument("--minutes", type=float, default=MINUTES, help=f"end within so many, default {MINUTES:g}")
+    running.add_argument(
+        "--minutes",
+        type=real_number(0.0),
+        default=MINUTES,
+        metavar="N",
+        help=f"end within so many, default {MINUTES:g}",
+    )
     running.add_argument("--device", default="cuda", help="default cuda")
     running.add_argument("--archive", type=Path, metavar="FILE", help="pack results and snapshots into this .tar.xz")
     running.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps of the one part named")

@@ -218,6 +218,13 @@ def test_without_a_gpu_one_line_says_what_can_be_done(tmp_path, capsys, monkeypa
     assert "l2-3e-4-240k-seed3" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("minutes", ["nan", "inf", "-1", "nine"])
+def test_minutes_are_a_finite_number_from_zero_on(tmp_path, capsys, minutes):
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "--device", "cpu", "--work", str(tmp_path), "--minutes", minutes])
+    assert "argument --minutes: " in capsys.readouterr().err
+
+
 def test_speeds_are_medians_and_the_share_of_a_peak_is_of_known_devices_alone():
     assert timing.spread([3.0, 1.0, 2.0]) == {"median": 2.0, "lower quartile": 1.0, "upper quartile": 3.0}
     assert timing.spread([4.0])["median"] == 4.0
