@@ -43,8 +43,10 @@ class ReLU(Elementwise):
 
 
 def _can_be_marked(bottom: Tensor) -> bool:
-    """Whether autograd lets a Function of ours write on `bottom`."""
-    return bottom.requires_grad and torch.is_grad_enabled() and not (bottom._is_view() or torch.compiler.is_compiling())
+    """Whether autograd lets a Function of ours write on `bottom`; on a CPU alone, where it was measured."""
+    if bottom._is_view() or bottom.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return bottom.requires_grad and torch.is_grad_enabled()
 
 
 class _InMemory(torch.autograd.Function):
