@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import Any
@@ -12,6 +13,9 @@ from caffe_compat.layers.draws import TORCH, Source
 from caffe_compat.pycaffe.bindings import CheckError, refuse_types, whole
 from caffe_compat.pycaffe.boost_random import BoostSource
 from caffe_compat.pycaffe.vectors import StringVec
+
+# A forked process has the thread that forked and no other, but OpenMP would wait for those it had
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class _State(threading.local):
