@@ -21,8 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from caffe_compat.errors import DataError
+from caffe_compat.errors import DataError, WeightsError
 from caffe_compat.layers.base import Shape
+from caffe_compat.net.comparison import common_shapes
+from caffe_compat.net.missing import only_there, without_weights
 from caffe_compat.net.net import Net
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
@@ -84,7 +86,7 @@ def measure_sparsity(
 
     batches: {blob: values} each; the activations are those behind the ReLU, in TEST.
     """
-    net = Net(model, "TEST", input_shapes=input_shapes, folder=folder)
+    net = _net(model, input_shapes, folder)
     ends = {node.name: _ends(net, node) for node in net.graph.nodes if node.param.type == "Convolution"}
     seen: dict[str, list[Array]] = {name: [] for name in ends}
     for batch in batches:
@@ -117,7 +119,7 @@ def prune_and_fuse(
 
     DataError where no convolution has a BatchNorm and a Scale behind it.
     """
-    net = Net(model, "TEST", input_shapes=input_shapes, folder=folder)
+    net = _net(model, input_shapes, folder)
     ends = {node.name: _ends(net, node)[0] for node in net.graph.nodes if node.param.type == "Convolution"}
     scales = {name: scale for name, scale in ends.items() if scale is not None}
     if not scales:
@@ -174,6 +176,19 @@ def fuse_normalization(model: Model, scales: Mapping[str, str]) -> Model:
                 bottom = gone[bottom]
             layer.bottom[place] = bottom
     return Model(net, weights)
+
+
+def _net(model: Model, input_shapes: Mapping[str, Shape] | None, folder: Path | None) -> Net:
+    """The TEST net with the model's weights, of shapes as the message tells them where its data is not here.
+
+    WeightsError where a layer has none.
+    """
+    missing = [name for name in without_weights(model, "TEST") if name not in model.weights]
+    if missing:
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise WeightsError(f"net '{model.net.name}' has no weights for {shown}{only_there(model)}; give their file")
+    (shapes,) = common_shapes([model], "TEST", input_shapes or {}, folders=[folder])
+    return Net(model, "TEST", input_shapes=shapes or None, folder=folder)
 
 
 def _ends(net: Net, node: Any) -> tuple[str | None, str | None]:

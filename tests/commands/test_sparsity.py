@@ -55,6 +55,25 @@ def test_without_data_or_scales_it_says_so(tmp_path, capsys):
     assert "no Convolution has a Scale behind it" in capsys.readouterr().err
 
 
+def test_a_net_with_a_data_layer_needs_no_data_for_its_scales(tmp_path, capsys):
+    files = write(tmp_path)
+    first = NET.splitlines()[2]
+    stored = (
+        'layer { name: "data" type: "Data" top: "data" top: "label" transform_param { crop_size: 6 } '
+        'data_param { source: "nowhere" batch_size: 2 } }'
+    )
+    (tmp_path / "n.prototxt").write_text(NET.replace(first, stored), encoding="utf-8")
+    assert main(["sparsity", *files]) == 0
+    assert "a\t4\t2\t-\t-" in capsys.readouterr().out
+
+
+def test_weights_of_another_net_are_told_in_a_line(tmp_path, capsys):
+    files = write(tmp_path)
+    (tmp_path / "n.prototxt").write_text(NET.replace('name: "a"', 'name: "other"'), encoding="utf-8")
+    assert main(["sparsity", *files]) == 2
+    assert "net 'n' has no weights for other" in capsys.readouterr().err
+
+
 def test_json_has_the_numbers_of_the_table(tmp_path, capsys):
     assert main(["sparsity", *write(tmp_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["layers"]
