@@ -55,9 +55,14 @@ def _output_of_split(place: Place) -> bool:
     return any(top in place.outputs for top in place.param.top)
 
 
-@condition("later-output-of-split")
-def _later_output_of_split(place: Place) -> bool:
-    return any(top in place.outputs for top in place.param.top[1:])
+@condition("output-of-forked-split")
+def _output_of_forked_split(place: Place) -> bool:
+    return len(place.tops) > 1 and any(top in place.outputs for top in place.param.top)
+
+
+@condition("twin")
+def _twin(place: Place) -> bool:
+    return place.twin
 
 
 @condition("batch-statistics")

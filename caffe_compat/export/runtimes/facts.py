@@ -8,7 +8,8 @@ the modules `conditions`; form, a word of the modules of `forms`, "-" where none
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -186,6 +187,7 @@ def places(model: Model, input_shapes: Mapping[str, Shape] | None = None, folder
     banks = tuple((top, each.name) for each in layers if is_bank(each) for top in each.top)
     names = tuple(each.name for each in layers if not is_bank(each) and each.type != "Input")
     read = {bottom for each in layers if each.type != "Silence" for bottom in each.bottom}
+    twins = twins_of(layers, graph.outputs)
     return [
         Place(
             layer,
@@ -196,9 +198,32 @@ def places(model: Model, input_shapes: Mapping[str, Shape] | None = None, folder
             banks,
             names,
             id(node) in lost,
+            twin,
         )
-        for node, layer in zip(nodes, layers, strict=True)
+        for node, layer, twin in zip(nodes, layers, twins, strict=True)
     ]
+
+
+def twins_of(layers: Sequence[Any], outputs: Collection[str]) -> list[bool]:
+    """Of each layer, whether an earlier one is made alike of the same values and one of the two is an output.
+
+    Layers of several tops, of tops that others have too, and of blobs with settings, have no twins.
+    """
+    tops = Counter(top for layer in layers for top in layer.top)
+    values: dict[str, Any] = {}
+    makers: dict[Any, str] = {}
+    found = []
+    for number, layer in enumerate(layers):
+        bare = type(layer)()
+        bare.CopyFrom(layer)
+        for field in ("name", "bottom", "top", "phase"):
+            bare.ClearField(field)
+        plain = layer.bottom and len(layer.top) == 1 and tops[layer.top[0]] == 1 and not layer.param
+        key = (bare.SerializeToString(), *(values.get(blob, blob) for blob in layer.bottom)) if plain else number
+        earlier = makers.setdefault(key, layer.top[0] if layer.top else "")
+        values.update((top, key if plain else (number, top)) for top in layer.top)
+        found.append(earlier not in layer.top and bool({earlier, *layer.top} & set(outputs)))
+    return found
 
 
 def _with_own_names(param: Any, graph: Graph, own: set[str]) -> Any:

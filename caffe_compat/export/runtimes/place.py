@@ -15,7 +15,8 @@ class Place:
 
     read: numbers of the tops that other layers read, but for Silence. outputs: blobs that are outputs of the net.
     banks: (top, name) of every Convolution and Deconvolution. names: of all other layers but Inputs, each as often as
-    it is given. overwritten: whether Caffe computes here with what a layer in place has left.
+    it is given. overwritten: whether Caffe computes here with what a layer in place has left. twin: whether an earlier
+    layer makes the same value of the same, and one of the two is an output.
     """
 
     param: Any
@@ -26,6 +27,7 @@ class Place:
     banks: tuple[tuple[str, str], ...] = ()
     names: tuple[str, ...] = ()
     overwritten: bool = False
+    twin: bool = False
 
 
 Condition = Callable[[Place], bool]

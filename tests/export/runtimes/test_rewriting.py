@@ -171,6 +171,24 @@ def test_a_layer_is_written_as_what_other_runtimes_take(kind: str) -> None:
     assert [layer.type for layer in check_same(model, road).net.layer[2:]] == types
 
 
+COPIES = {
+    "split": 'layer { name: "s" type: "Split" bottom: "x" top: "a" top: "b" }',
+    "split_read": 'layer { name: "s" type: "Split" bottom: "x" top: "a" top: "b" } '
+    'layer { name: "r" type: "TanH" bottom: "b" top: "r" }',
+    "twins": 'layer { name: "p" type: "TanH" bottom: "x" top: "m" } layer { name: "q" type: "TanH" bottom: "x" '
+    'top: "n" } layer { name: "o" type: "AbsVal" bottom: "m" top: "a" } layer { name: "u" type: "AbsVal" '
+    'bottom: "n" top: "b" } layer { name: "v" type: "AbsVal" bottom: "n" top: "c" }',
+}
+
+
+@pytest.mark.parametrize("road", ["mnn:caffe", "opencv:caffe"])
+@pytest.mark.parametrize("kind", COPIES)
+def test_outputs_that_are_the_same_value_stay_apart(kind: str, road: str) -> None:
+    made = check_same(with_weights(parsed(f"{INPUT} {CONV} {COPIES[kind]}")), road)
+    assert {"a", "b"} <= {top for layer in made.net.layer for top in layer.top}
+    assert "Split" not in [layer.type for layer in made.net.layer]
+
+
 def test_a_bn_by_the_batch_and_an_unpooling_have_no_other_form() -> None:
     learns = 'layer { name: "l" type: "BN" bottom: "x" top: "t" bn_param { bn_mode: LEARN } }'
     with pytest.raises(cc.UnsupportedLayerError, match="takes the statistics of the batch in TEST too"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -185,7 +186,20 @@ def normalize(draft: Draft) -> None:
 
 @form("identities")
 def identities(draft: Draft) -> None:
-    """Every top of a Split by a Power that does nothing."""
+    """Every top of a Split by a maximum of its bottom with itself, of which MNN does not make one."""
     for top in draft.tops:
-        layer, _ = draft.add("Power", draft.bottoms[0], word=top)
-        layer.top[:] = [top]
+        _larger_of_itself(draft, draft.bottoms[0], top).top[:] = [top]
+
+
+@form("on-a-copy")
+def on_a_copy(draft: Draft) -> None:
+    """The layer on the maximum of its bottom with itself."""
+    copy = _larger_of_itself(draft, draft.bottoms[0], "copy")
+    layer = draft.same()
+    layer.bottom[0] = copy.top[0]
+
+
+def _larger_of_itself(draft: Draft, bottom: str, word: str) -> Any:
+    layer, _ = draft.add("Eltwise", [bottom, bottom], word=word)
+    layer.eltwise_param.operation = layer.eltwise_param.MAX
+    return layer
