@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import lzma
 import shutil
@@ -156,7 +157,9 @@ def unarchive(campaign: Campaign, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=campaign.work, prefix=".archive-") as name:
         there = replace(campaign, work=Path(name))
         try:
-            with tarfile.open(path, "r:xz") as tar:
+            # Whole first: tarfile stops before the end of the stream, where its check sum stands.
+            content = io.BytesIO(lzma.decompress(path.read_bytes()))
+            with tarfile.open(fileobj=content, mode="r:") as tar:
                 tar.extractall(there.work, filter="data")
         except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
             raise StepError(f"{path}: is no archive that `run` wrote, or is damaged ({error})") from None

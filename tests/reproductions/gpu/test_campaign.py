@@ -107,15 +107,16 @@ def test_rows_of_another_machine_join_those_of_the_project(campaign, tmp_path):
     assert all((tmp_path / "root" / row.log).exists() for row in rows)
 
 
-@pytest.mark.parametrize("damage", ["cut", "header", "middle", "other"])
+@pytest.mark.parametrize("damage", ["cut", "header", "middle", "last", "other"])
 def test_a_damaged_archive_is_told_and_changes_nothing(campaign, tmp_path, damage):
     for number in range(5):
         noise = np.random.default_rng(number).integers(0, 2**31, 2000).tolist()
         campaign.keep(f"made-{number}", {"rows": noise})
     campaigns.archive(campaign, tmp_path / "whole.tar.xz")
     content = bytearray((tmp_path / "whole.tar.xz").read_bytes())
-    at = {"header": 2, "middle": len(content) // 2}.get(damage, 0)
-    content[at : at + 4] = b"oops" if damage in ("header", "middle") else content[at : at + 4]
+    at = {"header": 2, "middle": len(content) // 2, "last": len(content) - 60}.get(damage)
+    if at is not None:
+        content[at : at + 4] = b"oops"
     content = {"cut": content[: len(content) // 2], "other": b"no archive"}.get(damage, content)
     (tmp_path / "damaged").write_bytes(bytes(content))
     other = campaigns.Campaign(tmp_path / "other", torch.device("cpu"))
