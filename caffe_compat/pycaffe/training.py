@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from caffe_compat.errors import CaffeCompatError
+from caffe_compat.errors import CaffeCompatError, SolverError
 from caffe_compat.pycaffe import loading
 from caffe_compat.pycaffe.bindings import CheckError, check
 from caffe_compat.pycaffe.checks import in_caffes_words
@@ -25,6 +25,8 @@ from caffe_compat.solver.debug import tell_norms
 from caffe_compat.solver.forcing import force_multipliers
 from caffe_compat.solver.iteration import Iterations
 from caffe_compat.solver.log import number
+from caffe_compat.solver.methods.method import Method
+from caffe_compat.solver.methods.sparsetrain import SparseTrain
 from caffe_compat.solver.nets import test_nets, training_net
 from caffe_compat.solver.passes import Passes
 from caffe_compat.solver.schedules import POLICIES
@@ -74,9 +76,20 @@ class LiveSolver(Iterations):
             for file in (name.strip() for names in param.weights for name in names.split(",")):
                 loading.copy_from(live, file)
         self._prepare(force_multipliers(self.net, False, None, self.config.force.decay, "wen2017"), None)
+        self._refuse_methods()
         self._passes = LivePasses(self.live, self.config.iter_size)
         self.starts: list[Callable[[], Any]] = []
         self.readies: list[Callable[[], Any]] = []
+
+    def _refuse_methods(self) -> None:
+        """SolverError for a method that acts around passes as `cc.Solver` does them: layers are run one by one here."""
+        acting = [each for each in self._shaping.methods if type(each).before_pass is not Method.before_pass]
+        acting += [each for each in self._shaping.methods if isinstance(each, SparseTrain)]
+        if acting:
+            raise SolverError(
+                f"{self.path}: asks for {acting[0].title}, which acts while passes run; train with caffe_compat.Solver "
+                "or `caffe-compat solve`"
+            )
 
     def step(self, iterations: int) -> None:
         """Do `iterations` iterations, in the order of Solver::Step."""

@@ -134,6 +134,19 @@ def _still_solver() -> caffe.SGDSolver:
     return caffe.SGDSolver("solver.prototxt")
 
 
+@pytest.mark.parametrize(
+    "fields", ['prune_method: "Reg_Row" AA: 1 target_reg: 1', 'growing_reg: "GReg-1"', "gradient_prune_rate: 0.5"]
+)
+def test_a_method_that_acts_while_passes_run_is_refused_in_a_line(fields: str) -> None:
+    ip = inner("ip", "data", "ip", 2).replace("inner_", "prune_param { prune_ratio: 0.5 } inner_")
+    Path("net.prototxt").write_text(DATA + ip + layer("loss", "Reduction", "ip", "loss", "loss_weight: 1"))
+    Path("solver.prototxt").write_text(
+        f'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot_after_train: false {fields}\n'
+    )
+    with pytest.raises(RuntimeError, match="which acts while passes run; train with "):
+        caffe.SGDSolver("solver.prototxt")
+
+
 @pytest.mark.parametrize("fields", [{"gamma": -0.5, "stepsize": 3}, {"gamma": 0.5}])
 def test_a_sigmoid_that_caffe_refuses_is_refused_when_the_rate_is_asked_for(fields: dict[str, Any]) -> None:
     solver = _solver(lr_policy='"sigmoid"', **fields)

@@ -1,6 +1,7 @@
 """The methods on ResNet-20 and CIFAR-10.
 
-`python -m reproductions.methods.resnet20.run --data CIFAR10 --models MODELS`; `--list` shows the steps.
+`python -m reproductions.methods.resnet20.run --data CIFAR10 --models MODELS`; `--list` shows the steps. On one core of
+a processor without bf16 an iteration takes 0.4 s and a test 13 s, so a row some three minutes; `--first 24`: 14 rows.
 """
 
 from __future__ import annotations
