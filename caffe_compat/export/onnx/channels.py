@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffe_compat.export.onnx.program import Call, Inexpressible, axis_of, writes
+from caffe_compat.export.onnx.program import Call, axis_of, writes
+from caffe_compat.export.writers import Inexpressible
 from caffe_compat.layers.fields import enum_name
 from caffe_compat.layers.forks.faces.normalize import ChannelNormalize
 from caffe_compat.layers.forks.nvidia_intel.batch_norm import RectifiedBatchNorm, ScaledBatchNorm

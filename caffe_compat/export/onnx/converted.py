@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from caffe_compat.export.onnx.program import Call, Inexpressible, writes
+from caffe_compat.export.onnx.program import Call, writes
+from caffe_compat.export.writers import Inexpressible
 
 
 @writes("ReLU6", "Relu6")

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from caffe_compat.export.onnx.program import Call, Inexpressible, writes
+from caffe_compat.export.onnx.program import Call, writes
+from caffe_compat.export.writers import Inexpressible
 from caffe_compat.layers.boxes import DECODE
 
 _ALL = np.iinfo(np.int64).max

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from caffe_compat.export.onnx.program import Call, Inexpressible, axis_of, writes
+from caffe_compat.export.onnx.program import Call, axis_of, writes
+from caffe_compat.export.writers import Inexpressible
 from caffe_compat.layers.fields import enum_name
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.export.onnx.program import Call, Inexpressible, Program
+from caffe_compat.export.onnx.program import Call, Program
+from caffe_compat.export.writers import Inexpressible
 from caffe_compat.graph.graph import Blob
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.caffe.overwriting import destroying_forward_of

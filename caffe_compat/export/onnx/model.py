@@ -21,8 +21,9 @@ from caffe_compat.export.onnx import (
     yolo,
 )
 from caffe_compat.export.onnx.in_place import found_inputs, name_outputs, writer_in_place
-from caffe_compat.export.onnx.program import WRITERS, Call, Inexpressible, Program, package
+from caffe_compat.export.onnx.program import WRITERS, Call, Program, package
 from caffe_compat.export.pixels import pixels_of
+from caffe_compat.export.writers import Inexpressible
 from caffe_compat.graph.graph import Blob
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.source import SourceLayer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from caffe_compat.export.onnx.program import Call, Inexpressible, writes
+from caffe_compat.export.onnx.program import Call, writes
+from caffe_compat.export.writers import Inexpressible
 
 
 @writes("Upsample")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from caffe_compat.errors import DataError
+from caffe_compat.export.writers import Inexpressible, Writers
 from caffe_compat.layers.base import Layer, Shape
-
-
-class Inexpressible(Exception):
-    """Why ONNX has no form for a layer."""
 
 
 @dataclass
@@ -115,18 +112,8 @@ class Call:
         return value if term == 0 else self.op("Add", [value, self.constant(term)])
 
 
-Writer = Callable[[Call], None]
-WRITERS: dict[str, Writer] = {}
-
-
-def writes(*types: str) -> Callable[[Writer], Writer]:
-    """Register the function below as what writes Caffe layers of these types."""
-
-    def add(writer: Writer) -> Writer:
-        WRITERS.update(dict.fromkeys(types, writer))
-        return writer
-
-    return add
+WRITERS: Writers[Call] = Writers()
+writes = WRITERS.of
 
 
 def axis_of(layer: Layer, axis: int, shape: Shape) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from caffe_compat.export.onnx.program import Call, Inexpressible, axis_of, writes
+from caffe_compat.export.onnx.program import Call, axis_of, writes
+from caffe_compat.export.writers import Inexpressible
 
 _FIRST = np.iinfo(np.int64).min
 Step = Callable[[str, str, list[str]], tuple[str, list[str]]]

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.export.onnx.program import Call, Inexpressible, writes
+from caffe_compat.export.onnx.program import Call, writes
+from caffe_compat.export.writers import Inexpressible
 from caffe_compat.layers.windows import Windows
 
 

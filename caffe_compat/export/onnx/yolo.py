@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from caffe_compat.export.onnx.detection import columns, or_none
-from caffe_compat.export.onnx.program import Call, Inexpressible, writes
+from caffe_compat.export.onnx.program import Call, writes
+from caffe_compat.export.writers import Inexpressible
 
 Head = tuple[
     str, str, str, str

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffe_compat.export.plain_torch.source import Call, Inexpressible, number, options, writes
+from caffe_compat.export.plain_torch.source import Call, number, options, writes
+from caffe_compat.export.writers import Inexpressible
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.fields import enum_name
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from caffe_compat.export.plain_torch.source import Call, Inexpressible, number, options, writes
+from caffe_compat.export.plain_torch.source import Call, number, options, writes
+from caffe_compat.export.writers import Inexpressible
 from caffe_compat.layers.fields import enum_name
 from caffe_compat.layers.forks.faces.normalize import ChannelNormalize
 

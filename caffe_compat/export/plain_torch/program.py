@@ -11,7 +11,8 @@ import numpy as np
 
 from caffe_compat.errors import GraphError, UnsupportedLayerError
 from caffe_compat.export.plain_torch import elements, forks, functions, windows
-from caffe_compat.export.plain_torch.source import WRITERS, Call, Inexpressible, Names, Source, quoted
+from caffe_compat.export.plain_torch.source import WRITERS, Call, Names, Source, quoted
+from caffe_compat.export.writers import Inexpressible
 from caffe_compat.graph.graph import Blob
 from caffe_compat.layers.caffe.overwriting import destroying_forward_of
 from caffe_compat.layers.source import SourceLayer

@@ -6,20 +6,17 @@ import builtins
 import json
 import keyword
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from caffe_compat.export.writers import Inexpressible, Writers
 from caffe_compat.layers.base import Shape
 
 _TAKEN = {*keyword.kwlist, *dir(builtins), *dir(torch.nn.Module()), "torch", "nn", "functional", "self", "blobs"}
-
-
-class Inexpressible(Exception):
-    """Why plain PyTorch has no form for a layer."""
 
 
 @dataclass
@@ -138,18 +135,8 @@ class Call:
         self.source.state[key] = np.ascontiguousarray(value)
 
 
-Writer = Callable[[Call], None]
-WRITERS: dict[str, Writer] = {}
-
-
-def writes(*types: str) -> Callable[[Writer], Writer]:
-    """Register the function below as what writes Caffe layers of these types."""
-
-    def add(writer: Writer) -> Writer:
-        WRITERS.update(dict.fromkeys(types, writer))
-        return writer
-
-    return add
+WRITERS: Writers[Call] = Writers()
+writes = WRITERS.of
 
 
 def options(**given: Any) -> str:

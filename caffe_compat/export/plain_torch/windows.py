@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from caffe_compat.export.plain_torch.source import Call, Inexpressible, number, one_or_all, options, writes
+from caffe_compat.export.plain_torch.source import Call, number, one_or_all, options, writes
+from caffe_compat.export.writers import Inexpressible
 from caffe_compat.layers.windows import Windows
 
 

@@ -7,6 +7,7 @@ import torch
 
 import caffe_compat as cc
 from caffe_compat.export.plain_torch.source import WRITERS
+from tests.conftest import golden
 
 INPUT = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 6 dim: 9 dim: 7 } } }'
 OTHER = 'layer { name: "in2" type: "Input" top: "y" input_param { shape { dim: 2 dim: 6 dim: 9 dim: 7 } } }'
@@ -250,6 +251,20 @@ def test_what_plain_pytorch_has_no_form_for_is_refused_by_name(layer, reason, tm
     with pytest.raises(cc.UnsupportedLayerError, match=reason):
         cc.write_torch_source(cc.Model(cc.parse_text(text, cc.NetParameter), {}), tmp_path / "net")
     assert not (tmp_path / "net").exists()
+
+
+GOLDEN = {  # of types without a form a small net each
+    "Accuracy": "accuracy", "ContrastiveLoss": "contrastive", "EuclideanLoss": "euclid", "Filter": "filter",
+    "HingeLoss": "hinge_l1", "Im2col": "im2col", "InfogainLoss": "infogain_bottom", "LSTM": "lstm",
+    "LSTMUnit": "lstmunit", "MultinomialLogisticLoss": "multinomial", "RNN": "rnn", "SPP": "spp_ave2",
+    "SigmoidCrossEntropyLoss": "sigce_binary", "SoftmaxWithLoss": "swl_all_ignored", "SymmetricRectify": "symrect",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_a_type_without_a_form_is_refused_by_name(kind):
+    with pytest.raises(cc.UnsupportedLayerError, match=rf"plain PyTorch has no form for layer 'lay' \({kind}\)"):
+        cc.torch_source(cc.read_model(golden("layers", f"{GOLDEN[kind]}.prototxt")))
 
 
 def test_a_layer_that_overwrites_what_it_reads_is_refused_and_written_with_the_prototxts_values(tmp_path):
