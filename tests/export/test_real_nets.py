@@ -42,8 +42,9 @@ def test_the_page_is_made_of_the_results():
     assert (FOLDER / "README.md").read_text(encoding="utf-8") == page(read(RESULTS))
 
 
-def test_95_of_100_measured_nets_are_exported_as_onnx_or_cut_where_they_may_be():
-    assert taken(read(RESULTS), "onnx") >= 0.95
+@pytest.mark.parametrize("form", ["onnx", "pt2"])
+def test_95_of_100_measured_nets_are_exported_or_cut_where_they_may_be(form):
+    assert taken(read(RESULTS), form) >= 0.95
 
 
 def test_a_net_is_cut_at_what_its_detections_are_made_of():
