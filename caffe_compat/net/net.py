@@ -26,7 +26,7 @@ from caffe_compat.net.shapes import infer_shapes, set_up_layers
 from caffe_compat.net.table import LayerFacts, batch_size, layer_facts, net_html, table
 from caffe_compat.net.weights import LoadReport, arrays_of, copy_weights, share_blobs, written_net
 from caffe_compat.proto import dialects
-from caffe_compat.proto.model import Model, ModelLike, as_model
+from caffe_compat.proto.model import Model, ModelLike, as_model, weights_in
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.showing import nearest
 
@@ -166,9 +166,12 @@ class Net(nn.Module):
             return self._program(given, every_blob=False)
         return self._new_program(given).module(names)
 
-    def load_weights(self, weights: Mapping[str, Any]) -> LoadReport:
-        """Copy blobs in by layer name, as Caffe's CopyTrainedLayersFrom; WeightsError where a layer's do not fit."""
-        return copy_weights(self.layers, weights)
+    def load_weights(self, weights: Mapping[str, Any] | ModelLike) -> LoadReport:
+        """Copy blobs in by layer name, as Caffe's CopyTrainedLayersFrom; WeightsError where a layer's do not fit.
+
+        weights: blobs by layer name, the path of a file of weights, or what has or gives a Model.
+        """
+        return copy_weights(self.layers, weights_in(weights, self.param))
 
     def weights(self) -> dict[str, tuple[Any, ...]]:
         """Copies of all blobs by layer name, float32; shared ones in each of their layers, as in a caffemodel."""

@@ -26,7 +26,7 @@ from caffe_compat.showing import visible
 
 __all__ = [
     "Model", "ModelLike", "Weights", "as_model", "is_binary", "model_text", "read_model", "read_net", "read_solver",
-    "read_weights", "write_model",
+    "read_weights", "weights_in", "write_model",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -154,6 +154,13 @@ def read_weights(path: str | os.PathLike[str], net: Any = None) -> Weights:
     and DataError without the package safetensors.
     """
     return _read_weights(path, net)[0]
+
+
+def weights_in(source: Mapping[str, Any] | ModelLike, net: Any = None) -> Mapping[str, Any]:
+    """Blobs by layer name: `source` itself, those in the file at this path, as `read_weights`, or those of a Model."""
+    if isinstance(source, Mapping):
+        return source
+    return read_weights(source, net) if isinstance(source, (str, os.PathLike)) else as_model(source).weights
 
 
 def _read_weights(path: str | os.PathLike[str], net: Any) -> tuple[Weights, Forms]:

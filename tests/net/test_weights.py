@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from caffe_compat.errors import WeightsError
+from caffe_compat.errors import ParseError, WeightsError
 from caffe_compat.net.net import Net
-from caffe_compat.proto.model import Model, read_model, read_net, read_weights
+from caffe_compat.proto.model import Model, read_model, read_net, read_weights, write_model
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.proto.text import parse_text
 from tests.conftest import golden
@@ -53,6 +53,20 @@ def test_a_model_brings_its_weights() -> None:
     model = Net(Model(parse_text(NET, NetParameter), GOOD))
     np.testing.assert_array_equal(model.params["fc8"][0].detach(), GOOD["fc8"][0])
     assert model.load_report.copied == ("conv", "fc8")
+
+
+@pytest.mark.parametrize("ending", [".caffemodel", ".caffemodel.h5"])
+def test_weights_come_from_a_file_or_a_model_too(tmp_path: Path, ending: str) -> None:
+    trained, path = Model(parse_text(NET, NetParameter), GOOD), tmp_path / f"net{ending}"
+    write_model(trained, tmp_path / "net.prototxt", path)
+    for source in (path, str(path), trained, Net(trained), (tmp_path / "net.prototxt", path)):
+        model = net()
+        assert model.load_weights(source).copied == ("conv", "fc8")
+        np.testing.assert_array_equal(model.params["conv"][0].detach(), GOOD["conv"][0])
+    with pytest.raises(ParseError, match=r"net\.prototxt"):
+        net().load_weights(tmp_path / "net.prototxt")
+    with pytest.raises(TypeError, match="found int"):
+        net().load_weights(3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
