@@ -17,6 +17,7 @@ from typing import Any
 import caffe_compat as cc
 from caffe_compat.commands import main as command
 from reproductions import choosing
+from reproductions.averages import lightened
 from reproductions.narrowing import narrowed
 from reproductions.record import commit, locked
 from reproductions.steps import PUBLIC, Network, Place, Step, StepError
@@ -137,17 +138,18 @@ class Runner:
             temporary.write_text(cc.format_text(wanted), encoding="utf-8")
 
     def write_net(self, step: Step) -> None:
-        """The net that the step trains, and the decomposed weights that it starts from where it has a `low_rank`."""
+        """The net that the step trains, and the weights that it starts from where they are its own."""
         folder = self.folder(step)
         model, weights = cc.Model(self.source_net(step), {}), None
-        if step.low_rank is not None:
-            dense = cc.Model(model.net, cc.read_weights(self.start_weights(step)))
-            model = cc.decompose(dense, self.chosen_ranks(step, dense), step.low_rank.method)
-        if step.filters is not None:
-            trained = cc.Model(model.net, cc.read_weights(self.start_weights(step)))
-            model = narrowed(trained, step.filters, folder, step.seed)
-        if step.low_rank or step.filters:
+        if step.has_own_start:
+            model = cc.Model(model.net, cc.read_weights(self.start_weights(step)))
             weights = folder / f"start{self.ending}"
+        if step.low_rank is not None:
+            model = cc.decompose(model, self.chosen_ranks(step, model), step.low_rank.method)
+        if step.filters is not None:
+            model = narrowed(model, step.filters, folder, step.seed)
+        if step.lightened:
+            model = lightened(model)
         if step.edit is not None:
             step.edit(model.net)
         cc.write_model(model, folder / "train_test.prototxt", weights)
@@ -249,7 +251,7 @@ class Runner:
             words += ["--threads", str(self.place.threads)]
         if state := newest_state(folder):
             words += ["--snapshot", state.name]
-        elif step.low_rank or step.filters:
+        elif step.has_own_start:
             words += ["--weights", f"start{self.ending}"]
         elif step.start:
             words += ["--weights", str(self.start_weights(step).resolve())]

@@ -68,7 +68,8 @@ class Step:
     name: of its folder and log. experiment, method, paper, note: as in a row of results (reproductions/runs.py).
     solver: a file of the network's folder. settings: fields of the solver, as prototxt, that replace those of the
     file. start: "" for the fillers, `public:FILE` for a public model, else the name of an earlier step, with `@N` for
-    its snapshot at iteration N. low_rank: how the start is decomposed, if it is; filters: how it loses filters. seed:
+    its snapshot at iteration N. low_rank: how the start is decomposed, if it is; filters: how it loses filters.
+    lightened: whether BatchNorm's averages of the start are made to weigh one batch, see averages.py. seed:
     of the fillers, of random filters and, from 2 on, of the order of the training images. options: further words of the
     command. keep_last: how many snapshots stay. edit: changes the net, in place, before it is trained. baseline: the
     step without force that it is compared with, of the same start and of the same schedule or the nearest that was run.
@@ -84,6 +85,7 @@ class Step:
     start: str = ""
     low_rank: LowRank | None = None
     filters: Filters | None = None
+    lightened: bool = False
     seed: int = 1
     paper: tuple[str, ...] = ()
     note: str = ""
@@ -93,6 +95,11 @@ class Step:
     baseline: str = ""
     held_out: int = 0
     chosen: Chosen | None = None
+
+    @property
+    def has_own_start(self) -> bool:
+        """Whether the weights that it starts from are made of those of its start."""
+        return bool(self.low_rank or self.filters or self.lightened)
 
 
 @dataclass(frozen=True)

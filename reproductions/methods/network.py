@@ -25,11 +25,12 @@ Row = tuple[str, int]  # a method's name or PLAIN, at its middle strength, and a
 
 
 def steps(
-    net: str, budget: Budget, start: str, options: tuple[str, ...], first: Sequence[Row] = ()
+    net: str, budget: Budget, start: str, options: tuple[str, ...], first: Sequence[Row] = (), lightened: bool = False
 ) -> tuple[Step, ...]:
     """The rows `first`; the unpruned net, then all methods at one strength after the other; seed 2 and 3 after that."""
     note = f"{budget.train:,} iterations from the public model, then {budget.tune:,} of what is left"
-    make = partial(pair, budget=budget, start=start, options=options, note=note)
+    note += "; averages of BatchNorm weigh one batch at the start of both" if lightened else ""
+    make = partial(pair, budget=budget, start=start, options=options, note=note, lightened=lightened)
     found: list[Step] = []
     methods = {method.name: method for method in METHODS}
     for name, seed in first:
@@ -52,6 +53,7 @@ def pair(
     start: str,
     options: tuple[str, ...],
     note: str,
+    lightened: bool,
 ) -> list[Step]:
     """Training, where the method has its own, and fine-tuning."""
     name = f"{slug(method.name)}-{strength:g}" if method else PLAIN
@@ -65,6 +67,7 @@ def pair(
         "solver_train.prototxt",
         settings,
         start,
+        lightened=lightened,
         seed=seed,
         note=f"{note}; its error is of 1,000 test images",
         options=(*options, *(method.options if method else ())),
@@ -76,6 +79,7 @@ def pair(
         title,
         "solver_tune.prototxt",
         start=train.name,
+        lightened=lightened,
         seed=seed,
         note=note,
         options=options,
@@ -101,12 +105,16 @@ def network(
     accuracy: str = "accuracy",
     options: tuple[str, ...] = (),
     first: Sequence[Row] = (),
+    lightened: bool = False,
 ) -> Network:
-    """The runs in the folder methods/NAME, of the net in the folder NAME; data: make_data, make_smoke, databases."""
+    """The runs in the folder methods/NAME, of the net in the folder NAME; data: make_data, make_smoke, databases.
+
+    lightened: see Step.
+    """
     made, smoke, databases = data
     return Network(
         f"methods/{name}",
-        steps(name, budget, start, options, first),
+        steps(name, budget, start, options, first, lightened),
         made,
         smoke,
         accuracy,

@@ -39,6 +39,7 @@ NETWORK = network(
     (published_padded_cifar10, made_up_padded_cifar10, PADDED_CIFAR10),
     "Accuracy1",
     first=FIRST,
+    lightened=True,
 )
 
 if __name__ == "__main__":
