@@ -1,0 +1,124 @@
+"""What a compiled loop is, and how it runs on the threads that torch has.
+
+A loop is a function of one argument, the address of its arguments: 64-bit words, of which `floats`, `bytes_`, `words`
+and `number` make arrays and numbers again. Its work falls into parts, which the threads take one after the other with
+`next_part`; no result may depend on who takes which. torch's own team of threads does the work where torch uses GNU's
+OpenMP (Linux): a second team would fight it for the same cores. Elsewhere one thread does it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+COMPILED = {"nogil": True, "cache": True, "error_model": "numpy"}  # of functions that a loop calls
+_LEAST = 1 << 14  # steps of work that a second thread is woken for
+_PARTS = 4  # for each thread, so that one that comes late leaves the others work
+_WORDS = types.CPointer(types.int64)
+
+
+class Kernel:
+    """A loop that Python can call with a size of work, and arrays, tensors and numbers in the order of its words."""
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        compiled = numba.cfunc(types.void(_WORDS), nopython=True, cache=True, error_model="numpy")(function)
+        self.address: int = compiled.address
+        self.function, self._compiled = function, compiled  # which holds the machine code alive
+        self._call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)
+
+    def __call__(self, work: int, *arguments: Any, threads: int | None = None) -> None:
+        """`work` is about how many values are computed; `threads` is torch's number of them unless it is given.
+
+        Arrays and tensors must be contiguous in the order that the loop expects, and stay alive; nothing is checked.
+        """
+        if threads is None:
+            threads = _threads() if work >= 2 * _LEAST else 1
+        words = np.array([0, threads * _PARTS if threads > 1 else 1, *map(_word, arguments)], dtype=np.int64)
+        team = _team() if threads > 1 else None
+        if team is None:
+            self._call(words.ctypes.data)
+        else:
+            team(self.address, words.ctypes.data, threads, 0)
+
+
+def kernel(function: Callable[..., None]) -> Kernel:
+    """Compiles `function`, or takes it from the cache of an earlier process."""
+    return Kernel(function)
+
+
+def _word(argument: Any) -> int:
+    if type(argument) is int:
+        return argument
+    if isinstance(argument, float):
+        bits: int = struct.unpack("q", struct.pack("d", argument))[0]
+        return bits
+    if isinstance(argument, np.ndarray):
+        return argument.ctypes.data
+    address = getattr(argument, "data_ptr", None)
+    return int(argument if address is None else address())
+
+
+def _threads() -> int:
+    torch = sys.modules.get("torch")
+    return 1 if torch is None else int(torch.get_num_threads())
+
+
+@functools.cache
+def _team() -> Callable[[int, int, int, int], None] | None:
+    """GOMP_parallel(function, data, threads, flags) of the OpenMP that torch brings; None where it has another."""
+    torch = sys.modules.get("torch")
+    folder = Path(str(torch.__file__)).parent if torch else Path()
+    found = [*folder.glob("lib/libgomp*.so*"), *folder.parent.glob("torch.libs/libgomp*.so*")] if torch else []
+    if len(found) != 1:
+        return None
+    run = ctypes.CDLL(str(found[0])).GOMP_parallel
+    run.argtypes, run.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    call: Callable[[int, int, int, int], None] = run
+    return call
+
+
+def _pointer_to(kind: Any) -> Any:
+    @intrinsic
+    def pointer(typing_context: Any, word: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(kind)(types.int64), generate
+
+    return pointer
+
+
+floats_at = _pointer_to(types.float32)
+bytes_at = _pointer_to(types.uint8)
+words_at = _pointer_to(types.int64)
+
+
+@intrinsic
+def number(typing_context: Any, word: Any) -> Any:
+    """The float64 that a word holds."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.float64))
+
+    return types.float64(types.int64), generate
+
+
+@intrinsic
+def next_part(typing_context: Any, words: Any) -> Any:
+    """The part to do next; there is none where it is words[1] or more."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        one = context.get_constant(types.int64, 1)
+        return builder.atomic_rmw("add", arguments[0], one, "monotonic")
+
+    return types.int64(_WORDS), generate
