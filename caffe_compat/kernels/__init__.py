@@ -24,10 +24,10 @@ def loops(name: str) -> ModuleType | None:
 @functools.cache
 def _loaded(name: str) -> ModuleType | None:
     try:
-        importlib.import_module("numba")
+        numba = importlib.import_module("numba")
     except ModuleNotFoundError:
         return None
     except Exception as error:  # Numba refuses a numpy that is newer than it knows, by an ImportError or otherwise
         _log.info("loops are not compiled, for Numba cannot be loaded: %s", error)
         return None
-    return importlib.import_module(f"{__name__}.{name}")
+    return None if numba.config.DISABLE_JIT else importlib.import_module(f"{__name__}.{name}")

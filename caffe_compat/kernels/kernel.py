@@ -3,16 +3,19 @@
 A loop is a function of one argument, the address of its arguments: 64-bit words, of which `floats`, `bytes_`, `words`
 and `number` make arrays and numbers again. Its work falls into parts, which the threads take one after the other with
 `next_part`; no result may depend on who takes which. torch's own team of threads does the work where torch uses GNU's
-OpenMP (Linux): a second team would fight it for the same cores. Elsewhere one thread does it.
+OpenMP (Linux): a second team would fight it for the same cores. Elsewhere threads of Python do, for the loops hold no
+lock of the interpreter.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import struct
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,20 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-COMPILED = {"nogil": True, "cache": True, "error_model": "numpy"}  # of functions that a loop calls
-_LEAST = 1 << 14  # steps of work that a second thread is woken for
+
+def _has_cache() -> bool:
+    """Whether machine code can be kept: Numba refuses where neither this folder nor the user's own can be written."""
+    try:
+        numba.njit(cache=True)(_has_cache)
+    except RuntimeError:
+        return False
+    return True
+
+
+_CACHE = _has_cache()
+COMPILED = {"nogil": True, "cache": _CACHE, "error_model": "numpy"}  # of functions that a loop calls
+_LEAST = 1 << 14  # values that a second thread of a team is woken for
+_LEAST_ALONE = 1 << 18  # and a second thread of Python
 _PARTS = 4  # for each thread, so that one that comes late leaves the others work
 _WORDS = types.CPointer(types.int64)
 
@@ -31,7 +46,7 @@ class Kernel:
     """A loop that Python can call with a size of work, and arrays, tensors and numbers in the order of its words."""
 
     def __init__(self, function: Callable[..., None]) -> None:
-        compiled = numba.cfunc(types.void(_WORDS), nopython=True, cache=True, error_model="numpy")(function)
+        compiled = numba.cfunc(types.void(_WORDS), nopython=True, cache=_CACHE, error_model="numpy")(function)
         self.address: int = compiled.address
         self.function, self._compiled = function, compiled  # which holds the machine code alive
         self._call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)
@@ -41,14 +56,17 @@ class Kernel:
 
         Arrays and tensors must be contiguous in the order that the loop expects, and stay alive; nothing is checked.
         """
+        team = _team()
         if threads is None:
-            threads = _threads() if work >= 2 * _LEAST else 1
+            threads = _threads() if work >= 2 * (_LEAST if team else _LEAST_ALONE) else 1
         words = np.array([0, threads * _PARTS if threads > 1 else 1, *map(_word, arguments)], dtype=np.int64)
-        team = _team() if threads > 1 else None
-        if team is None:
-            self._call(words.ctypes.data)
+        address = words.ctypes.data
+        if threads == 1:
+            self._call(address)
+        elif team is not None:
+            team(self.address, address, threads, 0)
         else:
-            team(self.address, words.ctypes.data, threads, 0)
+            list(_pool(threads, os.getpid()).map(self._call, [address] * threads))
 
 
 def kernel(function: Callable[..., None]) -> Kernel:
@@ -85,6 +103,12 @@ def _team() -> Callable[[int, int, int, int], None] | None:
     run.argtypes, run.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
     call: Callable[[int, int, int, int], None] = run
     return call
+
+
+@functools.cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads of Python; of their own for each process, for a fork has none of those of its parent."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="loops")
 
 
 def _pointer_to(kind: Any) -> Any:

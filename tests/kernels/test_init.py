@@ -47,3 +47,13 @@ def test_the_package_loads_neither_numba_nor_torch():
 def test_loops_are_used_where_numba_is():
     pytest.importorskip("numba", reason="the package numba is not installed")
     assert loops("pooling") is not None
+
+
+def test_loops_are_not_used_where_numba_compiles_nothing(monkeypatch):
+    numba = pytest.importorskip("numba", reason="the package numba is not installed")
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    _loaded.cache_clear()
+    try:
+        assert loops("pooling") is None
+    finally:
+        _loaded.cache_clear()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 numba = pytest.importorskip("numba", reason="the package numba is not installed")
 
+from caffe_compat.kernels import kernel as under_test  # noqa: E402
 from caffe_compat.kernels.kernel import floats_at, kernel, next_part, number, words_at  # noqa: E402
 
 
@@ -24,8 +31,11 @@ def _scaled(q):
         part = next_part(q)
 
 
+@pytest.mark.parametrize("has_team", [True, False])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_every_part_is_done_once_whatever_the_threads(threads):
+def test_every_part_is_done_once_whatever_the_threads(threads, has_team, monkeypatch):
+    if not has_team:
+        monkeypatch.setattr(under_test, "_team", lambda: None)
     values = np.arange(1001, dtype=np.float32)
     done = np.zeros(threads * 4, np.int64)
     _scaled(len(values), values, len(values), 0.5, done, threads=threads)
@@ -43,3 +53,24 @@ def test_little_work_wakes_no_other_thread():
     done = np.zeros(64, np.int64)
     _scaled(10, np.ones(10, np.float32), 10, 1.0, done)
     assert done.sum() == 1
+
+
+def test_loops_run_where_no_machine_code_can_be_kept(tmp_path):
+    loops = Path(under_test.__file__).parent
+    shutil.copytree(loops, tmp_path / "caffe_compat" / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("caffe_compat/__init__.py", "caffe_compat/kernels/__pycache__", "home"):  # the last two no folders
+        (tmp_path / file).touch()
+    code = """
+import numpy as np
+from caffe_compat.kernels import kernel, pooling
+x, y = np.array([[[[1], [3]], [[2], [0]]]], np.float32), np.zeros((1, 1, 1, 1), np.float32)
+pooling.maxima(4, x, y, 1, 2, 2, 1, 1, 1, 2, 2, 2, 2, 0, 0)
+print(kernel.COMPILED["cache"], y.item())
+"""
+    home = str(tmp_path / "home")
+    kept = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    away = {**kept, "PYTHONPATH": str(tmp_path), "HOME": home, "XDG_CACHE_HOME": home}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=away, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "False 3.0\n", done.stderr
