@@ -14,6 +14,7 @@ import functools
 import os
 import struct
 import sys
+from array import array
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,8 +60,9 @@ class Kernel:
         team = _team()
         if threads is None:
             threads = _threads() if work >= 2 * (_LEAST if team else _LEAST_ALONE) else 1
-        words = np.array([0, threads * _PARTS if threads > 1 else 1, *map(_word, arguments)], dtype=np.int64)
-        address = words.ctypes.data
+        own = [each if type(each) is int else _word(each) for each in arguments]
+        words = array("q", [0, threads * _PARTS if threads > 1 else 1, *own])
+        address, _ = words.buffer_info()
         if threads == 1:
             self._call(address)
         elif team is not None:
@@ -75,8 +77,6 @@ def kernel(function: Callable[..., None]) -> Kernel:
 
 
 def _word(argument: Any) -> int:
-    if type(argument) is int:
-        return argument
     if isinstance(argument, float):
         bits: int = struct.unpack("q", struct.pack("d", argument))[0]
         return bits

@@ -29,12 +29,14 @@ infogain_loss               InfogainLoss
 inner_product               InnerProduct
 input_data                  Input DummyData MemoryData
 lrn                         LRN
+lrn_loops                   LRN by compiled loops
 lstm                        LSTM LSTMUnit
 multinomial_logistic_loss   MultinomialLogisticLoss
 mvn                         MVN
 overwriting                 forward passes in place that overwrite their bottom
 parameter                   Parameter
 pooling                     Pooling
+pooling_loops               MAX and AVE pooling by compiled loops
 power                       Power
 python_layer                Python
 recurrent                   what RNN and LSTM have in common

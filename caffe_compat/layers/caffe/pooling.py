@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Count, Layer, Shape
+from caffe_compat.layers.caffe.pooling_loops import average_by_loop, max_by_loop
 from caffe_compat.layers.registry import register
 from caffe_compat.layers.windows import Sizes, Windows, check_output, overhang, pooled_size, pooling_windows
 from caffe_compat.proto.schema import message_class
@@ -257,6 +258,12 @@ class Pooling(Layer):
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         (bottom,) = bottoms
         plan = self.plan(bottom.shape)
+        include_pad: bool = self.param.pooling_param.avg_include_pad
+        if self.pool != "STOCHASTIC" and not (self.mask or (torch.is_grad_enabled() and bottom.requires_grad)):
+            is_max = self.pool == "MAX"
+            looped = max_by_loop(bottom, plan) if is_max else average_by_loop(bottom, plan, include_pad)
+            if looped is not None:
+                return looped
         if self.pool == "MAX":
             if not self.mask and _keeps_places(bottom, plan):
                 places: Tensor = _MaxOfPlaces.apply(bottom, plan)  # type: ignore[no-untyped-call]
@@ -267,5 +274,5 @@ class Pooling(Layer):
             top, index = max_pool(bottom, plan)
             return (top, index.to(top.dtype)) if self.mask else top
         if self.pool == "AVE":
-            return average_pool(bottom, plan, self.param.pooling_param.avg_include_pad)
+            return average_pool(bottom, plan, include_pad)
         return stochastic_pool(bottom, plan, self.context.phase == "TRAIN")

@@ -1,0 +1,136 @@
+"""Sixteen floats as one value in a loop, which the compiler keeps in registers; processors with less do it in parts.
+
+`load(pointer, index)` and `store(pointer, index, vector)` move them, `spread(number)` makes one, and + - * / work on
+them lane by lane, each with one rounding.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+LANES = 16
+_FLOATS = ir.VectorType(ir.FloatType(), LANES)
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """The type of such a value."""
+
+    def __init__(self) -> None:
+        super().__init__(name=f"Vector{LANES}")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, type_: Any) -> None:
+        super().__init__(manager, type_, _FLOATS)
+
+
+vector = Vector()
+
+
+def _operation(function: Any, instruction: str) -> None:
+    class _OfVectors(AbstractTemplate):  # type: ignore[misc]
+        key = function
+
+        def generic(self, args: Any, kws: Any) -> Any:
+            return signature(vector, *args) if args == (vector, vector) else None
+
+    infer_global(function)(_OfVectors)
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return getattr(builder, instruction)(*args)
+
+    lower_builtin(function, vector, vector)(lower)
+
+
+for _function, _instruction in (
+    (operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv"),
+):  # fmt: skip
+    _operation(_function, _instruction)
+
+
+def _address(builder: Any, pointer: Any, index: Any, of: Any = _FLOATS) -> Any:
+    return builder.bitcast(builder.gep(pointer, [index]), of.as_pointer())
+
+
+@intrinsic
+def load(typing_context: Any, pointer: Any, index: Any) -> Any:
+    """The sixteen values from pointer[index] on."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load(_address(builder, *args), align=4)
+
+    return vector(pointer, types.int64), generate
+
+
+@intrinsic
+def store(typing_context: Any, pointer: Any, index: Any, values: Any) -> Any:
+    """Puts sixteen values from pointer[index] on."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.store(args[2], _address(builder, *args[:2]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, vector), generate
+
+
+def _spread(builder: Any, value: Any, lanes: ir.VectorType) -> Any:
+    one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    places = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    return builder.shuffle_vector(one, ir.Constant(lanes, ir.Undefined), places)
+
+
+@intrinsic
+def spread(typing_context: Any, value: Any) -> Any:
+    """A number, rounded to float32, in every lane."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _spread(builder, args[0], _FLOATS)
+
+    return vector(types.float32), generate
+
+
+@intrinsic
+def larger(typing_context: Any, first: Any, second: Any) -> Any:
+    """first where first > second, elsewhere second: second too where either is NaN."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def square_root(typing_context: Any, values: Any) -> Any:
+    """The square root of each."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        of = ir.FunctionType(_FLOATS, [_FLOATS])
+        return builder.call(cgutils.get_or_insert_function(builder.module, of, "llvm.sqrt.v16f32"), args)
+
+    return vector(vector), generate
+
+
+@intrinsic
+def load_between(typing_context: Any, pointer: Any, index: Any, first: Any, last: Any) -> Any:
+    """As `load`, with zeros in the lanes before `first` and from `last` on, which are not read."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        number = ir.IntType(32)
+        numbers = ir.VectorType(number, LANES)
+        lanes = ir.Constant(numbers, [ir.Constant(number, lane) for lane in range(LANES)])
+        first, last = (_spread(builder, builder.trunc(each, number), numbers) for each in args[2:])
+        inside = builder.and_(builder.icmp_signed(">=", lanes, first), builder.icmp_signed("<", lanes, last))
+        of = ir.FunctionType(_FLOATS, [_FLOATS.as_pointer(), number, inside.type, _FLOATS])
+        read = cgutils.get_or_insert_function(builder.module, of, "llvm.masked.load.v16f32.p0")
+        zeros = ir.Constant(_FLOATS, [0.0] * LANES)
+        return builder.call(read, [_address(builder, *args[:2]), ir.Constant(number, 4), inside, zeros])
+
+    return vector(pointer, types.int64, types.int64, types.int64), generate

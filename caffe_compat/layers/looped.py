@@ -1,0 +1,53 @@
+"""Where the compiled loops of `caffe_compat.kernels` compute what a layer has; elsewhere torch does."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from caffe_compat import kernels
+
+LEAST_CHANNELS = 16  # that loops over images take together
+
+
+def loops_for(name: str, bottom: Tensor) -> ModuleType | None:
+    """The module `name` of the kernels, where its loops may read `bottom`; None where they may not, or there are none.
+
+    They read float32 images of 16 channels or more in torch.channels_last, in a CPU's memory, and see nothing but
+    numbers: no subclass of Tensor, no program being recorded, no transform of torch.func, no forward mode of autograd.
+    """
+    if type(bottom) is not Tensor or bottom.dtype != torch.float32 or bottom.device.type != "cpu":
+        return None
+    if not is_plain(bottom) or bottom.dim() != 4 or bottom.shape[1] < LEAST_CHANNELS or bottom.numel() == 0:
+        return None
+    return kernels.loops(name) if bottom.is_contiguous(memory_format=torch.channels_last) else None
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether what lies in memory is all that `tensor` is, and nobody watches what torch does to it."""
+    if tensor.layout is not torch.strided or tensor.is_neg() or torch.compiler.is_compiling():
+        return False
+    if torch._C._get_tracing_state() is not None or torch._C._len_torch_dispatch_stack() > 0:
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is None and forward_ad._current_level < 0
+
+
+def new_images(like: Tensor, height: int, width: int) -> Tensor:
+    """An empty top in torch.channels_last with the batch and the channels of `like`."""
+    batch, channels = like.shape[:2]
+    return torch.empty_strided((batch, channels, height, width), _strides(channels, height, width))
+
+
+def _strides(channels: int, height: int, width: int) -> tuple[int, int, int, int]:
+    return height * width * channels, 1, width * channels, channels
+
+
+def pixel_distance(top: Tensor) -> int:
+    """How many values lie from one pixel to the next of a `top` in torch.channels_last, or of some of its channels."""
+    for axis in (3, 2, 0):
+        if top.shape[axis] > 1:  # else its stride may be any number
+            return top.stride(axis)
+    return top.shape[1]

@@ -1,0 +1,55 @@
+"""Vectors in loops against NumPy, lane by lane."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+numba = pytest.importorskip("numba", reason="the package numba is not installed")
+
+from caffe_compat.kernels.kernel import floats_at, kernel, number  # noqa: E402
+from caffe_compat.kernels.vectors import LANES, larger, load, load_between, spread, square_root, store  # noqa: E402
+
+LANE = np.arange(LANES)
+
+
+@kernel
+def _every_operation(q):
+    """a, b, a number, and where each result goes, sixteen values after sixteen."""
+    a, b, top = load(floats_at(q[2]), 0), load(floats_at(q[3]), 0), floats_at(q[5])
+    c = spread(np.float32(number(q[4])))
+    store(top, 0, a + b)
+    store(top, 16, a - b)
+    store(top, 32, a * b)
+    store(top, 48, a / c)
+    store(top, 64, square_root(a))
+    store(top, 80, larger(a, b))
+    store(top, 96, a * b + c)
+
+
+def test_each_lane_has_what_numpy_has_for_it():
+    random = np.random.default_rng(0)
+    a, b = random.standard_normal((2, LANES)).astype(np.float32)
+    a[:6], b[:6] = [np.nan, 1, np.nan, 0.0, -0.0, np.inf], [1, np.nan, np.nan, -0.0, 0.0, -np.inf]
+    found = np.empty((7, LANES), np.float32)
+    _every_operation(1, a, b, 0.1, found)
+    with np.errstate(invalid="ignore"):
+        third = np.float32(0.1)
+        expected = [a + b, a - b, a * b, a / third, np.sqrt(a), np.where(a > b, a, b), a * b + third]
+    for mine, wanted in zip(found, expected, strict=True):
+        numbers = ~np.isnan(wanted)
+        assert (np.isnan(mine) == ~numbers).all()
+        assert (mine[numbers].view(np.int32) == wanted[numbers].view(np.int32)).all()  # the sign of a zero too
+
+
+@kernel
+def _some(q):
+    """values, where to read, the first lane and that behind the last, top."""
+    store(floats_at(q[6]), 0, load_between(floats_at(q[2]), q[3], q[4], q[5]))
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 16), (3, 16), (0, 5), (2, 9), (16, 16), (-4, 30), (9, 2), (40, -3)])
+def test_lanes_outside_are_zeros(first, last):
+    values, found = np.arange(1, 20, dtype=np.float32), np.empty(LANES, np.float32)
+    _some(1, values, 2, first, last, found)
+    assert found.tolist() == np.where((first <= LANE) & (last > LANE), LANE + 3.0, 0.0).tolist()

@@ -1,0 +1,65 @@
+"""LRN by compiled loops against plain loops over each value's window, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from caffe_compat.layers.caffe.lrn_loops import normalized_by_loop
+from tests.kernels.switch import needs_loops
+from tests.layers.caffe.test_lrn import _text
+from tests.layers.single import build
+from tests.reference.normalization import lrn_across, lrn_within
+
+pytestmark = needs_loops
+
+SHAPE = (2, 21, 3, 4)
+
+
+def _random(shape: tuple[int, ...] = SHAPE) -> torch.Tensor:
+    values = torch.from_numpy(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+    return values.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("region", "size"), [("ACROSS_CHANNELS", n) for n in (1, 5, 17, 99)] + [("WITHIN_CHANNEL", n) for n in (1, 3, 5, 9)]
+)
+def test_each_value_is_divided_by_its_neighbourhood(region: str, size: int) -> None:
+    layer, x = build(_text(region, size, 0.5, 0.75, 2.0), SHAPE), _random()
+    if region == "ACROSS_CHANNELS":
+        expected = lrn_across(x.double().numpy(), size, 0.5, 0.75, 2.0)
+    else:
+        expected = lrn_within(x.double().numpy(), size, 0.5, 0.75)
+    top = normalized_by_loop(x, layer.rule)
+    assert torch.equal(layer(x), top) or region == "WITHIN_CHANNEL"
+    # a window of squares and a power: some 10 roundings of 6e-8
+    np.testing.assert_allclose(top, expected, rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("region", ["ACROSS_CHANNELS", "WITHIN_CHANNEL"])
+def test_other_powers_are_left_to_torch(region: str) -> None:
+    layer = build(_text(region, 3, 0.5, 0.5, 2.0), SHAPE)
+    assert normalized_by_loop(_random(), layer.rule) is None
+
+
+@pytest.mark.parametrize("region", ["ACROSS_CHANNELS", "WITHIN_CHANNEL"])
+def test_threads_change_no_bit(region: str) -> None:
+    x, threads = _random((3, 48, 20, 30)), torch.get_num_threads()
+    layer, found = build(_text(region, 5, 0.5, 0.75, 1.0), tuple(x.shape)), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(layer(x))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+def test_a_top_may_be_some_channels_of_larger_images() -> None:
+    x, layer = _random(), build(_text("ACROSS_CHANNELS", 5, 0.5, 0.75, 2.0), SHAPE)
+    whole = torch.full((2, 30, 3, 4), 7.0).contiguous(memory_format=torch.channels_last)
+    part = whole[:, 5:26]
+    assert normalized_by_loop(x, layer.rule, top=part) is part
+    assert torch.equal(part, layer(x))
+    assert (whole[:, :5] == 7).all() and (whole[:, 26:] == 7).all()
