@@ -22,6 +22,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -41,21 +42,36 @@ _LEAST = 1 << 14  # values that a second thread of a team is woken for
 _LEAST_ALONE = 1 << 18  # and a second thread of Python
 _PARTS = 4  # for each thread, so that one that comes late leaves the others work
 _WORDS = types.CPointer(types.int64)
+_NUMBER, _INTEGER = struct.Struct("d"), struct.Struct("q")
 
 
 class Kernel:
-    """A loop that Python can call with a size of work, and arrays, tensors and numbers in the order of its words."""
+    """A loop that Python can call with a size of work, and arrays, tensors and numbers in the order of its words.
+
+    It is compiled, or taken from the cache of an earlier process, when it is first called.
+    """
 
     def __init__(self, function: Callable[..., None]) -> None:
-        compiled = numba.cfunc(types.void(_WORDS), nopython=True, cache=_CACHE, error_model="numpy")(function)
-        self.address: int = compiled.address
-        self.function, self._compiled = function, compiled  # which holds the machine code alive
-        self._call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)
+        self.function = function
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        return numba.cfunc(types.void(_WORDS), nopython=True, cache=_CACHE, error_model="numpy")(self.function)
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Of the machine code, which lives as long as this."""
+        return int(self._compiled.address)
+
+    @functools.cached_property
+    def _call(self) -> Callable[[int], None]:
+        return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)
 
     def __call__(self, work: int, *arguments: Any, threads: int | None = None) -> None:
         """`work` is about how many values are computed; `threads` is torch's number of them unless it is given.
 
-        Arrays and tensors must be contiguous in the order that the loop expects, and stay alive; nothing is checked.
+        Arrays (of numpy or of the module array) and tensors must be contiguous in the order that the loop expects, and
+        stay alive; nothing is checked.
         """
         team = _team()
         if threads is None:
@@ -72,16 +88,18 @@ class Kernel:
 
 
 def kernel(function: Callable[..., None]) -> Kernel:
-    """Compiles `function`, or takes it from the cache of an earlier process."""
+    """Decorator: make the function a loop."""
     return Kernel(function)
 
 
 def _word(argument: Any) -> int:
-    if isinstance(argument, float):
-        bits: int = struct.unpack("q", struct.pack("d", argument))[0]
+    if isinstance(argument, (float, np.floating)):
+        bits: int = _INTEGER.unpack(_NUMBER.pack(argument))[0]
         return bits
     if isinstance(argument, np.ndarray):
         return argument.ctypes.data
+    if isinstance(argument, array):
+        return argument.buffer_info()[0]
     address = getattr(argument, "data_ptr", None)
     return int(argument if address is None else address())
 
@@ -124,6 +142,7 @@ def _pointer_to(kind: Any) -> Any:
 
 floats_at = _pointer_to(types.float32)
 bytes_at = _pointer_to(types.uint8)
+doubles_at = _pointer_to(types.float64)
 words_at = _pointer_to(types.int64)
 
 
@@ -135,6 +154,18 @@ def number(typing_context: Any, word: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(types.float64))
 
     return types.float64(types.int64), generate
+
+
+@intrinsic
+def fused(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c of one type, rounded once where the processor does so, as torch's own loops then do."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = context.get_value_type(signature.return_type)
+        function = builder.module.declare_intrinsic("llvm.fmuladd", (kind,), ir.FunctionType(kind, (kind,) * 3))
+        return builder.call(function, arguments)
+
+    return a(a, a, a), generate
 
 
 @intrinsic

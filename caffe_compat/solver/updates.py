@@ -1,8 +1,9 @@
 """Caffe's six solvers: from gradient and history to the step that is taken off each weight (src/caffe/solvers).
 
 Symbols: g gradient, w weight, h and h2 the histories, r = lr * lr_mult, t = iteration + 1. All in place, for all
-parameters at once. The learning rate goes into SGD's history, unlike torch.optim.SGD's: the two part at every change of
-the rate. Adam adds delta to sqrt(v) before the bias correction, where torch.optim.Adam adds it after.
+parameters at once: by a compiled loop where one takes their values, see `looped`, else as torch does it. The learning
+rate goes into SGD's history, unlike torch.optim.SGD's: the two part at every change of the rate. Adam adds delta to
+sqrt(v) before the bias correction, where torch.optim.Adam adds it after.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caffe_compat.solver.looped import run_loop
 from caffe_compat.solver.multiples import add_multiples
 
 if TYPE_CHECKING:
@@ -41,6 +43,11 @@ class Rates:
         else:
             add_multiples(targets, tensors, [sign * self.lr * multiplier for multiplier in self.multipliers])
 
+    def run_loop(self, name: str, lists: Sequence[Tensors], *constants: float) -> bool:
+        """Run a loop of kernels/updates.py with these rates; False, and nothing, where torch is to do it."""
+        lr = self.lr
+        return not isinstance(lr, Tensor) and run_loop(name, lists, [lr * each for each in self.multipliers], constants)
+
 
 def sgd(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig) -> None:
     """h = momentum h + r g;  w -= h."""
@@ -53,6 +60,8 @@ def momentum_step(weights: Tensors, gradients: Tensors, history: Tensors, rate: 
 
 
 def _fall(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, momentum: float) -> None:
+    if rates.run_loop("sgd", (weights, gradients, history), momentum):
+        return
     torch._foreach_mul_(history, momentum)
     rates.add(history, gradients)
     torch._foreach_sub_(weights, history)
@@ -60,6 +69,8 @@ def _fall(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, 
 
 def nesterov(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig) -> None:
     """h' = momentum h + r g;  w -= (1 + momentum) h' - momentum h."""
+    if rates.run_loop("nesterov", (weights, gradients, history), config.momentum, 1 + config.momentum):
+        return
     torch._foreach_add_(weights, history, alpha=config.momentum)
     torch._foreach_mul_(history, config.momentum)
     rates.add(history, gradients)
@@ -68,14 +79,19 @@ def nesterov(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rate
 
 def adagrad(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig) -> None:
     """h += g^2;  w -= r g / (sqrt(h) + delta)."""
+    if rates.run_loop("adagrad", (weights, gradients, history), config.delta):
+        return
     torch._foreach_addcmul_(history, gradients, gradients)
     _take(weights, gradients, history, rates, config.delta)
 
 
 def rmsprop(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, config: SolverConfig) -> None:
     """h = rms_decay h + (1 - rms_decay) g^2;  w -= r g / (sqrt(h) + delta)."""
+    rest = 1 - config.rms_decay
+    if rates.run_loop("rmsprop", (weights, gradients, history), config.rms_decay, rest, config.delta):
+        return
     torch._foreach_mul_(history, config.rms_decay)
-    torch._foreach_addcmul_(history, gradients, gradients, value=1 - config.rms_decay)
+    torch._foreach_addcmul_(history, gradients, gradients, value=rest)
     _take(weights, gradients, history, rates, config.delta)
 
 
@@ -85,14 +101,17 @@ def adadelta(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rate
     rho is the solver's momentum.
     """
     squares, steps = history[: len(weights)], history[len(weights) :]
-    torch._foreach_mul_(squares, config.momentum)
-    torch._foreach_addcmul_(squares, gradients, gradients, value=1 - config.momentum)
+    rho, rest = config.momentum, 1 - config.momentum
+    if rates.run_loop("adadelta", (weights, gradients, squares, steps), rho, rest, config.delta):
+        return
+    torch._foreach_mul_(squares, rho)
+    torch._foreach_addcmul_(squares, gradients, gradients, value=rest)
     change = list(torch._foreach_add(steps, config.delta))
     torch._foreach_div_(change, torch._foreach_add(squares, config.delta))
     torch._foreach_sqrt_(change)
     torch._foreach_mul_(change, gradients)
-    torch._foreach_mul_(steps, config.momentum)
-    torch._foreach_addcmul_(steps, change, change, value=1 - config.momentum)
+    torch._foreach_mul_(steps, rho)
+    torch._foreach_addcmul_(steps, change, change, value=rest)
     rates.add(weights, change, sign=-1)
 
 
@@ -102,10 +121,13 @@ def adam(weights: Tensors, gradients: Tensors, history: Tensors, rates: Rates, c
     b1 is the solver's momentum, b2 its momentum2.
     """
     means, squares = history[: len(weights)], history[len(weights) :]
-    torch._foreach_mul_(means, config.momentum)
-    torch._foreach_add_(means, gradients, alpha=1 - config.momentum)
-    torch._foreach_mul_(squares, config.momentum2)
-    torch._foreach_addcmul_(squares, gradients, gradients, value=1 - config.momentum2)
+    b1, b2 = config.momentum, config.momentum2
+    if rates.run_loop("adam", (weights, gradients, means, squares), b1, 1 - b1, b2, 1 - b2, config.delta):
+        return
+    torch._foreach_mul_(means, b1)
+    torch._foreach_add_(means, gradients, alpha=1 - b1)
+    torch._foreach_mul_(squares, b2)
+    torch._foreach_addcmul_(squares, gradients, gradients, value=1 - b2)
     _take(weights, means, squares, rates, config.delta)
 
 

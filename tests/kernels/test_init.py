@@ -10,6 +10,11 @@ import pytest
 from caffe_compat.kernels import _loaded, loops
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CAFFE_COMPAT_KERNELS", raising=False)
+
+
 def test_loops_are_not_used_where_they_are_switched_off(monkeypatch):
     monkeypatch.setenv("CAFFE_COMPAT_KERNELS", "off")
     assert loops("pooling") is None

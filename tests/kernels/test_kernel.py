@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,18 @@ def test_every_part_is_done_once_whatever_the_threads(threads, has_team, monkeyp
 
 
 def test_tensors_and_arrays_are_passed_by_their_address():
-    tensor = torch.ones(7)
-    _scaled(7, tensor, 7, 3.0, np.zeros(64, np.int64))
+    tensor, done = torch.ones(7), array("q", [0] * 64)
+    _scaled(7, tensor, 7, 3.0, done)
     assert tensor.tolist() == [3.0] * 7
+    assert sum(done) == 1
+
+
+@pytest.mark.parametrize("factor", [0.5, np.float64(0.5), np.float32(0.5)])
+@pytest.mark.parametrize("count", [7, np.int64(7)])
+def test_numbers_of_numpy_are_passed_by_their_value(count, factor):
+    values = np.ones(7, np.float32)
+    _scaled(7, values, count, factor, np.zeros(64, np.int64))
+    assert values.tolist() == [0.5] * 7
 
 
 def test_little_work_wakes_no_other_thread():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_compat.solver import looped
 from caffe_compat.solver.solver import Solver
 from tests.conftest import golden
 
@@ -18,6 +19,12 @@ QUICK = [
     "force_iter5", "force_l1", "force_near_threshold", "force_odd_layers", "frozen_mid_adam",
     "lr_multistep_dup", "lr_sigmoid", "nesterov_m5", "rmsprop_d90", "shared_sgd", "two_losses",
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_net_is_too_small_for_loops(monkeypatch):
+    """In float64 torch updates them, here and for whoever has no Numba."""
+    monkeypatch.setattr(looped, "LEAST", 1)
 
 
 class Case:
