@@ -58,6 +58,17 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
+@pytest.fixture(params=["loops", "no loops"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With compiled loops, where they are used here, and without."""
+    if request.param == "no loops":
+        monkeypatch.setenv("CAFFE_COMPAT_KERNELS", "off")
+    elif os.environ.get("CAFFE_COMPAT_KERNELS") == "off":
+        pytest.skip("loops are switched off")
+    else:
+        pytest.importorskip("numba", reason="the package numba is not installed")
+
+
 def left_running() -> dict[int, str]:
     """The processes, number -> command, that were started by these tests, at whatever remove, and still run."""
     found = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +12,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from caffe_compat.data.images import interleaved
+from caffe_compat.data.one_pass import Stored
 from caffe_compat.data.transform import Draws, Transform
 from caffe_compat.errors import DataError
 
@@ -73,19 +76,35 @@ class Assembler:
         return self._stack(pixels, draws, which), labels
 
     def stacked(
-        self, numbers: Numbers, pixels: np.ndarray, labels: np.ndarray, draws: Draws, where: str
+        self, numbers: Numbers, planes: np.ndarray, labels: np.ndarray, draws: Draws, where: str
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The batch of (batch, height, width, channels) images that are of one size already."""
+        """The batch of uint8 images (batch, channels, height, width) that are of one size already."""
+        stored = Stored.of(planes.transpose(0, 2, 3, 1))
+        if stored is not None:
+            return self.stored(numbers, stored, labels, draws, where)
+        pixels = interleaved(planes)
         self.transform.output_shape(pixels.shape[1:], where)
         self._remember(numbers, pixels, labels)
         return self._stack(pixels, draws), labels
 
-    def _stack(self, pixels: np.ndarray, draws: Draws, which: np.ndarray | None = None) -> np.ndarray:
+    def stored(
+        self, numbers: Numbers, images: Stored, labels: np.ndarray, draws: Draws, where: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The batch of images that are of one size where they lie in memory, as compiled loops read them."""
+        self.transform.output_shape(images.shape, where)
+        if self._cache is not None and not self._cache.put_stored(np.asarray(numbers), images, labels):
+            self._cache = None
+        return self._stack(images, draws), labels
+
+    def _stack(self, pixels: np.ndarray | Stored, draws: Draws, which: np.ndarray | None = None) -> np.ndarray:
         """The transformed batch of all `pixels`, or of numbers `which`; a large one in blocks, by several threads."""
-        shape = self.transform.output_shape(pixels.shape[1:], "")
+        shape = self.transform.output_shape(pixels.shape[-3:], "")
         count = len(pixels) if which is None else len(which)
         target = self._empty((count, *shape))
-        block = max(1, _BLOCK_BYTES // (4 * int(np.prod(shape))))
+        block = max(1, _BLOCK_BYTES // (4 * math.prod(shape)))
+        if block >= count:
+            self.transform.stack(pixels, draws, target, which)
+            return target
 
         def transform(number: int) -> None:
             part = slice(number * block, (number + 1) * block)
@@ -94,11 +113,7 @@ class Assembler:
             else:
                 self.transform.stack(pixels, draws[part], target[part], which[part])
 
-        blocks = -(-count // block)
-        if blocks == 1:
-            transform(0)
-        else:
-            self._in_threads(transform, blocks)
+        self._in_threads(transform, -(-count // block))
         return target
 
     def each(self, items: Sequence[Item], draws: Draws) -> tuple[np.ndarray, np.ndarray]:
@@ -179,13 +194,19 @@ class _Cache:
         self._is_whole = self._is_whole or bool(self._known.all())
         return self._is_whole or bool(self._known[numbers % len(self._known)].all())
 
-    def get(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        """Images, which of them these are (None: all, in order), and their labels."""
+    def get(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All images, which of them these are, and their labels."""
         numbers = numbers % len(self._known)
-        first, last = int(numbers[0]), int(numbers[-1])
-        if last - first == len(numbers) - 1 and (np.diff(numbers) == 1).all():
-            return self._pixels[first : last + 1], None, self._labels[first : last + 1].copy()
         return self._pixels, numbers, self._labels[numbers]
+
+    def put_stored(self, numbers: np.ndarray, images: Stored, labels: np.ndarray) -> bool:
+        """Keep planar `images`; False if they are not like the others."""
+        if images.shape != self._pixels.shape[1:]:
+            return False
+        images.copy_to(self._pixels, numbers)
+        self._labels[numbers] = labels
+        self._known[numbers] = True
+        return True
 
     def put(
         self, numbers: Sequence[int] | np.ndarray, images: np.ndarray | list[np.ndarray], labels: np.ndarray

@@ -12,9 +12,10 @@ import numpy as np
 from caffe_compat.data.assembly import CACHE_BYTES, Assembler, Item, check_size
 from caffe_compat.data.databases import Database
 from caffe_compat.data.datum import Bytes, Datum, corrupt, parse_alike, parse_datum
-from caffe_compat.data.images import decode_image, interleaved
+from caffe_compat.data.images import decode_image
 from caffe_compat.data.labels import MOST_BYTES, MOST_RECORDS, StoredLabels
 from caffe_compat.data.lmdb import LMDB
+from caffe_compat.data.raw_records import RawRecords
 from caffe_compat.data.transform import Draws, Transform
 from caffe_compat.errors import DataError
 
@@ -99,6 +100,7 @@ class DatumBatches:
         (number,), (record,) = self._cursor.take(0, 1)
         self._first = self._decode(number, self._parse(number, record)).shape
         self._rows = database.rows if isinstance(database, LMDB) else None
+        self._raw = RawRecords(database) if isinstance(database, LMDB) else None
         self._assembler = Assembler(transform, database.count, self._first, self._where(0), cache_bytes, workers)
 
     @property
@@ -118,6 +120,9 @@ class DatumBatches:
 
     def _read_rows(self, numbers: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray] | None:
         """The batch of raw records of an LMDB, all of one kind; None, from then on, where some are not."""
+        found = None if self._rows is None or self._raw is None else self._raw.find(numbers)
+        if found is not None:
+            return self._assembler.stored(numbers, *found, draws, self._where(int(numbers[0])))
         rows = self._rows(numbers) if self._rows is not None else None
         alike = None if rows is None else _alike(rows)
         if alike is None:
@@ -201,12 +206,8 @@ class DatumBatches:
 
 
 def _alike(records: list[Bytes] | np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Images (batch, height, width, channels) and labels of raw records of one kind; None where they are others."""
+    """Images (batch, channels, height, width) and labels of raw records of one kind; None where they are others."""
     try:
-        alike = parse_alike(records)
+        return parse_alike(records)
     except ValueError:
         return None  # the first is damaged; parsing one by one says how
-    if alike is None:
-        return None
-    planes, labels = alike
-    return interleaved(planes), labels

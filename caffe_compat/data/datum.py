@@ -19,6 +19,8 @@ Bytes: TypeAlias = "bytes | memoryview"
 
 _CHANNELS, _HEIGHT, _WIDTH, _DATA, _LABEL, _FLOAT_DATA, _ENCODED = range(1, 8)
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+ENCODED_FALSE = bytes((_ENCODED << 3, 0))
+LABEL_BYTES = range(2, 6)  # of a field of a label that is read many at a time: 28 bits at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +115,12 @@ def parse_alike(records: Sequence[Bytes] | np.ndarray) -> tuple[np.ndarray, np.n
 
 def _tail_labels(tail: np.ndarray) -> np.ndarray | None:
     """The labels, float32, of the fields after the pixels: `label`, perhaps an `encoded: false`; None for others."""
-    if tail.shape[1] > 2 and (tail[:, -2:] == (_ENCODED << 3, 0)).all():
+    if tail.shape[1] > len(ENCODED_FALSE) and (tail[:, -2:] == tuple(ENCODED_FALSE)).all():
         tail = tail[:, :-2]
     number = tail[:, 1:]
     if number.shape[1] == 1 and (tail[:, 0] == _LABEL << 3).all() and number.max() < 0x80:
         return number[:, 0].astype(np.float32)
-    if not 1 <= number.shape[1] <= 4 or (tail[:, 0] != _LABEL << 3).any():
+    if tail.shape[1] not in LABEL_BYTES or (tail[:, 0] != _LABEL << 3).any():
         return None
     if (number[:, :-1] < 0x80).any() or (number[:, -1] >= 0x80).any():
         return None

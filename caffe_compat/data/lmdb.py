@@ -39,20 +39,20 @@ class LMDB:
         environment = _acquire(key, path)
         transaction = environment.begin()  # keeps a writer from using the pages anew
         self._release = weakref.finalize(self, _release, os.getpid(), key, transaction)
-        self._pages = Pages(path / "data.mdb" if path.is_dir() else path, transaction.id())
-        self.count: int | None = self._pages.count
+        self.pages = Pages(path / "data.mdb" if path.is_dir() else path, transaction.id())
+        self.count: int | None = self.pages.count
 
     def records(self, start: int = 0) -> Iterator[memoryview]:
         """The values in key order from record `start` on, as views of the file."""
-        return self._pages.values(start)
+        return self.pages.values(start)
 
     def rows(self, numbers: np.ndarray) -> np.ndarray | None:
         """The values of these records, a row each; None where they are not of one length."""
-        return self._pages.rows(numbers)
+        return self.pages.rows(numbers)
 
     def key_order(self) -> Iterator[bytes]:
         """The keys in order."""
-        return map(bytes, self._pages.keys())
+        return map(bytes, self.pages.keys())
 
     def close(self) -> None:
         """Give the environment back."""

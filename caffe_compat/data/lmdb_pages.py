@@ -6,6 +6,7 @@ file, which ends the process. Format: lmdb's mdb.c, MDB_page, MDB_node, MDB_meta
 
 from __future__ import annotations
 
+import functools
 import mmap
 import os
 import struct
@@ -37,8 +38,8 @@ class Pages:
         self._handle = open_file(file)
         weakref.finalize(self, self._handle.close)
         self._map = mmap.mmap(self._handle.fileno(), 0, access=mmap.ACCESS_READ)
-        self._bytes = memoryview(self._map)
-        (self._size,) = struct.unpack_from("<I", self._bytes, 40)
+        self.bytes = memoryview(self._map)
+        (self._size,) = struct.unpack_from("<I", self.bytes, 40)
         if self._size not in (1 << bits for bits in range(9, 17)):
             raise self._damaged(f"pages of {self._size} bytes")
         metas = [self._page(number) for number in (0, 1)]
@@ -46,27 +47,40 @@ class Pages:
         if meta is None:
             raise self._damaged(f"no transaction {transaction}")
         self.count, self._root = struct.unpack_from("<QQ", meta, _DATABASE + 32)
-        if self.count > len(self._bytes) // _NODE.size:
-            raise self._damaged(f"{self.count} records in {len(self._bytes)} bytes")
+        if self.count > len(self.bytes) // _NODE.size:
+            raise self._damaged(f"{self.count} records in {len(self.bytes)} bytes")
 
     def values(self, start: int = 0) -> Iterator[memoryview]:
         """The values from record `start` on. Raises DataError where a page is damaged."""
         for page, offsets in self._nodes(start):
             _, begins, ends = (places.tolist() for places in self._spans(page, offsets))
-            yield from [self._bytes[begin:end] for begin, end in zip(begins, ends, strict=True)]
+            yield from [self.bytes[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
     def rows(self, numbers: np.ndarray) -> np.ndarray | None:
         """The values of these records as a new array (records, bytes), uint8; None where they are not of one length.
 
-        Where records lie is kept, 16 bytes for each. Raises DataError where a page is damaged.
+        Raises DataError where a page is damaged, or the file became shorter.
         """
-        begins, ends = self._located(int(numbers.max()))
+        begins, ends = self.places(numbers)
         begin, lengths = begins[numbers], ends[numbers] - begins[numbers]
         length = int(lengths[0])
         if not length or (lengths != length).any():
             return None
-        self._check_length()
         return self._numbers(begin, "u1", length)
+
+    def places(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where records begin and end in the file, int64, for all up to the last of these at least.
+
+        16 bytes are kept for each. Raises DataError where a page is damaged, or the file became shorter.
+        """
+        places = self._located(int(numbers.max()))
+        self._check_length()
+        return places
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Where the file begins in memory, as long as this object is there."""
+        return np.frombuffer(self.bytes, np.uint8).ctypes.data
 
     def _located(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Where records begin and end, up to `number` at least."""
@@ -87,14 +101,14 @@ class Pages:
         for page, offsets in self._nodes(0):
             ends = self._spans(page, offsets)[0].tolist()
             yield from [
-                self._bytes[at + _NODE.size : end] for at, end in zip((page + offsets).tolist(), ends, strict=True)
+                self.bytes[at + _NODE.size : end] for at, end in zip((page + offsets).tolist(), ends, strict=True)
             ]
 
     def _nodes(self, start: int) -> Iterator[tuple[int, np.ndarray]]:
         """Leaf by leaf from record `start` on: where the page begins in the file, and where in it its nodes do."""
         if self._root == _EMPTY:
             return
-        visits = iter(range(len(self._bytes) // self._size))  # no page twice
+        visits = iter(range(len(self.bytes) // self._size))  # no page twice
         for page, offsets in self._leaves(self._root, 0, visits):
             if start < len(offsets):
                 yield page, offsets[start:]
@@ -131,18 +145,18 @@ class Pages:
         begin = key_end.copy()
         if big.any():
             first = self._numbers(key_end[big], "<u8", 1)[:, 0]
-            if (first > len(self._bytes) // self._size).any():
+            if (first > len(self.bytes) // self._size).any():
                 raise self._damaged(f"a record on page {first.max()}")
             begin[big] = first.astype(np.int64) * self._size + _PAGE_HEADER.size
         end = begin + size
-        if (end > len(self._bytes)).any():
+        if (end > len(self.bytes)).any():
             raise self._damaged(f"a record of {size[end.argmax()]} bytes outside the file")
         return key_end, begin, end
 
     def _numbers(self, places: np.ndarray, kind: str, count: int) -> np.ndarray:
         """`count` numbers of `kind` from each of `places` in the file on: (places, count)."""
         length = np.dtype(kind).itemsize * count
-        everywhere = np.ndarray((len(self._bytes) - length + 1,), f"V{length}", self._bytes, 0, (1,))
+        everywhere = np.ndarray((len(self.bytes) - length + 1,), f"V{length}", self.bytes, 0, (1,))
         numbers: np.ndarray = everywhere[places].view(kind).reshape(-1, count)
         return numbers
 
@@ -150,13 +164,13 @@ class Pages:
         """The bytes of a page."""
         start = number * self._size
         self._check_length()
-        if start + self._size > len(self._bytes):
+        if start + self._size > len(self.bytes):
             raise self._damaged(f"page {number} outside the file")
-        return self._bytes[start : start + self._size]
+        return self.bytes[start : start + self._size]
 
     def _check_length(self) -> None:
         """DataError where the file is no longer as long as its map: see docs/formats.md."""
-        if os.fstat(self._handle.fileno()).st_size < len(self._bytes):
+        if os.fstat(self._handle.fileno()).st_size < len(self.bytes):
             raise DataError(f"{self.file}: became shorter while it was read; nothing may change it meanwhile")
 
     def _damaged(self, what: str) -> DataError:

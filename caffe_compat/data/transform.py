@@ -19,6 +19,7 @@ import numpy as np
 
 from caffe_compat.data.cuts import MeanWindows, Windows, flipped
 from caffe_compat.data.images import add_pixels, mirrored, subtract_from_channels
+from caffe_compat.data.one_pass import OnePass, Stored
 from caffe_compat.data.order import generator
 from caffe_compat.errors import DataError
 from caffe_compat.proto.binary import read_blob
@@ -27,6 +28,7 @@ from caffe_compat.proto.files import find_file
 Shape = tuple[int, ...]
 _STRIP = 1 << 17  # values of a transformed batch that go through the arithmetic before the next: a cache holds them
 _AT_ONCE = 2  # strips that are cut and flipped at once
+_KEPT = 64  # widths of images that means are kept for
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,11 @@ class Transform:
 
     def draw(self, count: int, *position: int) -> Draws:
         """The draws for `count` images, the same for the same `position` (seed, batch number)."""
-        flips, places = np.zeros(count, bool), np.full((count, 2), 0.5)
-        if self.random:
-            chance = generator(*position)
-            flips = chance.integers(0, 2, count, bool) if self.mirror else flips
-            places = chance.random((count, 2)) if self.train else places
-        return Draws(flips, places)
+        if not self.random:
+            return Draws(np.zeros(count, bool), np.full((count, 2), 0.5))
+        chance = generator(*position)
+        flips = chance.integers(0, 2, count, bool) if self.mirror else np.zeros(count, bool)
+        return Draws(flips, chance.random((count, 2)) if self.train else np.full((count, 2), 0.5))
 
     def output_shape(self, image: Shape, where: str) -> Shape:
         """(height, width, channels) that comes of an image of shape `image`; DataError where it does not fit."""
@@ -89,6 +90,10 @@ class Transform:
 
     def place(self, image: np.ndarray, draws: Draws, index: int, target: np.ndarray) -> None:
         """Write `image` (height, width, channels), transformed, into `target`, the float32 place of one image."""
+        stored = Stored.of(image[None], values=image.size) if target.flags.c_contiguous else None
+        if stored is not None:
+            self._write(stored, draws[index : index + 1], target[None])
+            return
         top, left = self.corner(image.shape, draws.places[index])
         window = (slice(top, top + target.shape[0]), slice(left, left + target.shape[1]))
         pixels, mean, flips = image[window], self.mean, draws.flips[index]
@@ -104,12 +109,21 @@ class Transform:
             add_pixels(pixels, target)
         self._rescale(target)
 
-    def stack(self, images: np.ndarray, draws: Draws, target: np.ndarray, which: np.ndarray | None = None) -> None:
+    def stack(
+        self, images: np.ndarray | Stored, draws: Draws, target: np.ndarray, which: np.ndarray | None = None
+    ) -> None:
         """Write images of one size, (count, height, width, channels), transformed at once, into float32 `target`.
 
-        which: the numbers of those that are wanted; by default all. The arithmetic goes through strips of the batch
-        that stay in the processor's cache.
+        which: the numbers of those that are wanted; by default all. Where no compiled loop does it, the arithmetic
+        goes through strips of the batch that stay in the processor's cache.
         """
+        stored = images if isinstance(images, Stored) else Stored.of(images, which, target.size)
+        if stored is not None:
+            self._write(stored, draws, target)
+            return
+        assert isinstance(images, np.ndarray)
+        if which is not None and len(which) == which[-1] - which[0] + 1 and (np.diff(which) == 1).all():
+            images, which = images[which[0] : which[-1] + 1], None
         size, flips = target.shape[1:3], draws.flips
         if not self.random:
             top, left = self.corner(images.shape[1:], (0.5, 0.5))
@@ -134,6 +148,16 @@ class Transform:
                     means.write(part, target[part])
                     add_pixels(values, target[part])
                     self._rescale(target[part])
+
+    def _write(self, images: Stored, draws: Draws, target: np.ndarray) -> None:
+        """`stack` by a compiled loop; `target` is contiguous."""
+        columns, channels = target.shape[2:]
+        made = self._passes.get((columns, channels))
+        if made is None:
+            if len(self._passes) >= _KEPT:
+                self._passes.clear()
+            made = self._passes[columns, channels] = OnePass(columns, channels, self.mean, self.scale)
+        made.write(images, self.corners(images.shape, draws), draws.flips, target)
 
     def corner(self, image: Shape, place: Sequence[float] | np.ndarray) -> tuple[int, int]:
         """The first row and column of the crop; the centre is (size - crop) / 2 rounded down, as in Caffe."""
@@ -197,6 +221,11 @@ class Transform:
     @cached_property
     def _negatives(self) -> dict[tuple[int, ...], np.ndarray]:
         """Those of the mean image with a minus, as one row, by first row, first column and size."""
+        return {}
+
+    @cached_property
+    def _passes(self) -> dict[tuple[int, int], OnePass]:
+        """Those that compiled loops make, by the columns and channels of a window."""
         return {}
 
     @cached_property

@@ -4,7 +4,8 @@ Raw CIFAR-10 records (32x32, mean image subtracted; whole, and as random crops o
 reading each record as a protobuf message, as Caffe's own reader does; and encoded 256x256 JPEG to 227x227 training
 batches against OpenCV's decoding alone on as many threads. The two sides of each are measured in turns; the figures are
 medians over the rounds, of images a second of processor time (all threads together), which other work on the machine
-hardly changes; wall time is printed beside it.
+hardly changes; wall time is printed beside it. Compiled loops are used where Numba is installed, from the first batch
+on, as they are once a net's layers have loaded them.
 
 Run: python -m pytest -m benchmark -s tests/benchmarks/test_data_throughput.py
 """
@@ -28,6 +29,7 @@ from caffe_compat.data.datum import encode_datum, encode_image_file, parse_datum
 from caffe_compat.data.images import encode_image
 from caffe_compat.data.lmdb import write_lmdb
 from caffe_compat.data.transform import Transform
+from caffe_compat.kernels import loops
 from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.proto.schema import Datum
 
@@ -90,6 +92,7 @@ def show_beside_caffe(rates: dict[str, float], kind: str, image_bytes: int) -> d
 @pytest.mark.parametrize("cropped", [False, True], ids=["whole", "cropped"])
 def test_raw_records_become_batches(tmp_path: Path, cropped: bool) -> None:
     keep_freed_memory()  # as every Net does
+    loops("pixels")
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (RAW_RECORDS, 3, 32, 32)).astype(np.uint8)
     records = ((b"%05d" % number, encode_datum(image, number % 10)) for number, image in enumerate(images))
@@ -143,6 +146,7 @@ def made_photograph(random: np.random.RandomState) -> bytes:
 @pytest.mark.benchmark
 def test_encoded_images_become_batches_hardly_slower_than_they_are_decoded(tmp_path: Path) -> None:
     keep_freed_memory()  # as every Net does
+    loops("pixels")
     random = np.random.RandomState(0)
     files = [made_photograph(random) for _ in range(JPEG_RECORDS)]
     write_lmdb(tmp_path / "db", ((b"%05d" % number, encode_image_file(file, 1)) for number, file in enumerate(files)))

@@ -1,6 +1,7 @@
 """Batches that somebody still holds are never written to again."""
 
 import numpy as np
+import pytest
 import torch
 
 from caffe_compat.data.batches import DatumBatches
@@ -10,6 +11,7 @@ from caffe_compat.data.lmdb import write_lmdb
 from caffe_compat.data.transform import Transform
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_held_batch_keeps_its_values_and_a_released_one_gives_its_memory_back(tmp_path):
     images = np.random.RandomState(0).randint(0, 256, (40, 3, 9, 8)).astype(np.uint8)
     write_lmdb(tmp_path / "db", ((b"%02d" % n, encode_datum(image, n)) for n, image in enumerate(images)))

@@ -21,6 +21,7 @@ def batches_of(path, transform, records=None, **options):
     return DatumBatches(open_database(path), 5, transform, seed=7, **options)
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("crop", [0, 6])
 @pytest.mark.parametrize("mirror", [True, False])

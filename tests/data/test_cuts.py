@@ -54,6 +54,7 @@ def test_a_means_windows_lie_and_turn_as_those_of_the_images(
         assert np.array_equal(target, wanted[part])
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("crop", [0, 4])
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("train", [False, True])

@@ -30,6 +30,7 @@ def test_loops_are_not_used_without_numba(monkeypatch):
 
 
 def test_a_numba_that_refuses_to_load_is_told_and_not_used(monkeypatch, tmp_path, caplog):
+    monkeypatch.delenv("CAFFE_COMPAT_KERNELS", raising=False)
     (tmp_path / "numba.py").write_text('raise ImportError("Numba needs NumPy 2.2 or less")\n')
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in [each for each in sys.modules if each == "numba" or each.startswith("numba.")]:
@@ -49,7 +50,8 @@ def test_the_package_loads_neither_numba_nor_torch():
     assert done.stdout.split() == ["False", "False"]
 
 
-def test_loops_are_used_where_numba_is():
+def test_loops_are_used_where_numba_is(monkeypatch):
+    monkeypatch.delenv("CAFFE_COMPAT_KERNELS", raising=False)
     pytest.importorskip("numba", reason="the package numba is not installed")
     assert loops("pooling") is not None
 

@@ -50,6 +50,7 @@ def in_formats(monkeypatch):
     monkeypatch.chdir(FORMATS)
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("name", [*EXACT, *CLOSE])
 def test_data_equals_caffe_batch_for_batch(name, in_formats):
     if "LEVELDB" in Path(f"data/{name}.prototxt").read_text():
@@ -118,6 +119,7 @@ def made_set(path, count=10, shape=(3, 8, 6), seed=0):
     return images, labels
 
 
+@pytest.mark.usefixtures("either_way")
 def test_labels_of_any_sign_and_size_come_through(tmp_path):
     labels = [0, 127, 128, 16384, 2**31 - 1, -1, -(2**31)]
     image = np.zeros((1, 2, 3), np.uint8)
@@ -126,6 +128,7 @@ def test_labels_of_any_sign_and_size_come_through(tmp_path):
     assert batch.tolist() == np.float32(labels).tolist()
 
 
+@pytest.mark.usefixtures("either_way")
 def test_train_crops_and_flips_are_windows_of_the_image(tmp_path):
     images, _ = made_set(tmp_path / "db")
     layer = layer_of(data_layer(tmp_path / "db", batch=10, transform="crop_size: 4 mirror: true scale: 0.5"))
@@ -145,6 +148,7 @@ def test_train_crops_and_flips_are_windows_of_the_image(tmp_path):
     assert len(corners) == 15 and len(flips) == 2  # every corner, the last row and column too
 
 
+@pytest.mark.usefixtures("either_way")
 def test_mirror_flips_in_test_too_and_the_crop_is_central(tmp_path):
     images, _ = made_set(tmp_path / "db")
     layer = layer_of(data_layer(tmp_path / "db", batch=10, transform="crop_size: 5 mirror: true"), phase="TEST")
@@ -157,6 +161,7 @@ def test_mirror_flips_in_test_too_and_the_crop_is_central(tmp_path):
     assert 10 < sum(flipped) < 40
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_mean_image_is_cut_with_its_image_before_the_flip(tmp_path):
     images, _ = made_set(tmp_path / "db")
     mean = np.random.RandomState(1).rand(1, 3, 8, 6).astype(np.float32) * 255
@@ -173,6 +178,7 @@ def test_a_mean_image_is_cut_with_its_image_before_the_flip(tmp_path):
         assert min(np.abs(value - window).max() for window in windows) <= 1e-5
 
 
+@pytest.mark.usefixtures("either_way")
 def test_the_second_pass_from_memory_equals_the_first_from_disk(tmp_path):
     made_set(tmp_path / "db", count=12)
     layer = layer_of(data_layer(tmp_path / "db", batch=5, transform="mean_value: 7 crop_size: 5"), phase="TEST")
@@ -188,11 +194,13 @@ def test_a_layer_offers_its_set_whole(tmp_path):
     assert whole.labels.tolist() == labels.tolist()
 
 
+@pytest.mark.usefixtures("either_way")
 def test_batches_come_with_channels_last_in_memory(tmp_path):
     made_set(tmp_path / "db")
     assert layer_of(data_layer(tmp_path / "db")).next_batch()[0].is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.usefixtures("either_way")
 def test_ranks_share_the_records_in_turn(tmp_path):
     _, labels = made_set(tmp_path / "db", count=10)
     seen = []
@@ -366,6 +374,7 @@ def written(path, *records):
     return path
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize(
     "record, reason",
     [
@@ -382,18 +391,21 @@ def test_a_damaged_record_is_named(tmp_path, record, reason):
     assert message.startswith(f"{tmp_path}/db: record 2 is damaged: ") and reason in message
 
 
+@pytest.mark.usefixtures("either_way")
 def test_sizes_that_differ_within_a_batch(tmp_path):
     records = [encode_datum(np.zeros(shape, np.uint8), 0) for shape in ((3, 4, 5), (3, 6, 5))]
     message = error_of(data_layer(written(tmp_path / "db", *records), batch=2))
     assert "record 1: the image is (6, 5, 3)" in message and "set crop_size, or resize" in message
 
 
+@pytest.mark.usefixtures("either_way")
 def test_sizes_that_differ_are_cut_to_one(tmp_path):
     records = [encode_datum(np.full(shape, n, np.uint8), 0) for n, shape in enumerate(((3, 4, 5), (3, 6, 5)))]
     layer = layer_of(data_layer(written(tmp_path / "db", *records), batch=2, transform="crop_size: 4"))
     assert layer.next_batch()[0].mean(dim=(1, 2, 3)).tolist() == [0, 1]
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_crop_larger_than_the_image(tmp_path):
     made_set(tmp_path / "db")
     message = error_of(data_layer(tmp_path / "db", transform="crop_size: 7"))
