@@ -77,8 +77,16 @@ class Kernel:
         if threads is None:
             threads = _threads() if work >= 2 * (_LEAST if team else _LEAST_ALONE) else 1
         own = [each if type(each) is int else _word(each) for each in arguments]
-        words = array("q", [0, threads * _PARTS if threads > 1 else 1, *own])
-        address, _ = words.buffer_info()
+        self.run(array("q", [0, self.parts(threads), *own]), threads)
+
+    @staticmethod
+    def parts(threads: int) -> int:
+        """Into how many parts work falls for so many threads."""
+        return threads * _PARTS if threads > 1 else 1
+
+    def run(self, words: array[int], threads: int) -> None:
+        """The same for the words themselves: 0, `parts(threads)`, and the arguments; the first is changed."""
+        (address, _), team = words.buffer_info(), _team()
         if threads == 1:
             self._call(address)
         elif team is not None:

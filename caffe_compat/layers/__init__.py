@@ -18,6 +18,7 @@
     sampling        values between pixels
     layout          how activations lie in memory
     lanes           convolutions with fewer wasted vector lanes
+    compiled        convolutions for inference by a compiled loop
     looped          where compiled loops compute what a layer has
     packed          layers fused and their weights packed, for inference
     parts           an inner product whose weight gradient may be handed over in parts

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.layers.base import Layer
 from caffe_compat.layers.caffe.convolution import Convolution, reached
 from caffe_compat.layers.caffe.inner_product import InnerProduct
+from caffe_compat.layers.compiled import compiled_form, loops
 from caffe_compat.layers.lanes import LANES, LEAST_VALUES, faster_form
 from caffe_compat.layers.layout import channels_last, flattened
+from caffe_compat.layers.looped import is_plain
 from caffe_compat.layers.windows import Windows, convolved_size
 
 Terms = Sequence[tuple[Tensor, Tensor]]  # (factor, shift) one a channel, float64, in the order in which they act
@@ -28,6 +30,8 @@ _LEAST_WORK = 2**20  # multiply-adds; below, a call of oneDNN costs more than it
 _FEW = 2**17  # values of a top
 _ONE_VALUE = Windows((1, 1), (1, 1), (0, 0), (1, 1))
 _OPERATORS = torch.ops.mkldnn
+_Form = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]  # of a bottom, of what is added, of room for the top
+_FormOfTorch = Callable[[Tensor, Tensor | None], Tensor]
 
 
 def can_be_packed(layer: nn.Module) -> bool:
@@ -90,23 +94,36 @@ class PackedConvolution(nn.Module):
         self.windows, self.group = layer.windows, layer.group
         self.spare = 0  # filters of zeros that each group has behind its own
         self.spare_from = (1, 0)  # into how many parts the channels of a group of the bottom fall, and as `spare` each
-        # by shape of the bottom, and whether one more is added; and whether windows reach beyond such a bottom
-        self._forms: dict[tuple[Shape, bool], tuple[Callable[[Tensor, Tensor | None], Tensor], bool]] = {}
+        self._forms: dict[tuple[Any, ...], _Form] = {}  # by what is known of a bottom
 
-    def forward(self, bottom: Tensor, other: Tensor | None = None) -> Tensor:
-        key = (bottom.shape, other is not None)
-        if key not in self._forms:
+    def forward(self, bottom: Tensor, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """`out` is where the top goes if it is given: channels of a larger one in torch.channels_last."""
+        key = (bottom.shape, bottom.dtype, other is None, is_plain(bottom))
+        form = self._forms.get(key)
+        if form is None:
             while len(self._forms) >= _MOST_SHAPES:
                 del self._forms[next(iter(self._forms))]
-            whole = reached(bottom, self.windows)
-            self._forms[key] = self._form(channels_last(whole)), whole is not bottom
-        form, is_short = self._forms[key]
-        return form(channels_last(reached(bottom, self.windows) if is_short else bottom), other)
+            form = self._forms[key] = self._form(bottom)
+        return form(bottom, other, out)
 
-    def _form(self, bottom: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
+    def _form(self, bottom: Tensor) -> _Form:
         """How bottoms of this shape are convolved."""
-        windows, group, slope = self.windows, self.group, self.slope
+        windows = self.windows
+        whole = reached(bottom, windows)
         weight, bias = self._weights()
+        compiled = compiled_form(whole, weight, bias, windows, self.group, self.slope)
+        if compiled is not None and whole is bottom:
+            return compiled
+        form = compiled or self._form_of_torch(channels_last(whole), weight, bias)
+
+        def placed(bottom: Tensor, other: Tensor | None, out: Tensor | None) -> Tensor:
+            top = form(channels_last(reached(bottom, windows)), other)
+            return top if out is None else out.copy_(top)
+
+        return placed
+
+    def _form_of_torch(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> _FormOfTorch:
+        windows, group, slope = self.windows, self.group, self.slope
         weight = weight.contiguous(memory_format=torch.channels_last)
         form = faster_form(bottom, weight, windows, group)
         sizes = (windows.stride, windows.pad, windows.dilation)
@@ -124,7 +141,7 @@ class PackedConvolution(nn.Module):
 
         return plain
 
-    def _product(self, weight: Tensor, bias: Tensor | None) -> Callable[[Tensor, Tensor | None], Tensor]:
+    def _product(self, weight: Tensor, bias: Tensor | None) -> _FormOfTorch:
         """Windows of one value as one product of matrices."""
         slope, outputs = self.slope, len(weight)
         factors = weight.flatten(1).t().contiguous()
@@ -138,7 +155,7 @@ class PackedConvolution(nn.Module):
 
         return multiplied
 
-    def _packed(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Callable[[Tensor, Tensor | None], Tensor]:
+    def _packed(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> _FormOfTorch:
         windows, group, slope = self.windows, self.group, self.slope
         sizes = (windows.pad, windows.stride, windows.dilation)  # not in the order of F.conv2d
         reorder: Callable[..., Tensor] = torch._C._nn.mkldnn_reorder_conv2d_weight
@@ -179,7 +196,8 @@ class PackedConvolution(nn.Module):
         spare = -(len(weight) // self.group) % LANES
         is_worth_it = weight[0].numel() >= LEAST_VALUES and max(reader.windows.kernel) == 1
         known = self.spare == 0 and reader.spare_from[1] == 0 and reader.group in (1, self.group)
-        if spare and is_worth_it and known and torch.backends.cpu.get_cpu_capability() == "AVX512":
+        has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+        if spare and is_worth_it and known and has_avx512 and loops() is None:  # compiled loops put away 53 as well
             self.spare, reader.spare_from = spare, (self.group // reader.group, spare)
 
 

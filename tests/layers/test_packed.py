@@ -27,7 +27,9 @@ def test_banks_over_the_channels_of_images_are_packed(text, shape, packs):
 BANK = 'type: "Convolution" convolution_param {{ num_output: {outputs} kernel_size: {kernel} stride: {stride} {more} }}'
 
 
-@pytest.mark.parametrize("few", [0, 1 << 30], ids=["by oneDNN", "as a product"])
+@pytest.mark.parametrize(
+    ("few", "kernels"), [(0, "off"), (1 << 30, "off"), (0, "on")], ids=["by oneDNN", "as a product", "by a loop"]
+)
 @pytest.mark.parametrize(
     ("outputs", "kernel", "stride", "more"),
     [
@@ -40,8 +42,11 @@ BANK = 'type: "Convolution" convolution_param {{ num_output: {outputs} kernel_si
     ],
 )
 @pytest.mark.parametrize("slope", [None, 0.0, 0.1])
-def test_either_way_is_the_convolution_and_what_follows_it(few, outputs, kernel, stride, more, slope, monkeypatch):
+def test_each_way_is_the_convolution_and_what_follows_it(
+    few, kernels, outputs, kernel, stride, more, slope, monkeypatch
+):
     """In float64 by torch itself; two shapes of bottoms, with a second one to be added and without."""
+    monkeypatch.setenv("CAFFE_COMPAT_KERNELS", kernels)
     monkeypatch.setattr(packed, "_FEW", few)
     monkeypatch.setattr(packed, "_LEAST_WORK", 0)
     torch.manual_seed(1)
@@ -52,7 +57,7 @@ def test_either_way_is_the_convolution_and_what_follows_it(few, outputs, kernel,
     weight, bias = layer.blobs[0].double(), layer.blobs[1].double() if len(layer.blobs) > 1 else None
     windows, group = layer.windows, layer.group
     with torch.no_grad():
-        for shape in ((2, 9, 5, 6), (1, 9, 4, 3)):
+        for shape in ((2, 9, 5, 6), (1, 9, 4, 3), (1, 9, 4, 9)):
             bottom = torch.randn(shape)
             wanted = F.conv2d(bottom.double(), weight, bias, windows.stride, windows.pad, 1, group)
             other = torch.randn(wanted.shape)

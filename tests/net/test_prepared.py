@@ -97,6 +97,7 @@ def test_a_sum_goes_into_the_later_of_its_convolutions(relu, size):
 @pytest.mark.parametrize("size", [6, 40])
 def test_a_low_rank_in_between_is_made_as_wide_as_is_computed_at_once(size, group, then, relu, monkeypatch):
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setenv("CAFFE_COMPAT_KERNELS", "off")
     pair = CONV.format("a", "data", f"num_output: 22 kernel_size: 3 group: {group}") + relu
     pair += CONV.format("b", "a", f"num_output: 6 kernel_size: 1 group: {then}")
     net = filled(DATA.format(f"dim: 2 dim: 128 dim: {size} dim: {size}") + pair)

@@ -1,0 +1,161 @@
+"""Convolutions for inference by a compiled loop, from and into slices of channels; planned once a shape of bottoms."""
+
+from __future__ import annotations
+
+import math
+import struct
+from array import array
+from types import ModuleType
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from caffe_compat import kernels
+from caffe_compat.layers.base import Shape
+from caffe_compat.layers.layout import channels_last
+from caffe_compat.layers.looped import is_plain
+from caffe_compat.layers.windows import Windows, convolved_size
+
+Steps = tuple[int, int, int, int]  # bytes from one image, row, column, channel to the next
+_LANES, _PIXELS, _PANEL = 16, 7, 64  # as caffe_compat/kernels/convolution.py has them
+_BLOCK = 2**18  # bytes of a bottom that are gone through with one panel of weights after the other
+_BANK = 2**20  # bytes of weights above which not all panels follow one another
+_CALL = 3 * 2**20  # multiply-adds that can be done while torch prepares a call of oneDNN
+_ALONE = 2**19  # multiply-adds that one thread does by itself
+_GATHERED = 8  # channels of a bottom that are gathered from wherever they lie
+_UNITS = 4  # of work for each thread, at least
+
+
+def loops() -> ModuleType | None:
+    """The loops, on a CPU that they are made for."""
+    return kernels.loops("convolution") if torch.backends.cpu.get_cpu_capability() == "AVX512" else None
+
+
+def compiled_form(
+    bottom: Tensor, weight: Tensor, bias: Tensor | None, windows: Windows, group: int, slope: float | None
+) -> CompiledConvolution | None:
+    """What convolves bottoms of this shape; None where that is not to be had, or oneDNN is likely to be faster."""
+    if bottom.device.type != "cpu" or {bottom.dtype, weight.dtype} != {torch.float32} or 0 in bottom.shape:
+        return None
+    module = loops()
+    if module is None or not is_plain(bottom):
+        return None
+    form = CompiledConvolution(module, bottom.shape, weight, bias, windows, group, slope)
+    return form if form.pays() else None
+
+
+def packed_bank(weight: Tensor, bias: Tensor | None, group: int) -> tuple[Tensor, Tensor]:
+    """Weights and biases as the loop reads them, with zeros behind each group up to whole vectors of 16 filters.
+
+    The filters of a group fall into panels of 64; one has its rows, columns, channels and then its filters innermost.
+    """
+    own = len(weight) // group
+    spare = -own % _LANES
+    values = F.pad(weight.detach().view(group, own, *weight.shape[1:]).permute(0, 3, 4, 2, 1).flatten(1, 3), (0, spare))
+    bank = torch.cat([panel.flatten(1) for panel in torch.split(values, _PANEL, 2)], 1)
+    biases = weight.new_zeros(group, own) if bias is None else bias.detach().view(group, own)
+    return bank.contiguous(), F.pad(biases, (0, spare)).contiguous()
+
+
+class CompiledConvolution:
+    """(batch, channels, height, width) of one shape to (batch, filters, ...), float32, in torch.channels_last.
+
+    A second bottom, of the top's shape, is added before the rectifier. `out` is where the top goes: a slice of the
+    channels of a tensor in channels_last, which is returned.
+    """
+
+    def __init__(self, module: ModuleType, shape: Shape, weight: Tensor, bias: Tensor | None, windows: Windows,
+                 group: int, slope: float | None) -> None:  # fmt: skip
+        batch, channels, height, width = shape
+        self.own, self.group, self.slope, self.channels = len(weight) // group, group, slope, channels
+        self.top: Shape = (batch, len(weight), *convolved_size((height, width), windows))
+        plane, size = self.top[2:], (height, width)
+        # windows of one value slide over all pixels as over one row
+        self.is_flat = windows.kernel == windows.stride == (1, 1) and windows.pad == (0, 0)
+        if self.is_flat:
+            batch, plane, size = 1, (1, batch * height * width), (1, batch * height * width)
+        self.plane, self.values = plane, weight[0].numel()
+        self.work = batch * plane[0] * plane[1] * weight.numel()
+        self.bank, self.biases = packed_bank(weight, bias, group)
+        frame = any(windows.pad) or (channels <= _GATHERED and not self.is_flat)
+        self.frame = ((plane[1] - 1) * windows.stride[1] + windows.extent[1]) * channels // group * 4 if frame else 0
+        self.across = -(-plane[1] // _PIXELS)
+        tiles, panels, self.room = self._shares(batch, windows, size)
+        low = 0.0 if slope == 0 else -math.inf
+        self._sizes = (
+            self.bank.data_ptr(), self.biases.data_ptr(), batch, *size, channels // group, group, *plane, self.own,
+            *windows.kernel, *windows.stride, *windows.pad, *windows.dilation,
+        )  # fmt: skip
+        self._rest = (struct.unpack("q", struct.pack("d", low))[0], tiles, panels, self.room)
+        self._loop = module.convolve
+
+    def pays(self) -> bool:
+        """Whether what is computed for nothing takes less than oneDNN's preparations."""
+        if self.plane[1] < _PIXELS:
+            return False
+        twice = self.work * (self.across * _PIXELS / self.plane[1] - 1)
+        lanes = -(-self.own // _LANES) * _LANES
+        return twice < _CALL and (self.group == 1 or lanes <= 2 * self.own)
+
+    def __call__(self, bottom: Tensor, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        top = torch.empty(self.top, memory_format=torch.channels_last) if out is None else out
+        threads = torch.get_num_threads() if self.work > _ALONE else 1
+        parts = self._loop.parts(threads)
+        bottom, steps = self._placed(bottom)
+        room = torch.empty(parts * self.room, dtype=torch.uint8)
+        if other is None:
+            added, added_steps = 0, (0, 0, 0)
+        else:
+            other = channels_last(other)
+            added, added_steps = other.data_ptr(), _steps(other)[:3]
+        places = (bottom.data_ptr(), top.data_ptr(), added, room.data_ptr())
+        words = (0, parts, *places, *self._sizes, *steps, *_steps(top)[:3], *added_steps, *self._rest)
+        self._loop.run(array("q", words), threads)
+        return F.leaky_relu_(top, self.slope) if self.slope else top
+
+    def _placed(self, bottom: Tensor) -> tuple[Tensor, Steps]:
+        """`bottom` where the loop can read it, and how it lies there."""
+        steps = _steps(bottom)
+        height, width = bottom.shape[2:]
+        if self.is_flat:
+            fits = steps[3] == 4 and steps[1] == width * steps[2] and steps[0] == height * steps[1]
+        else:
+            fits = steps[3] == 4 or (self.frame > 0 and self.channels <= _GATHERED)
+        if fits:
+            return bottom, steps
+        bottom = bottom.clone(memory_format=torch.channels_last)
+        return bottom, _steps(bottom)
+
+    def _shares(self, batch: int, windows: Windows, size: tuple[int, int]) -> tuple[int, int, int]:
+        """How many tiles and panels are done together, and bytes of a frame for them."""
+        bank, panels = self.bank[0].numel() * 4, -(-self.own // _PANEL)
+        step = windows.stride[0] * (self.frame or size[1] * self.channels // self.group * 4)  # bytes for a row of y
+        rows, tiles = max(1, min(_BLOCK // step, self.plane[0])), self.across
+        if self.is_flat:  # a row is all there is; a tile takes its place
+            rows, tiles = max(1, min(_BLOCK // (step // self.plane[1] * _PIXELS), self.across)), 1
+        together = panels if bank <= _BANK else max(1, _BANK // 2 // (self.values * _PANEL * 4))
+        total = self.across * self.plane[0] // tiles
+        wanted = _UNITS * torch.get_num_threads() if self.work > _ALONE and torch.get_num_threads() > 1 else 1
+        while -(-total // rows) * -(-panels // together) * batch * self.group < wanted:
+            if rows > 1 and (together == 1 or bank <= step * self.plane[0]):
+                rows = -(-rows // 2)
+            elif together > 1:
+                together = -(-together // 2)
+            else:
+                break
+        height = (rows - 1) * windows.stride[0] + windows.extent[0]
+        return rows * tiles, together, height * self.frame
+
+
+def _steps(image: Tensor) -> Steps:
+    """How `image` lies in memory; along an axis of one element, as if more followed."""
+    batch, channels, height, width = image.shape
+    one, channel, row, column = image.stride()
+    if width == 1:
+        column = row if height > 1 else one
+    if height == 1:
+        row = width * column
+    if batch == 1:
+        one = height * row
+    return one * 4, row * 4, column * 4, 4 if channels == 1 else channel * 4
