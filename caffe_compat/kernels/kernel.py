@@ -149,6 +149,7 @@ def _pointer_to(kind: Any) -> Any:
 
 
 floats_at = _pointer_to(types.float32)
+doubles_at = _pointer_to(types.float64)
 bytes_at = _pointer_to(types.uint8)
 doubles_at = _pointer_to(types.float64)
 words_at = _pointer_to(types.int64)

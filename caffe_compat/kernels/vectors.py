@@ -134,3 +134,14 @@ def load_between(typing_context: Any, pointer: Any, index: Any, first: Any, last
         return builder.call(read, [_address(builder, *args[:2]), ir.Constant(number, 4), inside, zeros])
 
     return vector(pointer, types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def masked(typing_context: Any, values: Any, by: Any, least: Any) -> Any:
+    """`values`, and 0 where `by` <= `least`."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        zeros = ir.Constant(_FLOATS, [0.0] * LANES)
+        return builder.select(builder.fcmp_ordered("<=", *args[1:]), zeros, args[0])
+
+    return vector(vector, vector, vector), generate

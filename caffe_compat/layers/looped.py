@@ -13,15 +13,15 @@ from caffe_compat import kernels
 LEAST_CHANNELS = 16  # that loops over images take together
 
 
-def loops_for(name: str, bottom: Tensor) -> ModuleType | None:
+def loops_for(name: str, bottom: Tensor, least_channels: int = LEAST_CHANNELS) -> ModuleType | None:
     """The module `name` of the kernels, where its loops may read `bottom`; None where they may not, or there are none.
 
-    They read float32 images of 16 channels or more in torch.channels_last, in a CPU's memory, and see nothing but
+    They read float32 images of `least_channels` or more in torch.channels_last, in a CPU's memory, and see nothing but
     numbers: no subclass of Tensor, no program being recorded, no transform of torch.func, no forward mode of autograd.
     """
     if type(bottom) is not Tensor or bottom.dtype != torch.float32 or bottom.device.type != "cpu":
         return None
-    if not is_plain(bottom) or bottom.dim() != 4 or bottom.shape[1] < LEAST_CHANNELS or bottom.numel() == 0:
+    if not is_plain(bottom) or bottom.dim() != 4 or bottom.shape[1] < least_channels or bottom.numel() == 0:
         return None
     return kernels.loops(name) if bottom.is_contiguous(memory_format=torch.channels_last) else None
 

@@ -6,6 +6,8 @@ activation                  ReLU PReLU ELU Sigmoid TanH BNLL Swish
 arg_max                     ArgMax
 backward                    backward passes of layers that compute with what is left in memory
 batch_norm                  BatchNorm
+batch_norm_chain            a BatchNorm and the layers behind it as one
+batch_norm_loops            BatchNorm and what is behind it by compiled loops
 batch_reindex               BatchReindex
 blas                        what a matrix product leaves where its result lies on a factor
 clip                        Clip

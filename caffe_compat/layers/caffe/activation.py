@@ -25,21 +25,26 @@ class ReLU(Elementwise):
     `inplace` True lets `forward` write on its bottom where no gradient is wanted; whoever sets it knows that nobody
     else reads that tensor. `overwrites` the same with gradients, which must not need the bottom either;
     `overwrites_gradient` lets the backward pass write on the gradient of the top, which nobody else may hold then.
+    is_done: the bottom is what would be the top, for a layer before has computed it.
     """
 
-    inplace = overwrites = overwrites_gradient = False
+    inplace = overwrites = overwrites_gradient = is_done = False
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
         self.negative_slope: float = param.relu_param.negative_slope
 
     def forward(self, *bottoms: Tensor) -> Tensor:
+        return bottoms[0] if self.is_done else self.rectified(*bottoms)
+
+    def rectified(self, bottom: Tensor) -> Tensor:
+        """The top."""
         if self.negative_slope == 0:
-            if self.overwrites and self.overwrites_gradient and _can_be_marked(bottoms[0]):
-                top: Tensor = _InMemory.apply(*bottoms)  # type: ignore[no-untyped-call]
+            if self.overwrites and self.overwrites_gradient and _can_be_marked(bottom):
+                top: Tensor = _InMemory.apply(bottom)  # type: ignore[no-untyped-call]
                 return top
-            return functional.relu(bottoms[0], self.overwrites or (self.inplace and not torch.is_grad_enabled()))
-        return functional.leaky_relu(bottoms[0], self.negative_slope)
+            return functional.relu(bottom, self.overwrites or (self.inplace and not torch.is_grad_enabled()))
+        return functional.leaky_relu(bottom, self.negative_slope)
 
 
 def _can_be_marked(bottom: Tensor) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.layers.caffe.batch_norm_chain import Chain
 from caffe_compat.layers.caffe.scale_bias import Scale
 from caffe_compat.layers.registry import register
 from caffe_compat.proto.schema import FillerParameter
@@ -22,10 +23,12 @@ class BatchNorm(Layer):
     are divided by; where it is 0 both count as 0. All three fade by moving_average_fraction at each forward that
     uses its own batch's statistics, which is the rule in TRAIN unless use_global_stats says otherwise.
 
-    scales: the Scale behind it, or none; `forward` computes that one's top too, as net/joining.py has it.
+    scales: the Scale behind it, or none; `forward` computes that one's top too, as net/joining.py has it. chain: more
+    layers behind it, with which it is computed then.
     """
 
     scales: tuple[Scale, ...] = ()
+    chain: Chain | None = None
 
     @property
     def terms(self) -> tuple[Tensor | None, Tensor | None]:
@@ -56,7 +59,10 @@ class BatchNorm(Layer):
         return [shape]
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        (bottom,) = bottoms
+        return self.alone(*bottoms) if self.chain is None else self.chain.begun(*bottoms)
+
+    def alone(self, bottom: Tensor) -> Tensor:
+        """The top, scaled where there is a Scale."""
         stored_mean, stored_var, factor = (self.blob(index).detach() for index in range(3))
         scale, shift = self.terms
         if self.use_global_stats:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
+from caffe_compat.layers.caffe.batch_norm_chain import Chain
 from caffe_compat.layers.fields import enum_name
 from caffe_compat.layers.registry import register
 
@@ -44,9 +45,13 @@ def _maximum(bottoms: tuple[Tensor, ...]) -> Tensor:
 
 @register("Eltwise")
 class Eltwise(Layer):
-    """The PROD, SUM (with `coeff`) or MAX of two or more bottoms of one shape, element by element."""
+    """The PROD, SUM (with `coeff`) or MAX of two or more bottoms of one shape, element by element.
+
+    chain: the layers with which it is computed, as net/joining.py has it; one of the bottoms is that of the first.
+    """
 
     bottoms = Count(2)
+    chain: Chain | None = None
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
@@ -74,8 +79,10 @@ class Eltwise(Layer):
         return [bottom_shapes[0]]
 
     def forward(self, *bottoms: Tensor) -> Tensor:
+        if self.chain is not None:
+            return self.chain.finished(*bottoms)
         if self.operation == "SUM":
-            return self._sum(bottoms)
+            return self.sum(bottoms)
         if self.operation == "MAX":
             return _maximum(bottoms)
         if self.stable_prod_grad:
@@ -83,7 +90,8 @@ class Eltwise(Layer):
         product: Tensor = _UnstableProduct.apply(*bottoms)  # type: ignore[no-untyped-call]
         return product
 
-    def _sum(self, bottoms: tuple[Tensor, ...]) -> Tensor:
+    def sum(self, bottoms: tuple[Tensor, ...]) -> Tensor:
+        """The top of a SUM."""
         coefficients = self.coefficients or (1.0,) * len(bottoms)
         top = bottoms[0] if coefficients[0] == 1 else bottoms[0] * coefficients[0]
         for bottom, coefficient in zip(bottoms[1:], coefficients[1:], strict=True):

@@ -1,0 +1,215 @@
+"""BatchNorm by its batch's statistics, what scales, adds to and rectifies it, in the loops of kernels/batch_norm.py.
+
+Forward: one pass over the bottom for the statistics, one that makes the top. Backward: one for the two sums of each
+channel, one that makes the bottom's gradient; what the ReLU held back follows from the bottom, or from the top.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from caffe_compat.layers.looped import is_plain, loops_for
+
+if TYPE_CHECKING:
+    from caffe_compat.layers.caffe.batch_norm import BatchNorm
+
+_VECTOR = 16
+_ROW = 512  # floats; what the loops read again and again of a row stays in the first cache
+_LONGEST_ROW = 2048
+_HANDED = "_handed_down"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """rectifies: whether ReLU is computed. owns_bottom, owns_gradient: whether the backward pass may write on those."""
+
+    rectifies: bool = False
+    owns_bottom: bool = False
+    owns_gradient: bool = False
+
+
+class Handed:
+    """The part of a top's gradient that came from a sum which read it, and is added by the pass that needs it.
+
+    Nobody else holds it.
+    """
+
+    def __init__(self) -> None:
+        self._gradient: Tensor | None = None
+
+    def put(self, gradient: Tensor) -> None:
+        self._gradient = gradient if self._gradient is None else self._gradient.add_(gradient)
+
+    def take(self) -> Tensor | None:
+        found, self._gradient = self._gradient, None
+        return found
+
+
+@dataclass
+class _Work:
+    """Of one pass: the loops, the length of a row, what `statistics` made, and where gradients come from and go to.
+
+    own: for gradients of the top; below: of the other blob that is added, where a pass takes them from there.
+    """
+
+    loops: ModuleType
+    rule: Rule
+    size: int
+    channels: int
+    lanes: int
+    groups: int
+    made: Tensor
+    own: Handed
+    below: Handed | None
+
+    @property
+    def saved(self) -> int:
+        return self.made.data_ptr()
+
+    @property
+    def terms(self) -> int:
+        return self.made.data_ptr() + 16 * self.channels
+
+
+def normalized_by_loop(layer: BatchNorm, bottom: Tensor, other: Tensor | None, rule: Rule) -> Tensor | None:
+    """The top of `layer`, scaled, with `other` added and rectified; None where no loop may read what there is."""
+    loops = loops_for("batch_norm", bottom, 1)
+    blobs, (scale, shift) = [layer.blob(index) for index in range(3)], layer.terms
+    if loops is None or not _is_readable(bottom, other, *blobs, scale, shift):
+        return None
+    size, channels = bottom.numel(), layer.channels
+    lanes = _lanes(channels)
+    if size % _VECTOR or lanes > _LONGEST_ROW:
+        return None
+    below = None if other is None else _handed_of(other)
+    made = torch.empty(2 * channels + (3 * lanes + 1) // 2, dtype=torch.float64)
+    work = _Work(loops, rule, size, channels, lanes, loops.groups_for(size), made, Handed(), below)
+    _find_statistics(work, layer, bottom, blobs, (scale, shift))
+    top: Tensor = _Normalize.apply(work, bottom, scale, shift, other)  # type: ignore[no-untyped-call]
+    vars(top)[_HANDED] = work.own, top._version
+    return top
+
+
+def _handed_of(blob: Tensor) -> Handed | None:
+    """Where a gradient of `blob` may be left, if a loop made it and nothing has been written on it since."""
+    handed, version = getattr(blob, _HANDED, (None, 0))
+    return handed if version == blob._version else None
+
+
+def _is_readable(bottom: Tensor, other: Tensor | None, *blobs: Tensor | None) -> bool:
+    for blob in blobs:
+        if blob is not None and not (blob.dtype == torch.float32 and blob.is_cpu and blob.is_contiguous()):
+            return False
+    if other is None:
+        return True
+    is_alike = type(other) is Tensor and other.dtype == torch.float32 and other.shape == bottom.shape
+    return is_alike and is_plain(other) and other.is_contiguous(memory_format=torch.channels_last)
+
+
+def _lanes(channels: int) -> int:
+    """The length of a row: whole vectors and whole pixels."""
+    least = math.lcm(channels, _VECTOR)
+    return least * max(1, _ROW // least)
+
+
+def _find_statistics(work: _Work, layer: BatchNorm, bottom: Tensor, blobs: list[Tensor], terms: Any) -> None:
+    groups, channels, lanes = work.groups, work.channels, work.lanes
+    between = torch.empty(groups * (2 * channels + 3 * lanes), dtype=torch.float64)
+    sums = between.data_ptr()
+    doubles = sums + 16 * groups * channels
+    floats = doubles + 16 * groups * lanes
+    work.loops.moments(work.size, bottom, work.size, lanes, channels, groups, sums, floats, doubles)
+    scale, shift = (0 if each is None else each for each in terms)
+    count = work.size // channels
+    work.loops.statistics(
+        1, sums, channels, groups, count, layer.eps, scale, shift, lanes, work.saved, work.terms, *blobs, layer.fraction
+    )
+    for blob in blobs:
+        torch.autograd.graph.increment_version(blob)
+
+
+def _floor(work: _Work) -> float:
+    return 0.0 if work.rule.rectifies else -math.inf
+
+
+class _Normalize(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, work: _Work, bottom: Tensor, scale: Tensor | None, shift: Tensor | None, other: Tensor | None
+    ) -> Tensor:
+        top = torch.empty_like(bottom)
+        added = 0 if other is None else other
+        work.loops.normalised(work.size, bottom, work.size, work.lanes, work.terms, _floor(work), added, top)
+        ctx.work, ctx.is_sum = work, other is not None
+        ctx.set_materialize_grads(False)  # the whole gradient may have been handed down
+        ctx.save_for_backward(bottom, top if ctx.is_sum and work.rule.rectifies else None)
+        return top
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        work: _Work = ctx.work
+        bottom, top = ctx.saved_tensors
+        _, wants_bottom, wants_scale, wants_shift, wants_other = ctx.needs_input_grad
+        gathered = _gathered(work, gradients[0], top is not None)
+        if gathered is None:
+            return (None,) * 5
+        gradient, more, is_owned = gathered
+        found, slopes = _sums(work, bottom, gradient, top, more)
+        below = None
+        if wants_bottom:
+            below = _place(work, bottom, gradient, is_owned and not ctx.is_sum)
+            floor = -math.inf if top is not None else _floor(work)
+            terms = (work.terms, floor, slopes)
+            work.loops.gradients(work.size, gradient, work.size, work.lanes, bottom, *terms, below)
+        handed = gradient if wants_other else None
+        if handed is not None and work.below is not None and is_owned:
+            work.below.put(handed)
+            handed = None
+        return None, below, found[0] if wants_scale else None, found[1] if wants_shift else None, handed
+
+
+def _gathered(work: _Work, found: Tensor | None, is_masked: bool) -> tuple[Tensor, Tensor | None, bool] | None:
+    """The gradient of the top, another part of it, and whether the first may be written on; it may if `is_masked`."""
+    more = work.own.take()
+    if found is None:
+        return None if more is None else (more, None, True)
+    laid = found.contiguous(memory_format=torch.channels_last)
+    if more is not None:
+        return (more, laid, True) if is_masked else (more.add_(laid), None, True)
+    is_owned = work.rule.owns_gradient or laid is not found
+    return (laid.clone(), None, True) if is_masked and not is_owned else (laid, None, is_owned)
+
+
+def _sums(
+    work: _Work, bottom: Tensor, gradient: Tensor, top: Tensor | None, more: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The gradients of factors and offsets, (2, channels), and the slopes of the bottom's gradient, (2, lanes)."""
+    groups, channels, lanes = work.groups, work.channels, work.lanes
+    between = torch.empty(groups * (2 * channels + lanes), dtype=torch.float64)
+    sums = between.data_ptr()
+    floor = -math.inf if top is not None else _floor(work)
+    work.loops.gradient_sums(
+        work.size, gradient, work.size, lanes, channels, bottom, work.terms, floor,
+        0 if top is None else top, 0 if more is None else more, groups, sums, sums + 16 * groups * channels,
+    )  # fmt: skip
+    found, slopes = torch.empty(2, channels), torch.empty(2, lanes)
+    count = work.size // channels
+    work.loops.gradient_terms(1, sums, channels, groups, count, lanes, work.saved, work.terms, found, slopes)
+    return found, slopes
+
+
+def _place(work: _Work, bottom: Tensor, gradient: Tensor, is_owned: bool) -> Tensor:
+    """Where the gradient of the bottom goes: into memory that nobody reads any more, if there is some."""
+    if is_owned:
+        return gradient
+    if not work.rule.owns_bottom:
+        return torch.empty_like(bottom)
+    torch.autograd.graph.increment_version(bottom)  # so that a second backward pass is refused
+    return bottom.detach()
