@@ -14,9 +14,11 @@ import functools
 import os
 import struct
 import sys
+import threading
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +75,9 @@ class Kernel:
         Arrays (of numpy or of the module array) and tensors must be contiguous in the order that the loop expects, and
         stay alive; nothing is checked.
         """
-        team = _team()
+        openmp = team()
         if threads is None:
-            threads = _threads() if work >= 2 * (_LEAST if team else _LEAST_ALONE) else 1
+            threads = _threads() if work >= 2 * (_LEAST if openmp else _LEAST_ALONE) else 1
         own = [each if type(each) is int else _word(each) for each in arguments]
         self.run(array("q", [0, self.parts(threads), *own]), threads)
 
@@ -86,13 +88,31 @@ class Kernel:
 
     def run(self, words: array[int], threads: int) -> None:
         """The same for the words themselves: 0, `parts(threads)`, and the arguments; the first is changed."""
-        (address, _), team = words.buffer_info(), _team()
+        if (calls := getattr(_put_down, "calls", None)) is not None:
+            calls.append((self, words, threads))
+            return
+        (address, _), openmp = words.buffer_info(), team()
         if threads == 1:
             self._call(address)
-        elif team is not None:
-            team(self.address, address, threads, 0)
+        elif openmp is not None:
+            openmp(self.address, address, threads, 0)
         else:
             list(_pool(threads, os.getpid()).map(self._call, [address] * threads))
+
+
+_put_down = threading.local()
+Call = tuple[Kernel, "array[int]", int]  # a loop, its words, and how many threads do it
+
+
+@contextmanager
+def put_down() -> Iterator[list[Call]]:
+    """Within this block loops that this thread calls do not run, but are put down in the list."""
+    calls: list[Call] = []
+    _put_down.calls = calls
+    try:
+        yield calls
+    finally:
+        _put_down.calls = None
 
 
 def kernel(function: Callable[..., None]) -> Kernel:
@@ -118,7 +138,7 @@ def _threads() -> int:
 
 
 @functools.cache
-def _team() -> Callable[[int, int, int, int], None] | None:
+def team() -> Callable[[int, int, int, int], None] | None:
     """GOMP_parallel(function, data, threads, flags) of the OpenMP that torch brings; None where it has another."""
     torch = sys.modules.get("torch")
     folder = Path(str(torch.__file__)).parent if torch else Path()

@@ -100,32 +100,42 @@ class CompiledConvolution:
 
     def __call__(self, bottom: Tensor, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         top = torch.empty(self.top, memory_format=torch.channels_last) if out is None else out
-        threads = torch.get_num_threads() if self.work > _ALONE else 1
-        parts = self._loop.parts(threads)
-        bottom, steps = self._placed(bottom)
-        room = torch.empty(parts * self.room, dtype=torch.uint8)
-        if other is None:
-            added, added_steps = 0, (0, 0, 0)
-        else:
-            other = channels_last(other)
-            added, added_steps = other.data_ptr(), _steps(other)[:3]
-        places = (bottom.data_ptr(), top.data_ptr(), added, room.data_ptr())
-        words = (0, parts, *places, *self._sizes, *steps, *_steps(top)[:3], *added_steps, *self._rest)
-        self._loop.run(array("q", words), threads)
+        bottom, other = self._readable(bottom), None if other is None else channels_last(other)
+        self.run(bottom, other, top, torch.empty(self.frames(), dtype=torch.uint8))
         return F.leaky_relu_(top, self.slope) if self.slope else top
 
-    def _placed(self, bottom: Tensor) -> tuple[Tensor, Steps]:
-        """`bottom` where the loop can read it, and how it lies there."""
+    def runs_alone(self, bottom: Tensor, other: Tensor | None) -> bool:
+        """Whether `run` is all there is to do for such bottoms: nothing is copied before, and nothing done behind."""
+        added = other is None or other.is_contiguous(memory_format=torch.channels_last)
+        return added and not self.slope and self._readable(bottom) is bottom
+
+    def frames(self) -> int:
+        """Bytes of room that `run` needs, for as many threads as torch has now."""
+        return int(self._loop.parts(self._threads())) * self.room
+
+    def run(self, bottom: Tensor, other: Tensor | None, top: Tensor, frames: Tensor) -> None:
+        threads = self._threads()
+        added, added_steps = (0, (0, 0, 0)) if other is None else (other.data_ptr(), _steps(other)[:3])
+        places = (bottom.data_ptr(), top.data_ptr(), added, frames.data_ptr())
+        steps = (*_steps(bottom), *_steps(top)[:3], *added_steps)
+        words = (0, self._loop.parts(threads), *places, *self._sizes, *steps, *self._rest)
+        self._loop.run(array("q", words), threads)
+
+    def __deepcopy__(self, memo: object) -> CompiledConvolution:
+        return self  # nothing of it changes
+
+    def _threads(self) -> int:
+        return torch.get_num_threads() if self.work > _ALONE else 1
+
+    def _readable(self, bottom: Tensor) -> Tensor:
+        """`bottom`, moved to where the loop can read it."""
         steps = _steps(bottom)
         height, width = bottom.shape[2:]
         if self.is_flat:
             fits = steps[3] == 4 and steps[1] == width * steps[2] and steps[0] == height * steps[1]
         else:
             fits = steps[3] == 4 or (self.frame > 0 and self.channels <= _GATHERED)
-        if fits:
-            return bottom, steps
-        bottom = bottom.clone(memory_format=torch.channels_last)
-        return bottom, _steps(bottom)
+        return bottom if fits else bottom.clone(memory_format=torch.channels_last)
 
     def _shares(self, batch: int, windows: Windows, size: tuple[int, int]) -> tuple[int, int, int]:
         """How many tiles and panels are done together, and bytes of a frame for them."""

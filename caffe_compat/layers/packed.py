@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caffe_compat.layers.base import Layer
+from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.layers.caffe.convolution import Convolution, reached
 from caffe_compat.layers.caffe.inner_product import InnerProduct
-from caffe_compat.layers.compiled import compiled_form, loops
+from caffe_compat.layers.compiled import CompiledConvolution, compiled_form, loops
 from caffe_compat.layers.lanes import LANES, LEAST_VALUES, faster_form
 from caffe_compat.layers.layout import channels_last, flattened
 from caffe_compat.layers.looped import is_plain
@@ -98,13 +98,26 @@ class PackedConvolution(nn.Module):
 
     def forward(self, bottom: Tensor, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """`out` is where the top goes if it is given: channels of a larger one in torch.channels_last."""
+        return self._form_for(bottom, other)(bottom, other, out)
+
+    def compiled(self, bottom: Tensor, other: Tensor | None = None) -> CompiledConvolution | None:
+        """The loop that computes such tops, if one does and leaves nothing to torch."""
+        form = self._form_for(bottom, other)
+        return form if isinstance(form, CompiledConvolution) and form.runs_alone(bottom, other) else None
+
+    def top(self, shape: Shape) -> Shape:
+        """The shape of the top of a bottom of `shape`, spare filters included."""
+        filters = self._layer[0].outputs + self.group * self.spare
+        return (shape[0], filters, *convolved_size(tuple(shape[2:]), self.windows))
+
+    def _form_for(self, bottom: Tensor, other: Tensor | None) -> _Form:
         key = (bottom.shape, bottom.dtype, other is None, is_plain(bottom))
         form = self._forms.get(key)
         if form is None:
             while len(self._forms) >= _MOST_SHAPES:
                 del self._forms[next(iter(self._forms))]
             form = self._forms[key] = self._form(bottom)
-        return form(bottom, other, out)
+        return form
 
     def _form(self, bottom: Tensor) -> _Form:
         """How bottoms of this shape are convolved."""

@@ -23,6 +23,7 @@ from caffe_compat.layers.caffe.split import Split
 from caffe_compat.layers.packed import PackedConvolution, can_be_packed, packed
 from caffe_compat.net import backends
 from caffe_compat.net.channelwise import caffes_affine
+from caffe_compat.net.followed import followed
 from caffe_compat.showing import nearest
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class PreparedNet:
         if self.net.hazards.touched or self._acts():
             self._checked.add(key)  # there is nothing to check, and no second pass
             return plain
-        return fused(plain)
+        return followed(fused(plain))
 
     def _acts(self) -> bool:
         """Whether a layer may do more than compute: one of _ONCE, or a plugin's, of which that is not known."""

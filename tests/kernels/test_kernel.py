@@ -36,7 +36,7 @@ def _scaled(q):
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_every_part_is_done_once_whatever_the_threads(threads, has_team, monkeypatch):
     if not has_team:
-        monkeypatch.setattr(under_test, "_team", lambda: None)
+        monkeypatch.setattr(under_test, "team", lambda: None)
     values = np.arange(1001, dtype=np.float32)
     done = np.zeros(threads * 4, np.int64)
     _scaled(len(values), values, len(values), 0.5, done, threads=threads)

@@ -11,6 +11,7 @@ import torch
 import caffe_compat as cc
 from caffe_compat.errors import GraphError, ShapeError
 from caffe_compat.layers.packed import PackedConvolution
+from caffe_compat.net.followed import Followed
 from caffe_compat.net.net import Net
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.proto.text import parse_text
@@ -44,8 +45,13 @@ def image(*shape: int) -> torch.Tensor:
 def operations(prepared) -> list[str]:
     """The classes of the modules of its only program, but for those that hand inputs on."""
     (program,) = prepared._programs.values()
+    return [name for name in _calls(program) if name != "Input"]
+
+
+def _calls(program) -> list[str]:
     modules = [program.get_submodule(node.target) for node in program.graph.nodes if node.op == "call_module"]
-    return [name for module in modules if (name := type(module).__name__) != "Input"]
+    lists = [_calls(each.plain) if isinstance(each, Followed) else [type(each).__name__] for each in modules]
+    return [name for names in lists for name in names]
 
 
 def assert_equal(net: Net, prepared, data: torch.Tensor) -> None:
