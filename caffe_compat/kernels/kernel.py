@@ -120,6 +120,11 @@ def kernel(function: Callable[..., None]) -> Kernel:
     return Kernel(function)
 
 
+def most_parts() -> int:
+    """Parts that a loop may have now, for memory of their own."""
+    return _threads() * _PARTS
+
+
 def _word(argument: Any) -> int:
     if isinstance(argument, (float, np.floating)):
         bits: int = _INTEGER.unpack(_NUMBER.pack(argument))[0]

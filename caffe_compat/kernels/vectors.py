@@ -16,7 +16,8 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 16
-_FLOATS = ir.VectorType(ir.FloatType(), LANES)
+_FLOATS, _BYTES = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.IntType(8), LANES)
+_NUMBER = ir.IntType(32)
 
 
 class Vector(types.Type):  # type: ignore[misc]
@@ -107,6 +108,21 @@ def larger(typing_context: Any, first: Any, second: Any) -> Any:
     return vector(vector, vector), generate
 
 
+def _choice(comparison: str) -> Any:
+    @intrinsic
+    def where(typing_context: Any, first: Any, second: Any, yes: Any, no: Any) -> Any:
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(comparison, *args[:2]), *args[2:])
+
+        return vector(vector, vector, vector, vector), generate
+
+    return where
+
+
+# (first, second, yes, no): lanes of yes where first > second or first <= second, else of no, as where one is NaN
+where_more, where_at_most = _choice(">"), _choice("<=")
+
+
 @intrinsic
 def square_root(typing_context: Any, values: Any) -> Any:
     """The square root of each."""
@@ -123,15 +139,11 @@ def load_between(typing_context: Any, pointer: Any, index: Any, first: Any, last
     """As `load`, with zeros in the lanes before `first` and from `last` on, which are not read."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        number = ir.IntType(32)
-        numbers = ir.VectorType(number, LANES)
-        lanes = ir.Constant(numbers, [ir.Constant(number, lane) for lane in range(LANES)])
-        first, last = (_spread(builder, builder.trunc(each, number), numbers) for each in args[2:])
-        inside = builder.and_(builder.icmp_signed(">=", lanes, first), builder.icmp_signed("<", lanes, last))
-        of = ir.FunctionType(_FLOATS, [_FLOATS.as_pointer(), number, inside.type, _FLOATS])
+        inside = builder.and_(_lanes(builder, ">=", args[2]), _lanes(builder, "<", args[3]))
+        of = ir.FunctionType(_FLOATS, [_FLOATS.as_pointer(), _NUMBER, inside.type, _FLOATS])
         read = cgutils.get_or_insert_function(builder.module, of, "llvm.masked.load.v16f32.p0")
         zeros = ir.Constant(_FLOATS, [0.0] * LANES)
-        return builder.call(read, [_address(builder, *args[:2]), ir.Constant(number, 4), inside, zeros])
+        return builder.call(read, [_address(builder, *args[:2]), ir.Constant(_NUMBER, 4), inside, zeros])
 
     return vector(pointer, types.int64, types.int64, types.int64), generate
 
@@ -145,3 +157,48 @@ def masked(typing_context: Any, values: Any, by: Any, least: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<=", *args[1:]), zeros, args[0])
 
     return vector(vector, vector, vector), generate
+
+
+@intrinsic
+def store_from(typing_context: Any, pointer: Any, index: Any, values: Any, first: Any) -> Any:
+    """As `store`, but nothing for the lanes before `first`."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        inside = _lanes(builder, ">=", args[3])
+        of = ir.FunctionType(ir.VoidType(), [_FLOATS, _FLOATS.as_pointer(), _NUMBER, inside.type])
+        write = cgutils.get_or_insert_function(builder.module, of, "llvm.masked.store.v16f32.p0")
+        builder.call(write, [args[2], _address(builder, *args[:2]), ir.Constant(_NUMBER, 4), inside])
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, vector, types.int64), generate
+
+
+@intrinsic
+def where_bytes(typing_context: Any, pointer: Any, index: Any, number: Any, yes: Any, no: Any) -> Any:
+    """Lanes of yes where the byte of the sixteen from pointer[index] on is `number`, else of no."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        found = builder.load(_address(builder, args[0], args[1], _BYTES), align=1)
+        wanted = _spread(builder, builder.trunc(args[2], ir.IntType(8)), _BYTES)
+        return builder.select(builder.icmp_unsigned("==", found, wanted), *args[3:])
+
+    return vector(pointer, types.int64, types.int64, vector, vector), generate
+
+
+@intrinsic
+def store_bytes(typing_context: Any, pointer: Any, index: Any, values: Any) -> Any:
+    """Puts sixteen numbers from 0 to 255 as bytes."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        small = builder.trunc(builder.fptoui(args[2], ir.VectorType(_NUMBER, LANES)), _BYTES)
+        builder.store(small, _address(builder, args[0], args[1], _BYTES), align=1)
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, vector), generate
+
+
+def _lanes(builder: Any, comparison: str, number: Any) -> Any:
+    """Which lanes compare so with `number`."""
+    numbers = ir.VectorType(_NUMBER, LANES)
+    lanes = ir.Constant(numbers, [ir.Constant(_NUMBER, lane) for lane in range(LANES)])
+    return builder.icmp_signed(comparison, lanes, _spread(builder, builder.trunc(number, _NUMBER), numbers))

@@ -19,20 +19,32 @@ def loops_for(name: str, bottom: Tensor, least_channels: int = LEAST_CHANNELS) -
     They read float32 images of `least_channels` or more in torch.channels_last, in a CPU's memory, and see nothing but
     numbers: no subclass of Tensor, no program being recorded, no transform of torch.func, no forward mode of autograd.
     """
-    if type(bottom) is not Tensor or bottom.dtype != torch.float32 or bottom.device.type != "cpu":
+    if bottom.dtype != torch.float32 or bottom.device.type != "cpu" or not is_plain(bottom):
         return None
-    if not is_plain(bottom) or bottom.dim() != 4 or bottom.shape[1] < least_channels or bottom.numel() == 0:
+    if bottom.dim() != 4 or bottom.shape[1] < least_channels or bottom.numel() == 0:
         return None
     return kernels.loops(name) if bottom.is_contiguous(memory_format=torch.channels_last) else None
 
 
 def is_plain(tensor: Tensor) -> bool:
     """Whether what lies in memory is all that `tensor` is, and nobody watches what torch does to it."""
-    if tensor.layout is not torch.strided or tensor.is_neg() or torch.compiler.is_compiling():
+    if type(tensor) is not Tensor or tensor.layout is not torch.strided or torch.compiler.is_compiling():
+        return False
+    if tensor.is_neg() or tensor._is_zerotensor() or torch._C._functorch.is_legacy_batchedtensor(tensor):
         return False
     if torch._C._get_tracing_state() is not None or torch._C._len_torch_dispatch_stack() > 0:
         return False
     return torch._C._functorch.peek_interpreter_stack() is None and forward_ad._current_level < 0
+
+
+def gradient_for_loops(gradient: Tensor) -> Tensor | None:
+    """What loops of a backward pass may read of a gradient; None where torch is to compute, as for a second backward.
+
+    The gradient is that of a top that loops have made of a bottom which they may read.
+    """
+    if torch.is_grad_enabled() or not is_plain(gradient):
+        return None
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 def new_images(like: Tensor, height: int, width: int) -> Tensor:

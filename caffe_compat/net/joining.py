@@ -1,4 +1,5 @@
-"""Layers that share work while a solver trains: BatchNorm computes its Scale too, ReLU writes on its bottom.
+"""Layers that share work while a solver trains: BatchNorm computes its Scale too, MAX and AVE pooling a ReLU beside
+them where compiled loops pool, and other ReLUs write on their bottoms.
 
 Where compiled loops do it, BatchNorm computes all that net/chains.py finds behind it.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from caffe_compat import kernels
@@ -22,6 +24,7 @@ from caffe_compat.layers.base import Layer
 from caffe_compat.layers.caffe.activation import ReLU
 from caffe_compat.layers.caffe.batch_norm import BatchNorm
 from caffe_compat.layers.caffe.convolution import Convolution
+from caffe_compat.layers.caffe.pooling import Pooling
 from caffe_compat.layers.caffe.scale_bias import Scale
 from caffe_compat.net.chains import ChainFinder
 from caffe_compat.net.net import Net
@@ -34,8 +37,10 @@ _FORGETFUL = {"BatchNorm", "Convolution", "Deconvolution", "Eltwise", "InnerProd
 class JoinedLayers:
     """Within this context, the layers of `net` that can are joined.
 
-    pairs: each BatchNorm and the Scale that it then computes too. rectifiers: the ReLUs that write on their bottom.
-    Those of `overwriters` write on the gradient of their top too, unless a layer has hooks, which may keep it.
+    pairs: each BatchNorm and the Scale that it then computes too. pools: each Pooling, the ReLU that it then computes
+    too, and whether that comes "before" or "behind". rectifiers: the ReLUs that write on their bottom. Those of
+    `overwriters` write on the gradient of their top too. The last and `pools` are left unless no layer has hooks, which
+    may keep what they see.
     spares: whether gradients of biases that BatchNorm takes off, those of the Convolutions `biased`, are left out.
     chains: the BatchNorms that compute more, where loops run and no layer has hooks.
     """
@@ -44,6 +49,7 @@ class JoinedLayers:
 
     def __init__(self, net: Net) -> None:
         self.pairs: list[tuple[BatchNorm, Scale]] = []
+        self.pools: list[tuple[Pooling, ReLU, str]] = []
         self.rectifiers: list[ReLU] = []
         self.overwriters: list[ReLU] = []
         self.biased: list[Convolution] = []
@@ -56,6 +62,8 @@ class JoinedLayers:
                 self._join(*makers[node.bottoms[0]], node, layer)
             makers.update({top: (node, layer) for top in node.tops})
         self.chains = ChainFinder(net, self._unshared).chains()
+        rectified = [chain.relu for chain in self.chains]
+        self.pools = [each for each in self.pools if not any(each[1] is relu for relu in rectified)]
 
     def __enter__(self) -> None:
         for batch_norm, scale in self.pairs:  # by vars(), for to set a Module's attribute takes 20 times as long
@@ -65,8 +73,10 @@ class JoinedLayers:
         is_watched = self._is_watched()
         for relu in () if is_watched else self.overwriters:
             vars(relu)["overwrites_gradient"] = True
-        for chain in self.chains if not is_watched and self._has_loops() else ():
+        for chain in self.chains if self.chains and not is_watched and self._has_loops("batch_norm") else ():
             chain.join()
+        for pooling, relu, place in self.pools if self.pools and not is_watched and self._has_loops("pooling") else ():
+            vars(pooling)["rectified"], vars(relu)["is_done"] = place, True
         for convolution in self.biased if self.spares else ():
             vars(convolution)["bias_is_moot"] = True
 
@@ -77,6 +87,8 @@ class JoinedLayers:
             vars(relu)["overwrites"] = vars(relu)["overwrites_gradient"] = False
         for chain in self.chains:
             chain.part()
+        for pooling, relu, _ in self.pools:
+            vars(pooling)["rectified"], vars(relu)["is_done"] = "no", False
         for convolution in self.biased:
             vars(convolution)["bias_is_moot"] = False
 
@@ -85,16 +97,23 @@ class JoinedLayers:
         """The biases that get no gradient in a pass of now, whose derivative by each is 0."""
         return [convolution.blobs[1] for convolution in self.biased] if self.spares else []
 
+    def _has_loops(self, name: str) -> bool:
+        """Whether the compiled loops `name` take what the net computes, as far as its weights tell."""
+        weights = [param.tensor for param in self._net.learnable_params[:1]]
+        is_fit = all(weight.device.type == "cpu" and weight.dtype == torch.float32 for weight in weights)
+        return is_fit and kernels.loops(name) is not None
+
     def _is_watched(self) -> bool:
         return any(layer._forward_hooks or layer._forward_pre_hooks for layer in self._net._sequence)
-
-    def _has_loops(self) -> bool:
-        blob = self.chains[0].batch_norm.blobs[0] if self.chains else None
-        return blob is not None and blob.device.type == "cpu" and kernels.loops("batch_norm") is not None
 
     def _join(self, maker: Node, below: Layer, node: Node, layer: Layer) -> None:
         if any(maker.param.loss_weight):
             return
+        pair = _pooling_and_relu(below, layer)
+        taken = [each for joined in self.pools for each in joined[:2]]
+        is_free = pair is not None and not any(each is one for one in taken for each in pair)
+        if pair and is_free and self._readers[node.bottoms[0]] == 1 and not any(node.param.loss_weight):
+            self.pools.append(pair)
         if type(below) is BatchNorm and isinstance(layer, Scale) and layer.is_for_channels:
             if all(node.propagate_down):  # else its blobs have gradients and its bottom none
                 self.pairs.append((below, layer))
@@ -111,3 +130,14 @@ class JoinedLayers:
             return False
         users = [param.users for param in self._net.learnable_params if param.tensor is below.blobs[1]]
         return self._readers[maker.tops[0]] == 1 and len(users) == 1 and len(users[0]) == 1
+
+
+def _pooling_and_relu(first: Layer, second: Layer) -> tuple[Pooling, ReLU, str] | None:
+    """A Pooling and the ReLU that it may compute too, and on which side that lies; None for other layers."""
+    if type(first) is ReLU and type(second) is Pooling and second.pool in ("MAX", "AVE"):
+        pooling, relu, place = second, first, "before"
+    elif type(first) is Pooling and type(second) is ReLU and first.pool == "MAX":
+        pooling, relu, place = first, second, "behind"
+    else:
+        return None
+    return (pooling, relu, place) if relu.negative_slope == 0 and not pooling.mask else None

@@ -7,8 +7,21 @@ import pytest
 
 numba = pytest.importorskip("numba", reason="the package numba is not installed")
 
-from caffe_compat.kernels.kernel import floats_at, kernel, number  # noqa: E402
-from caffe_compat.kernels.vectors import LANES, larger, load, load_between, spread, square_root, store  # noqa: E402
+from caffe_compat.kernels.kernel import bytes_at, floats_at, kernel, number  # noqa: E402
+from caffe_compat.kernels.vectors import (  # noqa: E402
+    LANES,
+    larger,
+    load,
+    load_between,
+    spread,
+    square_root,
+    store,
+    store_bytes,
+    store_from,
+    where_at_most,
+    where_bytes,
+    where_more,
+)
 
 LANE = np.arange(LANES)
 
@@ -23,19 +36,22 @@ def _every_operation(q):
     store(top, 32, a * b)
     store(top, 48, a / c)
     store(top, 64, square_root(a))
-    store(top, 80, larger(a, b))
-    store(top, 96, a * b + c)
+    store(top, 80, a * b + c)
+    store(top, 96, where_more(a, b, a, c))
+    store(top, 112, where_at_most(a, b, a, c))
+    store(top, 128, larger(a, b))
 
 
 def test_each_lane_has_what_numpy_has_for_it():
     random = np.random.default_rng(0)
     a, b = random.standard_normal((2, LANES)).astype(np.float32)
     a[:6], b[:6] = [np.nan, 1, np.nan, 0.0, -0.0, np.inf], [1, np.nan, np.nan, -0.0, 0.0, -np.inf]
-    found = np.empty((7, LANES), np.float32)
+    found = np.empty((9, LANES), np.float32)
     _every_operation(1, a, b, 0.1, found)
     with np.errstate(invalid="ignore"):
         third = np.float32(0.1)
-        expected = [a + b, a - b, a * b, a / third, np.sqrt(a), np.where(a > b, a, b), a * b + third]
+        expected = [a + b, a - b, a * b, a / third, np.sqrt(a), a * b + third]
+        expected += [*(np.where(chosen, a, third) for chosen in (a > b, a <= b)), np.where(a > b, a, b)]
     for mine, wanted in zip(found, expected, strict=True):
         numbers = ~np.isnan(wanted)
         assert (np.isnan(mine) == ~numbers).all()
@@ -53,3 +69,39 @@ def test_lanes_outside_are_zeros(first, last):
     values, found = np.arange(1, 20, dtype=np.float32), np.empty(LANES, np.float32)
     _some(1, values, 2, first, last, found)
     assert found.tolist() == np.where((first <= LANE) & (last > LANE), LANE + 3.0, 0.0).tolist()
+
+
+@kernel
+def _some_kept(q):
+    """values, the first lane, top."""
+    store_from(floats_at(q[4]), 1, load(floats_at(q[2]), 0), q[3])
+
+
+@pytest.mark.parametrize("first", [0, 1, 11, 16, 40])
+def test_lanes_before_the_first_are_not_stored(first):
+    values, found = np.arange(1, 17, dtype=np.float32), np.full(18, -1, np.float32)
+    _some_kept(1, values, first, found)
+    assert found.tolist() == [-1, *np.where(first <= LANE, values, -1), -1]
+
+
+@kernel
+def _bytes(q):
+    """floats, where they go as bytes, and sixteen others, that of 47 or 255 where such a byte is."""
+    values, none = load(floats_at(q[2]), 0), spread(np.float32(0))
+    store_bytes(bytes_at(q[3]), 0, values)
+    store(
+        floats_at(q[4]),
+        0,
+        where_bytes(bytes_at(q[3]), 0, 47, values, where_bytes(bytes_at(q[3]), 0, 255, values, none)),
+    )
+
+
+def test_bytes_are_numbers_from_0_to_255():
+    values, bytes_, found = (
+        np.arange(15, 256, 16, dtype=np.float32),
+        np.empty(LANES, np.uint8),
+        np.empty(LANES, np.float32),
+    )
+    _bytes(1, values, bytes_, found)
+    assert bytes_.tolist() == values.tolist()
+    assert found.tolist() == [0, 0, 47, *[0] * 12, 255]

@@ -7,6 +7,7 @@ import caffe_compat as cc
 from caffe_compat.net.joining import JoinedLayers
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.proto.text import parse_text
+from tests.kernels.switch import needs_loops
 
 NET = """
 layer { name: "data" type: "Input" top: "data" top: "label"
@@ -157,3 +158,78 @@ def test_behind_the_context_every_blob_is_caffes_again():
     after = net.blobs(data=data)
     for name, value in before.items():
         torch.testing.assert_close(after[name], value, rtol=0, atol=0)
+
+
+POOLS = """
+layer { name: "data" type: "Input" top: "data" top: "label"
+  input_param { shape { dim: 4 dim: 3 dim: 20 dim: 17 } shape { dim: 4 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 20 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { kernel_size: 3 stride: 2 } }
+layer { name: "relu1" type: "ReLU" bottom: "pool1" top: "pool1" }
+layer { name: "conv2" type: "Convolution" bottom: "pool1" top: "conv2"
+  convolution_param { num_output: 17 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "relu2" type: "ReLU" bottom: "conv2" top: "RELU2" relu_param { negative_slope: SLOPE } }
+layer { name: "pool2" type: "Pooling" bottom: "RELU2" top: "pool2"
+  pooling_param { pool: POOL kernel_size: 3 stride: 1 } }
+layer { name: "ip" type: "InnerProduct" bottom: "pool2" top: "ip" inner_product_param { num_output: 3
+  weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+
+
+def pooled(pool="AVE", relu="conv2", more="", slope="0"):
+    torch.manual_seed(6)
+    text = POOLS.replace("POOL", pool).replace("RELU2", relu).replace("SLOPE", slope) + more
+    return cc.Net(parse_text(text, NetParameter), phase="TRAIN")
+
+
+def passes_of(net):
+    data = torch.randn(4, 3, 20, 17, generator=torch.Generator().manual_seed(7))
+    outputs, loss = net.forward_with_loss(data=data, label=torch.tensor([0.0, 1, 2, 0]))
+    loss.backward()
+    return outputs, [param.tensor.grad for param in net.learnable_params]
+
+
+@needs_loops
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+@pytest.mark.parametrize("relu", ["conv2", "relu2"])
+def test_pooling_computes_the_relu_beside_it_with_the_same_loss_and_gradients(pool, relu):
+    net = pooled(pool, relu)
+    joined = JoinedLayers(net)
+    assert [(one.name, other.name, place) for one, other, place in joined.pools] == [
+        ("pool1", "relu1", "behind"), ("pool2", "relu2", "before"),
+    ]  # fmt: skip
+    with joined:
+        assert net.layers["relu1"].is_done and net.layers["pool2"].rectified == "before"
+        outputs, found = passes_of(net)
+    assert not net.layers["relu1"].is_done and net.layers["pool2"].rectified == "no"
+    others, wanted = passes_of(pooled(pool, relu))
+    assert all(torch.equal(outputs[name], others[name]) for name in others)
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("prevented", ["hook", "float64", "off"])
+def test_pooling_leaves_the_relu_alone_where_somebody_looks_or_no_loop_runs(prevented, monkeypatch):
+    net = pooled()
+    if prevented == "hook":
+        net.layers["conv1"].register_forward_hook(lambda *passed: None)
+    elif prevented == "float64":
+        net.double()
+    else:
+        monkeypatch.setenv("CAFFE_COMPAT_KERNELS", "off")
+    with JoinedLayers(net):
+        assert not net.layers["relu1"].is_done and net.layers["pool1"].rectified == "no"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"relu": "relu2", "more": 'layer { name: "more" type: "Power" bottom: "relu2" top: "more" }'},
+        {"pool": "STOCHASTIC"},
+        {"slope": "0.1"},
+    ],
+    ids=["the top is read twice", "STOCHASTIC", "a negative slope"],
+)
+def test_pooling_computes_no_relu_that_it_cannot_or_whose_blobs_others_read(how):
+    assert [place for _, _, place in JoinedLayers(pooled(**how)).pools] == ["behind"]

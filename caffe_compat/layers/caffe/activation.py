@@ -25,7 +25,7 @@ class ReLU(Elementwise):
     `inplace` True lets `forward` write on its bottom where no gradient is wanted; whoever sets it knows that nobody
     else reads that tensor. `overwrites` the same with gradients, which must not need the bottom either;
     `overwrites_gradient` lets the backward pass write on the gradient of the top, which nobody else may hold then.
-    is_done: the bottom is what would be the top, for a layer before has computed it.
+    is_done: the bottom is handed on, for another layer rectifies.
     """
 
     inplace = overwrites = overwrites_gradient = is_done = False

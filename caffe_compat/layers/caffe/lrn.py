@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Layer, Shape
-from caffe_compat.layers.caffe.lrn_loops import can_loop, normalized_by_loop
+from caffe_compat.layers.caffe.lrn_loops import derivative, normalized_by_loop
 from caffe_compat.layers.layout import channels_last
 from caffe_compat.layers.registry import register
 
@@ -41,11 +41,14 @@ class LRN(Layer):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         bottom = channels_last(bottoms[0])
+        looped = normalized_by_loop(bottom, self.rule)
+        if looped is not None:
+            return looped
         is_trained = torch.is_grad_enabled() and bottom.requires_grad
         if bottom.device.type == "cpu" and not (self.rule.within or torch.compiler.is_compiling()):
             if not is_trained:
                 return _in_parts(bottom, self.rule)
-            if bottom.numel() >= _LARGE or can_loop(bottom, self.rule):
+            if bottom.numel() >= _LARGE:
                 parts: Tensor = _InParts.apply(bottom, self.rule)  # type: ignore[no-untyped-call]
                 return parts
         top: Tensor = _Normalize.apply(bottom, self.rule)  # type: ignore[no-untyped-call]
@@ -77,6 +80,8 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         x, scale, factor = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative may follow
+            return derivative(x, gradients[0], ctx.rule), None
         direct = gradients[0] * factor
         spread = _window_mean((direct * x).div_(scale), ctx.rule, 0.0)
         return direct.addcmul_(x, spread, value=-2 * ctx.rule.beta), None
@@ -94,6 +99,8 @@ class _InParts(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return derivative(x, gradients[0], ctx.rule), None
         rule, rows = ctx.rule, _pixels(x)
         above, below = _pixels(gradients[0]), torch.empty_like(rows)
         for part in _parts(rows):
@@ -110,12 +117,9 @@ _PART = 1 << 18  # values that fit a core's cache with what is computed from the
 
 
 def _in_parts(x: Tensor, rule: Rule) -> Tensor:
-    """The top for a bottom in channels_last, by a loop, or some pixels at a time, so that every step but the first
-    finds its values in the cache; two to three times as fast as the whole at once.
+    """The top for a bottom in channels_last, some pixels at a time, so that every step but the first finds its values
+    in the cache; two to three times as fast as the whole at once.
     """
-    looped = normalized_by_loop(x, rule)
-    if looped is not None:
-        return looped
     rows = _pixels(x)
     top = torch.empty_like(rows)
     for part in _parts(rows):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from caffe_compat.layers.looped import loops_for, new_images, pixel_distance
+from caffe_compat.layers.looped import gradient_for_loops, loops_for, new_images, pixel_distance
 
 if TYPE_CHECKING:
     from caffe_compat.layers.caffe.lrn import Rule
@@ -14,27 +17,91 @@ if TYPE_CHECKING:
 _ROOTS = 8  # values that are read or added in the time of one power
 
 
-def can_loop(bottom: Tensor, rule: Rule) -> bool:
-    """Whether a loop may read `bottom`, and one has the power."""
-    return rule.beta == 0.75 and loops_for("lrn", bottom) is not None
-
-
 def normalized_by_loop(bottom: Tensor, rule: Rule, top: Tensor | None = None) -> Tensor | None:
-    """The top of an LRN layer, without a gradient; None where no loop may read `bottom`, or none has the power.
+    """The top of an LRN layer; None where no loop may read `bottom`, or none has the power.
 
-    Across channels it is written on `top` where that is given, which may be some channels of larger images in
-    torch.channels_last.
+    Across channels, without gradients, it is written on `top` where that is given, which may be some channels of larger
+    images in torch.channels_last.
     """
     loops = loops_for("lrn", bottom) if rule.beta == 0.75 else None
     if loops is None or (rule.within and top is not None):
         return None
-    batch, channels, height, width = bottom.shape
-    top = new_images(bottom, height, width) if top is None else top
-    work, half = bottom.numel() * _ROOTS, min(rule.size // 2, max(channels, height, width) - 1)
-    if rule.within:
-        loops.within(work, bottom, top, batch, height, width, channels, half, rule.alpha / rule.size**2)
-    else:
-        pixels = batch * height * width
-        sizes = (pixels, channels, half, rule.alpha / rule.size, rule.k)
-        loops.across(work, bottom, top, *sizes, pixel_distance(top))
+    if torch.is_grad_enabled() and bottom.requires_grad:
+        trained: Tensor = _Normalize.apply(bottom, rule, loops)  # type: ignore[no-untyped-call]
+        return trained
+    return _within(loops, bottom, rule, None) if rule.within else _across(loops, bottom, rule, top)
+
+
+class _Normalize(torch.autograd.Function):
+    """The same; kept are the bottom and, within a channel, what is raised to the power."""
+
+    @staticmethod
+    def forward(ctx: Any, bottom: Tensor, rule: Rule, loops: ModuleType) -> Tensor:
+        ctx.rule, ctx.loops = rule, loops
+        if not rule.within:
+            ctx.save_for_backward(bottom)
+            return _across(loops, bottom, rule, None)
+        scales = torch.empty_like(bottom)
+        ctx.save_for_backward(bottom, scales)
+        return _within(loops, bottom, rule, scales)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        bottom, *scales = ctx.saved_tensors
+        above = gradient_for_loops(gradients[0])
+        if above is None:
+            return derivative(bottom, gradients[0], ctx.rule), None, None
+        back = _within_back if ctx.rule.within else _across_back
+        return back(ctx.loops, bottom, above, ctx.rule, *scales), None, None
+
+
+def derivative(bottom: Tensor, above: Tensor, rule: Rule) -> Tensor:
+    """The gradient of the bottom from that of the top, in operations that have derivatives themselves."""
+
+    def mean(values: Tensor) -> Tensor:
+        if rule.within:
+            return F.avg_pool2d(values, rule.size, 1, rule.size // 2)
+        return F.avg_pool3d(values[:, None], (rule.size, 1, 1), 1, (rule.size // 2, 0, 0))[:, 0]
+
+    scale = rule.k + rule.alpha * mean(bottom * bottom)
+    direct = above * scale.pow(-rule.beta)
+    return direct - 2 * rule.beta * rule.alpha * bottom * mean(direct * bottom / scale)
+
+
+def _across(loops: ModuleType, bottom: Tensor, rule: Rule, top: Tensor | None) -> Tensor:
+    top = new_images(bottom, *bottom.shape[2:]) if top is None else top
+    loops.across(bottom.numel() * _ROOTS, bottom, top, *_channel_sizes(bottom, rule), pixel_distance(top))
     return top
+
+
+def _across_back(loops: ModuleType, bottom: Tensor, above: Tensor, rule: Rule) -> Tensor:
+    below = torch.empty_like(above)
+    memory = torch.empty(loops.most_parts(), bottom.shape[1])
+    loops.across_back(bottom.numel() * _ROOTS, bottom, above, below, memory, *_channel_sizes(bottom, rule))
+    return below
+
+
+def _channel_sizes(bottom: Tensor, rule: Rule) -> tuple[int | float, ...]:
+    batch, channels, height, width = bottom.shape
+    half = min(rule.size // 2, channels - 1)
+    return batch * height * width, channels, half, rule.alpha / rule.size, rule.k
+
+
+def _within(loops: ModuleType, bottom: Tensor, rule: Rule, scales: Tensor | None) -> Tensor:
+    top = torch.empty_like(bottom)
+    kept = 0 if scales is None else scales
+    loops.within(bottom.numel() * _ROOTS, bottom, top, *_plane_sizes(bottom, rule), kept)
+    return top
+
+
+def _within_back(loops: ModuleType, bottom: Tensor, above: Tensor, rule: Rule, scales: Tensor) -> Tensor:
+    below, spreads = torch.empty_like(bottom), torch.empty_like(bottom)
+    loops.within_direct(bottom.numel() * _ROOTS, bottom, above, scales, below, spreads, bottom.numel())
+    loops.within_back(bottom.numel() * _ROOTS, bottom, below, spreads, *_plane_sizes(bottom, rule))
+    return below
+
+
+def _plane_sizes(bottom: Tensor, rule: Rule) -> tuple[int | float, ...]:
+    batch, channels, height, width = bottom.shape
+    half = min(rule.size // 2, max(height, width) - 1)
+    return batch, height, width, channels, half, rule.alpha / rule.size**2

@@ -12,15 +12,12 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Count, Layer, Shape
-from caffe_compat.layers.caffe.pooling_loops import average_by_loop, max_by_loop
+from caffe_compat.layers.caffe.pooling_loops import LEAST, average_by_loop, max_by_loop
 from caffe_compat.layers.registry import register
 from caffe_compat.layers.windows import Sizes, Windows, check_output, overhang, pooled_size, pooling_windows
 from caffe_compat.proto.schema import message_class
 
 _PoolingParameter = message_class("PoolingParameter")
-
-
-_LEAST = float(torch.finfo(torch.float32).min)  # -FLT_MAX, where Caffe's search for a maximum begins
 
 
 _SMALLEST = float(torch.finfo(torch.float32).tiny)  # FLT_MIN, what STOCHASTIC adds to the sum of a window
@@ -81,9 +78,9 @@ def max_pool(bottom: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     # a finite sum has finite terms; a sum that overflows only takes the slow way
     if math.isfinite(top.detach().sum().item()):
         return top, index
-    numbers = torch.where(bottom > _LEAST, bottom, bottom.new_full((), _LEAST))
+    numbers = torch.where(bottom > LEAST, bottom, bottom.new_full((), LEAST))
     top, index = _max_of_numbers(numbers, plan)
-    return top, index.masked_fill(top == _LEAST, -1)
+    return top, index.masked_fill(top == LEAST, -1)
 
 
 def _max_of_numbers(bottom: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
@@ -93,7 +90,7 @@ def _max_of_numbers(bottom: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
             bottom, windows.kernel, windows.stride, windows.pad, 1, plan.ceil_mode, return_indices=True
         )
         return pair
-    padded = _surrounded(bottom, plan, _LEAST)
+    padded = _surrounded(bottom, plan, LEAST)
     top, index = F.max_pool2d(padded, windows.kernel, windows.stride, return_indices=True)
     row = index.div(padded.shape[3], rounding_mode="floor") - windows.pad[0]
     column = index.remainder(padded.shape[3]) - windows.pad[1]
@@ -217,9 +214,12 @@ class Pooling(Layer):
 
     ceil_mode of DSOD's and R-FCN's forks says with a truth value what Caffe 1.0 says with round_mode. Where Intel's
     avg_include_pad is false, AVE divides by what a window has of the image.
+
+    `rectified` is whether a ReLU "before" or "behind" is computed too; AVE has none behind.
     """
 
     tops = Count(1, 2)
+    rectified = "no"
     fork_fields = frozenset({"pooling_param.ceil_mode", "pooling_param.avg_include_pad"})
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
@@ -227,6 +227,7 @@ class Pooling(Layer):
         self.pool: str = _PoolingParameter.PoolMethod.Name(param.pool)
         has_ceil_mode = param.HasField("ceil_mode")
         self.ceil: bool = param.ceil_mode if has_ceil_mode else param.round_mode == _PoolingParameter.CEIL
+        self.include_pad: bool = param.avg_include_pad
         self.mask = len(self.param.top) > 1
         if self.mask and self.pool != "MAX":
             raise UnsupportedParameterError(
@@ -258,12 +259,22 @@ class Pooling(Layer):
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         (bottom,) = bottoms
         plan = self.plan(bottom.shape)
-        include_pad: bool = self.param.pooling_param.avg_include_pad
-        if self.pool != "STOCHASTIC" and not (self.mask or (torch.is_grad_enabled() and bottom.requires_grad)):
-            is_max = self.pool == "MAX"
-            looped = max_by_loop(bottom, plan) if is_max else average_by_loop(bottom, plan, include_pad)
-            if looped is not None:
-                return looped
+        looped = None if self.mask else self._by_loop(bottom, plan)
+        if looped is not None:
+            return looped
+        if self.rectified == "before":
+            bottom = F.relu(bottom)
+        top = self._by_torch(bottom, plan)
+        return F.relu(top) if self.rectified == "behind" and isinstance(top, Tensor) else top
+
+    def _by_loop(self, bottom: Tensor, plan: Plan) -> Tensor | None:
+        if self.pool == "MAX":
+            return max_by_loop(bottom, plan, rectified=self.rectified)
+        if self.pool == "AVE":
+            return average_by_loop(bottom, plan, self.include_pad, is_rectified=self.rectified == "before")
+        return None
+
+    def _by_torch(self, bottom: Tensor, plan: Plan) -> Tensor | tuple[Tensor, Tensor]:
         if self.pool == "MAX":
             if not self.mask and _keeps_places(bottom, plan):
                 places: Tensor = _MaxOfPlaces.apply(bottom, plan)  # type: ignore[no-untyped-call]
@@ -274,5 +285,5 @@ class Pooling(Layer):
             top, index = max_pool(bottom, plan)
             return (top, index.to(top.dtype)) if self.mask else top
         if self.pool == "AVE":
-            return average_pool(bottom, plan, include_pad)
+            return average_pool(bottom, plan, self.include_pad)
         return stochastic_pool(bottom, plan, self.context.phase == "TRAIN")

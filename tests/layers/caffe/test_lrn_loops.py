@@ -32,7 +32,7 @@ def test_each_value_is_divided_by_its_neighbourhood(region: str, size: int) -> N
     else:
         expected = lrn_within(x.double().numpy(), size, 0.5, 0.75)
     top = normalized_by_loop(x, layer.rule)
-    assert torch.equal(layer(x), top) or region == "WITHIN_CHANNEL"
+    assert torch.equal(layer(x), top) and torch.equal(layer(x.clone().requires_grad_()), top)
     # a window of squares and a power: some 10 roundings of 6e-8
     np.testing.assert_allclose(top, expected, rtol=2e-6, atol=1e-7)
 
@@ -63,3 +63,51 @@ def test_a_top_may_be_some_channels_of_larger_images() -> None:
     assert normalized_by_loop(x, layer.rule, top=part) is part
     assert torch.equal(part, layer(x))
     assert (whole[:, :5] == 7).all() and (whole[:, 26:] == 7).all()
+
+
+def _gradient(layer: torch.nn.Module, x: torch.Tensor, diff: torch.Tensor) -> torch.Tensor:
+    bottom = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    return torch.autograd.grad(layer(bottom), bottom, diff.to(x.dtype))[0]
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (1, 16, 5, 1), (2, 40, 6, 7)])
+@pytest.mark.parametrize(
+    ("region", "size"), [("ACROSS_CHANNELS", n) for n in (1, 5, 17, 99)] + [("WITHIN_CHANNEL", n) for n in (1, 3, 5, 9)]
+)
+def test_the_gradient_is_that_of_float64(region: str, size: int, shape: tuple[int, ...]) -> None:
+    layer, x = build(_text(region, size, 0.5, 0.75, 2.0), shape), _random(shape)
+    diff = torch.randn(shape)
+    found, expected = _gradient(layer, x, diff), _gradient(layer, x.double(), diff)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-6)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("region", ["ACROSS_CHANNELS", "WITHIN_CHANNEL"])
+@pytest.mark.parametrize("beta", [0.75, 0.5])
+@pytest.mark.parametrize("large", [1, 1 << 20])
+def test_second_derivatives_and_batches_of_gradients_are_right(region, beta, large, monkeypatch):
+    monkeypatch.setattr("caffe_compat.layers.caffe.lrn._LARGE", large)
+    layer, x, diffs = build(_text(region, 3, 0.5, beta, 2.0), (1, 16, 3, 2)), _random((1, 16, 3, 2)), torch.randn(2, 96)
+    diffs = diffs.view(2, 1, 16, 3, 2)
+    if beta == 0.75:
+        bottom = x.clone().requires_grad_()
+        batch = torch.autograd.grad(layer(bottom), bottom, diffs, is_grads_batched=True)[0]
+        torch.testing.assert_close(
+            batch, torch.stack([_gradient(layer, x, diff) for diff in diffs]), rtol=1e-5, atol=1e-6
+        )
+    seconds = []
+    for kind in (torch.float32, torch.float64):
+        bottom = x.to(kind, copy=True).requires_grad_()
+        (first,) = torch.autograd.grad(layer(bottom), bottom, diffs[0].to(kind), create_graph=True)
+        seconds.append(torch.autograd.grad(first, bottom, diffs[1].to(kind))[0].double())
+    torch.testing.assert_close(*seconds, rtol=0, atol=1e-5)
+    double = x.double().requires_grad_()
+    assert torch.autograd.gradgradcheck(layer, (double,))
+
+
+def test_what_is_kept_is_the_bottom_and_within_a_channel_one_tensor_more() -> None:
+    for region, kept in (("ACROSS_CHANNELS", 1), ("WITHIN_CHANNEL", 2)):
+        layer, found = build(_text(region, 3, 0.5, 0.75, 1.0), SHAPE), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, to=found: to.append(x.nbytes) or x, lambda x: x):
+            layer(_random().requires_grad_())
+        assert found == [_random().nbytes] * kept
