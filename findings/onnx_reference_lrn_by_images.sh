@@ -2,8 +2,8 @@
 # onnx 1.23.2: the LRN of its reference evaluator, which others are tested against, goes over as many channels as there
 # are images: of a batch of n images the first n channels are normalised by their neighbours, the others only divided by
 # bias ** beta, and more images than channels raise IndexError. With as many images as channels it is right. ONNX
-# Runtime 1.31.1 follows the definition (ONNX operators, LRN-13; Caffe's lrn_layer.cpp). `export --check` with
-# onnx.reference takes another form of LRN.
+# Runtime 1.31.1 follows the definition (ONNX operators, LRN-13; Caffe's lrn_layer.cpp). `export --for onnx.reference`
+# writes LRN in another form.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
