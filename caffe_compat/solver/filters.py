@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from caffe_compat.solver.regularizers.force import ZERO_THRESHOLD
+from caffe_compat.solver.regularizers.distances import SHORTEST
 
 
 @torch.no_grad()
@@ -16,7 +16,7 @@ def pair_angles(weight: Tensor) -> Tensor:
     """
     filters = weight.detach().flatten(1).double()
     length = torch.linalg.vector_norm(filters, dim=1)
-    units = filters[length > ZERO_THRESHOLD] / length[length > ZERO_THRESHOLD, None]
+    units = filters[length > SHORTEST] / length[length > SHORTEST, None]
     first, second = torch.triu_indices(len(units), len(units), offset=1, device=units.device)
     return torch.rad2deg((units @ units.T).clamp_(-1, 1).acos_())[first, second]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from itertools import accumulate, chain
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -12,8 +13,13 @@ from torch.nn import Parameter
 
 from caffe_compat import kernels
 
-LEAST = 1 << 15  # values in all that a loop, and Numba with it, is loaded for
-_PLAIN = {Tensor, Parameter}  # and no subclass, which may compute otherwise
+LEAST = 1 << 14  # values in all that a loop, and Numba with it, is loaded for
+PLAIN = {Tensor, Parameter}  # and no subclass, which may compute otherwise
+
+
+def loops_for(name: str, values: int) -> ModuleType | None:
+    """The module `name` of the kernels, where there are enough values; None where torch is to do it."""
+    return kernels.loops(name) if values >= LEAST else None
 
 
 def run_loop(
@@ -25,7 +31,7 @@ def run_loop(
     shape. factors: one a parameter.
     """
     counts, every = list(map(Tensor.numel, lists[0])), list(chain.from_iterable(lists))
-    loops = kernels.loops("updates") if sum(counts) >= LEAST else None
+    loops = loops_for("updates", sum(counts))
     if loops is None or not _are_plain(every) or not (all(map(Tensor.is_contiguous, every)) or _are_alike(lists)):
         return False
     addresses = [list(map(Tensor.data_ptr, tensors)) for tensors in lists]
@@ -40,7 +46,7 @@ def run_loop(
 def _are_plain(tensors: Sequence[Tensor]) -> bool:
     """Whether there are tensors, all of them memory of float32 on the CPU."""
     is_float = {each.dtype for each in tensors} == {torch.float32}
-    return is_float and {type(each) for each in tensors} <= _PLAIN and all([each.is_cpu for each in tensors])
+    return is_float and {type(each) for each in tensors} <= PLAIN and all([each.is_cpu for each in tensors])
 
 
 def _are_alike(lists: Sequence[Sequence[Tensor]]) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+SHORTEST = 1e-4  # a filter must be longer to pull or be pulled
+NEAREST = 1e-4  # two filters must be further apart to pull each other, unless c(d) = 1
 FAR = 0.5  # filters this far apart and more: float32 is enough
 BLOCK = 98304  # elements of a copy in float64, far fewer than a large weight has
 ROWS = 96  # of a band of the Gram matrix, of which only half is computed

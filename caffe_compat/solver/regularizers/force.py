@@ -21,16 +21,14 @@ import torch
 from torch import Tensor
 
 from caffe_compat.errors import SolverError
-from caffe_compat.solver.regularizers.distances import BLOCK, FAR, blocks, unit_distances
+from caffe_compat.solver.regularizers.distances import BLOCK, NEAREST, SHORTEST, blocks, unit_distances
 from caffe_compat.solver.regularizers.registry import register
 from caffe_compat.solver.regularizers.small_banks import add_forces
 
-ZERO_THRESHOLD = 1e-4  # of filter lengths and of distances between unit filters
 POWERS = {"Degradation": 0, "Constant": 1, "Linear": 2, "Gravity": 3}  # of d in c(d)
 DIRECTIONS = ("all", "same")
 DECAY_TYPES = ("fixed", "adaptive")
 SCALERS = ("length", "inverse_length")  # of the filter that is pulled: the rows of the paper's Table 1
-_TWO = torch.tensor(2.0)
 SMALLEST_FORCE = 1e-8  # below this norm, an adaptive force is nothing
 
 
@@ -52,16 +50,18 @@ def add_force(
     filters of each weight keep to themselves; 1 for all by default, for the fork ignores the groups of a convolution.
     scaler "inverse_length" has 1 / |w_i| where Eq. 2 has |w_i|.
     """
-    left = [place for place, strength in enumerate(strengths) if strength and weights[place].dim() >= 2]
-    if groups is None and (direction, decay_type, scaler) == ("all", "fixed", "length") and POWERS.get(force_type):
-        banks, slopes = ([tensors[place] for place in left] for tensors in (weights, gradients))
-        chosen = [strengths[place] for place in left]
-        left = [left[place] for place in add_forces(banks, slopes, chosen, POWERS[force_type], ZERO_THRESHOLD)]
-    for place in left:
-        weight, gradient, strength = weights[place], gradients[place], strengths[place]
-        parts = 1 if groups is None else groups[place]
-        forces = [force_gradient(part, force_type) for part in weight.chunk(parts)]
-        force = torch.cat(forces) if parts > 1 else forces[0]
+    power = _power(force_type)
+    forced = [place for place, strength in enumerate(strengths) if strength and weights[place].dim() >= 2]
+    parts = [1 if groups is None else groups[place] for place in forced]
+    if (direction, decay_type, scaler) == ("all", "fixed", "length"):
+        banks, slopes = (_banks([each[place] for place in forced], parts) for each in (weights, gradients))
+        chosen = [strengths[place] for place, count in zip(forced, parts, strict=True) for _ in range(count)]
+        _add_forces(banks, slopes, chosen, power)
+        return
+    for place, count in zip(forced, parts, strict=True):
+        weight, gradient = weights[place], gradients[place]
+        force = torch.zeros_like(weight, memory_format=torch.contiguous_format)
+        _add_forces(_banks([weight], [count]), _banks([force], [count]), [1.0] * count, power)
         if scaler == "inverse_length":
             force *= _inverse_squares(weight).view(-1, *[1] * (weight.dim() - 1))
         if direction == "same":
@@ -69,7 +69,7 @@ def add_force(
         if decay_type == "adaptive":
             size = torch.linalg.vector_norm(force)
             force *= (torch.linalg.vector_norm(gradient) / size).where(size >= SMALLEST_FORCE, 0)
-        gradient.add_(force, alpha=strength)
+        gradient.add_(force, alpha=strengths[place])
 
 
 @torch.no_grad()
@@ -79,71 +79,84 @@ def force_gradient(weight: Tensor, force_type: str = "Constant") -> Tensor:
     weight: (filters, ...), any floating type; every row is one filter. Blobs with fewer than 2 axes feel no force.
     Raises SolverError for a force_type other than Degradation, Constant, Linear, Gravity.
     """
+    power = _power(force_type)
+    force = torch.zeros_like(weight, memory_format=torch.contiguous_format)
+    if weight.dim() >= 2:
+        _add_forces([weight], [force], [1.0], power)
+    return force
+
+
+def _banks(blobs: Sequence[Tensor], parts: Sequence[int]) -> list[Tensor]:
+    """The filters of each that pull each other: all of a blob, or some number of parts of it."""
+    return [
+        bank
+        for blob, count in zip(blobs, parts, strict=True)
+        for bank in (torch.tensor_split(blob, count) if count > 1 else (blob,))
+    ]
+
+
+def _power(force_type: str) -> int:
     if force_type not in POWERS:
         raise SolverError(f"force_type is '{force_type}'; allowed: {', '.join(POWERS)}")
-    force = torch.zeros_like(weight, memory_format=torch.contiguous_format)
-    if weight.dim() >= 2 and weight.numel() > 0:
-        filters = weight.flatten(1)
-        length = torch.linalg.vector_norm(filters, dim=1, dtype=torch.float64)
-        length = length.where(length > ZERO_THRESHOLD, 0)
-        inverse = length.reciprocal().where(length > 0, 0)
-        pull = _pull_to_sum if force_type == "Degradation" else _pull_between_pairs
-        pull(filters, length, inverse, POWERS[force_type], force.view(filters.shape))
-    return force
+    return POWERS[force_type]
+
+
+def _add_forces(banks: Sequence[Tensor], gradients: Sequence[Tensor], strengths: Sequence[float], power: int) -> None:
+    """Add strength * force to the gradient of each bank, in place."""
+    for place in add_forces(banks, gradients, strengths, power):
+        if banks[place].numel():
+            _add_force(banks[place], gradients[place], strengths[place], power)
+
+
+def _add_force(weight: Tensor, gradient: Tensor, strength: float, power: int) -> None:
+    """The same for one bank of any kind and size."""
+    filters = weight.flatten(1)
+    bands = torch.split(filters, max(1, BLOCK // filters.shape[1]))  # whose copies in float64 are small
+    length = torch.cat([torch.linalg.vector_norm(band, dim=1, dtype=torch.float64) for band in bands])
+    length = length.where(length > SHORTEST, 0)
+    inverse = length.reciprocal().where(length > 0, 0)
+    pull = _pull_to_sum if power == 0 else _pull_between_pairs
+    slopes = gradient.flatten(1)  # a copy, where the values lie in another order than those of `weight`
+    pull(filters, length, inverse, power, slopes, strength)
+    if slopes.data_ptr() != gradient.data_ptr():
+        gradient.copy_(slopes.view(gradient.shape))
 
 
 def _inverse_squares(weight: Tensor) -> Tensor:
     """1 / |w_i|^2 of every filter, 0 where it is too short to be pulled; (filters,), dtype of `weight`."""
     length = torch.linalg.vector_norm(weight.flatten(1), dim=1, dtype=torch.float64)
     inverse: Tensor = length.pow(-2)
-    return inverse.where(length > ZERO_THRESHOLD, 0).to(weight.dtype)
+    return inverse.where(length > SHORTEST, 0).to(weight.dtype)
 
 
-def _pull_to_sum(filters: Tensor, length: Tensor, inverse: Tensor, power: int, force: Tensor) -> None:
+def _pull_to_sum(
+    filters: Tensor, length: Tensor, inverse: Tensor, power: int, gradient: Tensor, strength: float
+) -> None:
     """c = 1, where the pairs add up: g_i = (s.u_i) w_i - |w_i| s with s = sum_j u_j."""
     if filters.numel() <= BLOCK:
         w = filters.double()
         s = inverse @ w
-        force.copy_((inverse * (w @ s))[:, None] * w - length[:, None] * s)
+        force = (inverse * (w @ s))[:, None] * w - length[:, None] * s
+        gradient.add_(force.to(gradient.dtype), alpha=strength)
         return
     total = torch.cat([inverse @ w.double() for (w,) in blocks(filters)])
     agreement = inverse * torch.stack([w.double() @ s for w, s in blocks(filters, total)]).sum(0)
-    for g, w, s in blocks(force, filters, total):
-        g.copy_(agreement[:, None] * w.double() - length[:, None] * s)
+    for g, w, s in blocks(gradient, filters, total):
+        g.add_((agreement[:, None] * w.double() - length[:, None] * s).to(g.dtype), alpha=strength)
 
 
-def _pull_between_pairs(filters: Tensor, length: Tensor, inverse: Tensor, power: int, force: Tensor) -> None:
+def _pull_between_pairs(
+    filters: Tensor, length: Tensor, inverse: Tensor, power: int, gradient: Tensor, strength: float
+) -> None:
     """g = M w; blocks of columns keep copies in float64 small."""
-    is_small = filters.dtype == torch.float32 and not filters.is_cuda and filters.numel() <= BLOCK
-    if is_small and _pull_far_ones(filters, length, inverse, power, force):
-        return
     combination = _combination(unit_distances(filters, inverse), length, inverse, power)
-    for g, w in blocks(force, filters):
-        g.copy_(combination @ w.to(combination.dtype))
-
-
-def _pull_far_ones(filters: Tensor, length: Tensor, inverse: Tensor, power: int, force: Tensor) -> bool:
-    """The same in few calls, for a small bank whose filters are all long and apart; False, and nothing, for another.
-
-    a_ij = (d_ij^2)^(-power / 2), straight from the Gram matrix in float32.
-    """
-    inverse = inverse.float()
-    unit = filters * inverse[:, None]
-    squared = torch.addmm(_TWO, unit, unit.T, alpha=-2).fill_diagonal_(4)
-    if squared.min().item() <= FAR**2 or not inverse.all():
-        return False
-    attraction = squared.pow(-power / 2).fill_diagonal_(0)
-    near = attraction.sum(1, dtype=torch.float64)
-    cosine_sum = near - squared.mul_(attraction).sum(1, dtype=torch.float64) / 2
-    combination = attraction.mul_(inverse).mul_(-length.float()[:, None])
-    combination.diagonal().copy_(cosine_sum)
-    torch.mm(combination, filters, out=force)
-    return True
+    for g, w in blocks(gradient, filters):
+        g.add_((combination @ w.to(combination.dtype)).to(g.dtype), alpha=strength)
 
 
 def _combination(distance: Tensor, length: Tensor, inverse: Tensor, power: int) -> Tensor:
     """M of g = M w, with a_ij = 1 / c(d_ij): M_ij = -|w_i| a_ij / |w_j| and M_ii = sum_j a_ij u_i.u_j."""
-    apart = (distance > ZERO_THRESHOLD) & (inverse > 0) & (inverse > 0)[:, None]
+    apart = (distance > NEAREST) & (inverse > 0) & (inverse > 0)[:, None]
     attraction = distance.reciprocal().masked_fill_(apart.logical_not_(), 0).pow_(power)
     near = attraction.sum(1, dtype=torch.float64)  # what float32 would lose here, the whole sum would be off by
     cosine_sum = near - distance.square_().mul_(attraction).sum(1, dtype=torch.float64) / 2  # u_i.u_j = 1 - d_ij^2 / 2
