@@ -5,7 +5,8 @@ whatever their number; the last row may be shorter, by whole vectors. What is su
 many as the size says and not the threads, so that results are the same for all numbers of these.
 
 Terms: (3, lanes) floats, the mean m, the factor a and the offset b of each lane. A value is normalised as
-(x - m) a + b, to the bit alike wherever that is computed. `floor` is what a ReLU lets through: 0, or -infinity for all.
+(x - m) a + b, to the bit alike wherever that is computed. A ReLU is told by 1: it gives 0 at least; without it, 0, the
+least is -infinity.
 """
 
 from __future__ import annotations
@@ -130,14 +131,19 @@ def statistics(q: Any) -> None:
             terms[0, j], terms[1, j], terms[2, j] = rounded, factor, offset
 
 
+@numba.njit(**COMPILED)
+def _floor(rectifies: Any) -> Any:
+    return spread(np.float32(0) if rectifies else np.float32(-np.inf))
+
+
 @kernel
 def normalised(q: Any) -> None:
     """The top: (x - m) a + b, plus another blob where there is one, above the floor.
 
-    Words: x, its size, lanes, the terms, floor, the other blob or 0, the top.
+    Words: x, its size, lanes, the terms, ReLU, the other blob or 0, the top.
     """
     x, size, lanes, terms, other, top = floats_at(q[2]), q[3], q[4], floats_at(q[5]), floats_at(q[7]), floats_at(q[8])
-    floor = spread(np.float32(number(q[6])))
+    floor = _floor(q[6])
     rows = (size + lanes - 1) // lanes
     parts, part = q[1], next_part(q)
     while part < parts:
@@ -180,11 +186,11 @@ def gradient_sums(q: Any) -> None:
     """The sums over each channel of the gradient and of it times x - m, (groups, 2, channels) float64.
 
     Where the top is given, the gradient is made 0 in memory where that is, and another one added to it before.
-    Words: gradient, its size, lanes, channels, x, terms, floor, the top or 0, the other gradient or 0, groups, the
+    Words: gradient, its size, lanes, channels, x, terms, ReLU, the top or 0, the other gradient or 0, groups, the
     sums; between: (groups, 2, lanes) float32.
     """
     gradient, size, lanes, x, terms = floats_at(q[2]), q[3], q[4], floats_at(q[6]), floats_at(q[7])
-    floor, top, other = spread(np.float32(number(q[8]))), floats_at(q[9]), floats_at(q[10])
+    floor, top, other = _floor(q[8]), floats_at(q[9]), floats_at(q[10])
     groups, step = q[11], ROWS * lanes
     out = numba.carray(doubles_at(q[12]), (groups, 2, q[5]))
     between = numba.carray(floats_at(q[13]), (groups, 2, lanes))
@@ -206,15 +212,15 @@ def gradient_sums(q: Any) -> None:
 
 @kernel
 def gradient_terms(q: Any) -> None:
-    """The gradients of factors and offsets, (2, channels) float32, and the slopes u and v of `gradients`, (2, lanes).
+    """The gradients of factors and offsets, (channels,) float32, and the slopes u and v of `gradients`, (2, lanes).
 
-    Words: sums of `gradient_sums`, channels, groups, values a channel, lanes, mean and 1 / deviation, terms, the two
-    results.
+    Words: sums of `gradient_sums`, channels, groups, values a channel, lanes, mean and 1 / deviation, terms, the
+    three results.
     """
     channels, groups, count, lanes = q[3], q[4], q[5], q[6]
     sums, saved = numba.carray(doubles_at(q[2]), (groups, 2, channels)), numba.carray(doubles_at(q[7]), (2, channels))
-    terms, found = numba.carray(floats_at(q[8]), (3, lanes)), numba.carray(floats_at(q[9]), (2, channels))
-    slopes = numba.carray(floats_at(q[10]), (2, lanes))
+    terms, slopes = numba.carray(floats_at(q[8]), (3, lanes)), numba.carray(floats_at(q[11]), (2, lanes))
+    scale, offset = numba.carray(floats_at(q[9]), channels), numba.carray(floats_at(q[10]), channels)
     for c in range(channels):
         total, products = 0.0, 0.0
         for group in range(groups):
@@ -223,7 +229,7 @@ def gradient_terms(q: Any) -> None:
         mean, inverse, factor = saved[0, c], saved[1, c], np.float64(terms[1, c])
         rest = terms[0, c] - mean  # what the mean was rounded by
         products += total * rest
-        found[0, c], found[1, c] = products * inverse, total
+        scale[c], offset[c] = products * inverse, total
         slope = -factor * products * inverse * inverse / count
         shift = rest * slope - factor * total / count
         for j in range(c, lanes, channels):
@@ -234,11 +240,11 @@ def gradient_terms(q: Any) -> None:
 def gradients(q: Any) -> None:
     """The gradient of x: a g + ((x - m) u + v), g that of the top where that is above the floor, else 0.
 
-    Words: gradient of the top, its size, lanes, x, terms, floor, the slopes u and v, the gradient of x, which may lie
+    Words: gradient of the top, its size, lanes, x, terms, ReLU, the slopes u and v, the gradient of x, which may lie
     in the memory of either.
     """
     gradient, size, lanes, x, terms = floats_at(q[2]), q[3], q[4], floats_at(q[5]), floats_at(q[6])
-    floor, slopes, out = spread(np.float32(number(q[7]))), floats_at(q[8]), floats_at(q[9])
+    floor, slopes, out = _floor(q[7]), floats_at(q[8]), floats_at(q[9])
     rows = (size + lanes - 1) // lanes
     parts, part = q[1], next_part(q)
     while part < parts:
