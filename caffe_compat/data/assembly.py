@@ -109,9 +109,9 @@ class Assembler:
         def transform(number: int) -> None:
             part = slice(number * block, (number + 1) * block)
             if which is None:
-                self.transform.stack(pixels[part], draws[part], target[part])
+                self.transform.stack(pixels[part], draws[part], target[part], large=True)
             else:
-                self.transform.stack(pixels, draws[part], target[part], which[part])
+                self.transform.stack(pixels, draws[part], target[part], which[part], large=True)
 
         self._in_threads(transform, -(-count // block))
         return target
@@ -124,13 +124,14 @@ class Assembler:
             first, others = items[0].decode(), "the first of its batch"
             images[0], shape = first, self.transform.output_shape(first.shape, items[0].where)
         target = self._empty((len(items), *shape))
+        large = target.nbytes > _BLOCK_BYTES
 
         def place(index: int) -> None:
             decoded = images[index]
             image = items[index].decode() if decoded is None else decoded
             found = self.transform.output_shape(image.shape, items[index].where)
             check_size(found, shape, items[index].where, others)
-            self.transform.place(image, draws, index, target[index])
+            self.transform.place(image, draws, index, target[index], large)
             images[index] = None if self._cache is None else image
 
         self._in_threads(place, len(items))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -42,13 +43,20 @@ class Stored:
 
         None where there is no loop, or none that can read them.
         """
-        made = compiled("pixels", values) if images.dtype == np.uint8 and images.size else None
+        if images.dtype != np.uint8 or not images.size:
+            return None
         _, height, width, channels = images.shape
         planar = images.strides[1:] == (width, 1, height * width)
-        if made is None or (not planar and images.strides[1:] != (width * channels, channels, 1)):
+        if not planar and images.strides[1:] != (width * channels, channels, 1):
             return None
-        numbers = np.arange(len(images)) if which is None else which
-        addresses = numbers * images.strides[0] + images.ctypes.data
+        made = compiled("pixels", values)
+        if made is None or width * channels > made.ROW:
+            return None
+        first, apart = images.ctypes.data, images.strides[0]
+        if which is None and len(images) == 1:
+            addresses = np.array([first])
+        else:
+            addresses = first + apart * (np.arange(len(images)) if which is None else which)
         return cls(addresses, images.shape[1:], planar, made, images)
 
     def __len__(self) -> int:
@@ -80,11 +88,22 @@ class OnePass:
             self._mean, self._steps = np.resize(row, columns * channels), (0, 0, 0)
         self._address = self._mean.ctypes.data
 
-    def write(self, images: Stored, corners: np.ndarray, flips: np.ndarray, target: np.ndarray) -> None:
-        """Into `target`, float32 (images, rows, columns, channels), contiguous, the windows that begin at `corners`."""
+    def write(
+        self, images: Stored, corners: np.ndarray, flips: np.ndarray, target: np.ndarray, large: bool = False
+    ) -> None:
+        """Into `target`, float32 (images, rows, columns, channels), contiguous, the windows that begin at `corners`.
+
+        large: whether `target` belongs to more than the processor's caches hold, so that nothing need stay in them.
+        """
         plan = np.empty((len(images), 4), np.int64)
         plan[:, 0], plan[:, 1:3], plan[:, 3] = images.addresses, corners, flips
-        buffer = np.empty(target[0].size, np.uint8)
+        self._run(images, plan, target, large)
+
+    def write_one(self, image: Stored, corner: tuple[int, int], flip: bool, target: np.ndarray, large: bool) -> None:
+        """`write` of one image; `target` is of its window alone."""
+        self._run(image, array("q", (int(image.addresses[0]), *corner, flip)), target[None], large)
+
+    def _run(self, images: Stored, plan: np.ndarray | array[int], target: np.ndarray, large: bool) -> None:
         where = (*target.shape, plan, int(images.planar), *images.shape[:2])
         mean = (self._address, *self._steps)
-        images.loops.transform(target.size, target, *where, *mean, self._scale, buffer, threads=1)
+        images.loops.transform(target.size, target, *where, *mean, self._scale, int(large), threads=1)

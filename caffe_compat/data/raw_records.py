@@ -65,7 +65,7 @@ class RawRecords:
             first = int(numbers[0])
             self._kind = _Kind.of(self._pages.bytes[int(begins[first]) : int(ends[first])])
         kind, count = self._kind, len(numbers)
-        if kind is None:
+        if kind is None or kind.shape[0] * kind.shape[2] > pixels.ROW:
             return None
         places, labels, found = np.empty(count, np.int64), np.full(count, kind.label, np.float32), np.zeros(1, np.int64)
         where = (begins, ends, self._pages.address, kind.length)

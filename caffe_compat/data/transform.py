@@ -88,11 +88,15 @@ class Transform:
             raise DataError(f"{where}: {len(self.mean)} mean_values for {channels} channels; give 1 or {channels}")
         return (self.crop, self.crop, channels) if self.crop else image
 
-    def place(self, image: np.ndarray, draws: Draws, index: int, target: np.ndarray) -> None:
-        """Write `image` (height, width, channels), transformed, into `target`, the float32 place of one image."""
+    def place(self, image: np.ndarray, draws: Draws, index: int, target: np.ndarray, large: bool = False) -> None:
+        """Write `image` (height, width, channels), transformed, into `target`, the float32 place of one image.
+
+        large: whether the batch is more than the processor's caches hold.
+        """
         stored = Stored.of(image[None], values=image.size) if target.flags.c_contiguous else None
         if stored is not None:
-            self._write(stored, draws[index : index + 1], target[None])
+            corner = self.corner(image.shape, draws.places[index])
+            self._pass(target).write_one(stored, corner, bool(draws.flips[index]), target, large)
             return
         top, left = self.corner(image.shape, draws.places[index])
         window = (slice(top, top + target.shape[0]), slice(left, left + target.shape[1]))
@@ -110,16 +114,22 @@ class Transform:
         self._rescale(target)
 
     def stack(
-        self, images: np.ndarray | Stored, draws: Draws, target: np.ndarray, which: np.ndarray | None = None
+        self,
+        images: np.ndarray | Stored,
+        draws: Draws,
+        target: np.ndarray,
+        which: np.ndarray | None = None,
+        large: bool = False,
     ) -> None:
         """Write images of one size, (count, height, width, channels), transformed at once, into float32 `target`.
 
-        which: the numbers of those that are wanted; by default all. Where no compiled loop does it, the arithmetic
-        goes through strips of the batch that stay in the processor's cache.
+        which: the numbers of those that are wanted; by default all. large: as for `place`. Where no compiled loop does
+        it, the arithmetic goes through strips of the batch that stay in the processor's cache.
         """
         stored = images if isinstance(images, Stored) else Stored.of(images, which, target.size)
         if stored is not None:
-            self._write(stored, draws, target)
+            corners = self.corners(stored.shape, draws)
+            self._pass(target).write(stored, corners, draws.flips, target, large)
             return
         assert isinstance(images, np.ndarray)
         if which is not None and len(which) == which[-1] - which[0] + 1 and (np.diff(which) == 1).all():
@@ -149,15 +159,15 @@ class Transform:
                     add_pixels(values, target[part])
                     self._rescale(target[part])
 
-    def _write(self, images: Stored, draws: Draws, target: np.ndarray) -> None:
-        """`stack` by a compiled loop; `target` is contiguous."""
-        columns, channels = target.shape[2:]
+    def _pass(self, target: np.ndarray) -> OnePass:
+        """What a compiled loop makes windows with whose rows are as those of `target`, which is contiguous."""
+        columns, channels = target.shape[-2:]
         made = self._passes.get((columns, channels))
         if made is None:
             if len(self._passes) >= _KEPT:
                 self._passes.clear()
             made = self._passes[columns, channels] = OnePass(columns, channels, self.mean, self.scale)
-        made.write(images, self.corners(images.shape, draws), draws.flips, target)
+        return made
 
     def corner(self, image: Shape, place: Sequence[float] | np.ndarray) -> tuple[int, int]:
         """The first row and column of the crop; the centre is (size - crop) / 2 rounded down, as in Caffe."""

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numba
@@ -44,6 +45,7 @@ _LEAST = 1 << 14  # values that a second thread of a team is woken for
 _LEAST_ALONE = 1 << 18  # and a second thread of Python
 _PARTS = 4  # for each thread, so that one that comes late leaves the others work
 _WORDS = types.CPointer(types.int64)
+_made: list[Any] = []  # machine code, kept for as long as the process lives
 _NUMBER, _INTEGER = struct.Struct("d"), struct.Struct("q")
 
 
@@ -58,7 +60,9 @@ class Kernel:
 
     @functools.cached_property
     def _compiled(self) -> Any:
-        return numba.cfunc(types.void(_WORDS), nopython=True, cache=_CACHE, error_model="numpy")(self.function)
+        made = numba.cfunc(types.void(_WORDS), nopython=True, cache=_CACHE, error_model="numpy")(self.function)
+        _made.append(made)  # two threads may be here at once, and the address of either be used
+        return made
 
     @functools.cached_property
     def address(self) -> int:
@@ -142,12 +146,16 @@ def _threads() -> int:
     return 1 if torch is None else int(torch.get_num_threads())
 
 
-@functools.cache
 def team() -> Callable[[int, int, int, int], None] | None:
     """GOMP_parallel(function, data, threads, flags) of the OpenMP that torch brings; None where it has another."""
     torch = sys.modules.get("torch")
-    folder = Path(str(torch.__file__)).parent if torch else Path()
-    found = [*folder.glob("lib/libgomp*.so*"), *folder.parent.glob("torch.libs/libgomp*.so*")] if torch else []
+    return None if torch is None else _team_of(torch)  # loops of data may run before torch is loaded
+
+
+@functools.cache
+def _team_of(torch: ModuleType) -> Callable[[int, int, int, int], None] | None:
+    folder = Path(str(torch.__file__)).parent
+    found = [*folder.glob("lib/libgomp*.so*"), *folder.parent.glob("torch.libs/libgomp*.so*")]
     if len(found) != 1:
         return None
     run = ctypes.CDLL(str(found[0])).GOMP_parallel

@@ -80,15 +80,36 @@ def _merging(turned: bool) -> Any:
 merge, merge_turned = _merging(False), _merging(True)
 
 
-@intrinsic
-def ask_for(typing_context: Any, address: Any) -> Any:
-    """Have the line of memory at `address` brought into the second cache; it need not be there."""
+def _asking(writing: bool) -> Any:
+    @intrinsic
+    def _ask(typing_context: Any, address: Any) -> Any:
+        """Have the line of memory at `address` brought into a cache; it need not be there."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [place.type, _INT, _INT, _INT])
-        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(prefetch, [place, *[ir.Constant(_INT, value) for value in (0, 2, 1)]])  # to read, second, data
-        return context.get_dummy_value()
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+            kind = ir.FunctionType(ir.VoidType(), [place.type, _INT, _INT, _INT])
+            prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            how = (1, 3, 1) if writing else (0, 2, 1)  # to write, the first cache, data; to read, the second
+            builder.call(prefetch, [place, *[ir.Constant(_INT, value) for value in how]])
+            return context.get_dummy_value()
 
-    return types.void(types.int64), generate
+        return types.void(types.int64), generate
+
+    return _ask
+
+
+ask_for, ask_to_write = _asking(False), _asking(True)
+
+
+def room(size: int) -> Any:
+    """What gives a loop the address of so many bytes on its stack."""
+
+    @intrinsic
+    def _place(typing_context: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(8), size))
+            return builder.ptrtoint(place, ir.IntType(64))
+
+        return types.int64(), generate
+
+    return _place

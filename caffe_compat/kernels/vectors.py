@@ -82,6 +82,32 @@ def store(typing_context: Any, pointer: Any, index: Any, values: Any) -> Any:
     return types.void(pointer, types.int64, vector), generate
 
 
+@intrinsic
+def store_past_caches(typing_context: Any, pointer: Any, index: Any, values: Any) -> Any:
+    """`store` at a multiple of 64 bytes: what was there is not read, what is written stays in no cache.
+
+    Others see it after `settle`.
+    """
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        stored = builder.store(args[2], _address(builder, *args[:2]), align=4 * LANES)
+        stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, vector), generate
+
+
+@intrinsic
+def settle(typing_context: Any) -> Any:
+    """Let other threads see all that was stored."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
 def _spread(builder: Any, value: Any, lanes: ir.VectorType) -> Any:
     one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
     places = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)

@@ -57,6 +57,25 @@ def test_any_layout_gives_the_windows_of_plain_numpy(layout, mean):
     np.testing.assert_array_equal(alone, target)
 
 
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("crop", [0, 37])
+def test_a_batch_larger_than_caches_and_rows_longer_than_a_loop_takes_are_the_same(crop):
+    """A loop takes rows of 16384 bytes at most; the second image's have two more."""
+    for width in (90, 5462):
+        images = np.random.RandomState(7).randint(0, 256, (3, 40, width, 3)).astype(np.uint8)
+        made = Transform("d", False, 0.3, np.float32([7, 80, 90]), crop)
+        target = np.full((3, *made.output_shape(images.shape[1:], "")), np.nan, np.float32)
+        alone, draws = target.copy(), made.draw(3, 0)
+        made.stack(images, draws, target, large=True)
+        values = (images - np.float32([7, 80, 90])) * np.float32(0.3)
+        top, left = (1, (width - 37) // 2) if crop else (0, 0)
+        wanted = values[:, top : top + target.shape[1], left : left + target.shape[2]]
+        np.testing.assert_array_equal(target, wanted)
+        for index, image in enumerate(images):
+            made.place(image, draws, index, alone[index], large=True)
+        np.testing.assert_array_equal(alone, wanted)
+
+
 @needs_loops
 def test_loops_read_arrays_whose_rows_follow_one_another(monkeypatch):
     pytest.importorskip("numba")

@@ -84,3 +84,12 @@ def test_a_record_larger_than_it_may_be_for_its_sizes_is_named(tmp_path: Path) -
     with pytest.raises(DataError, match="record 9 is damaged: holds 216 values, but channels"):
         batches.read(1)
     batches.close()
+
+
+@pytest.mark.parametrize("width", [5461, 5462])
+def test_records_with_rows_longer_than_a_loop_takes_are_read(width: int, tmp_path: Path) -> None:
+    images = np.random.RandomState(8).randint(0, 256, (3, 3, 2, width)).astype(np.uint8)
+    write_lmdb(tmp_path / "db", [(b"%d" % number, encode_datum(image, 1)) for number, image in enumerate(images)])
+    batches = DatumBatches(open_database(tmp_path / "db"), 3, Transform("d", False), cache_bytes=0)
+    np.testing.assert_array_equal(batches.read(1)[0], images)
+    batches.close()

@@ -84,3 +84,13 @@ print(kernel.COMPILED["cache"], y.item())
         [sys.executable, "-c", code], env=away, cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert done.stdout == "False 3.0\n", done.stderr
+
+
+@pytest.mark.skipif(under_test.team() is None, reason="torch has another OpenMP here")
+def test_a_loop_that_runs_before_torch_is_loaded_keeps_no_later_one_from_its_threads(monkeypatch):
+    under_test._team_of.cache_clear()
+    monkeypatch.setitem(sys.modules, "torch", None)
+    _scaled(1, np.ones(1, np.float32), 1, 2.0, np.zeros(4, np.int64), threads=1)
+    assert under_test.team() is None
+    monkeypatch.undo()
+    assert under_test.team() is not None

@@ -12,7 +12,14 @@ from tests.kernels.switch import needs_loops
 
 pytestmark = needs_loops
 
-SIZES = [((9, 8), (5, 6)), ((20, 19), (17, 16)), ((40, 50), (33, 35)), ((6, 16), (6, 16)), ((3, 70), (2, 37))]
+SIZES = [
+    ((9, 8), (5, 6)),
+    ((20, 19), (17, 16)),
+    ((40, 50), (33, 35)),
+    ((6, 16), (6, 16)),
+    ((3, 70), (2, 37)),
+    ((3, 1400), (2, 1390)),
+]
 SCALE = 0.017
 
 
@@ -28,7 +35,8 @@ def plan_of(addresses: np.ndarray, corners: np.ndarray, flips: np.ndarray) -> np
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("image, window", SIZES)
 @pytest.mark.parametrize("whole_mean", [False, True])
-def test_windows_are_those_of_numpy_and_nothing_else_is_written(channels, planar, image, window, whole_mean):
+@pytest.mark.parametrize("large", [False, True])
+def test_windows_are_those_of_numpy_and_nothing_else_is_written(channels, planar, image, window, whole_mean, large):
     from caffe_compat.kernels import pixels
 
     chance, count = np.random.RandomState(channels), 7
@@ -42,10 +50,9 @@ def test_windows_are_those_of_numpy_and_nothing_else_is_written(channels, planar
     order = np.array([3, 0, 6, 6, 2])
     plan = plan_of(stored.ctypes.data + order * images[0].size, corners[order], flips[order])
     target = np.full((len(order) + 2, *window, channels), np.nan, np.float32)
-    buffer = np.full(window[0] * window[1] * channels + 1, 77, np.uint8)
     where = (len(order), *window, channels, plan, int(planar), *image)
-    pixels.transform(1, target[1:], *where, both, *steps, SCALE, buffer, threads=1)
-    assert np.isnan(target[[0, -1]]).all() and buffer[-1] == 77
+    pixels.transform(1, target[1:], *where, both, *steps, SCALE, int(large), threads=1)
+    assert np.isnan(target[[0, -1]]).all()
     for found, number in zip(target[1:], order, strict=False):
         (top, left), turn = corners[number], -1 if flips[number] else 1
         values = (images[number] - mean) * np.float32(SCALE)
@@ -88,9 +95,9 @@ def test_nothing_beside_an_image_is_read(planar, channels, at_the_end):
         assert all(forbid(place, page, 0) == 0 for place in beside)
         for flip in (0, 1):
             plan = plan_of(np.array([first + start]), np.zeros((1, 2)), np.array([flip]))
-            found, buffer = np.empty((*size, channels), np.float32), np.empty(image.size, np.uint8)
+            found = np.empty((*size, channels), np.float32)
             where = (1, *size, channels, plan, int(planar), *size)
-            pixels.transform(1, found, *where, np.zeros(19 * channels, np.float32), 0, 0, 0, 1.0, buffer, threads=1)
+            pixels.transform(1, found, *where, np.zeros(19 * channels, np.float32), 0, 0, 0, 1.0, flip, threads=1)
             np.testing.assert_array_equal(found, image[:, ::-1] if flip else image)
     finally:
         assert all(forbid(place, page, mmap.PROT_READ | mmap.PROT_WRITE) == 0 for place in beside)
