@@ -20,7 +20,7 @@ from caffe_compat.errors import DataError
 Shape = tuple[int, ...]
 Numbers: TypeAlias = "Sequence[int] | np.ndarray"
 CACHE_BYTES = 1 << 29  # a set whose pixels fit in here is kept in memory after its first pass
-_BLOCK_BYTES = 1 << 22  # of transformed images
+LARGE = 1 << 22  # bytes of a batch that no cache need hold; also of the part of one that a thread makes at once
 _UNUSED = 3  # references to an array that only its list, a loop variable and the counting call hold; views count too
 
 
@@ -63,7 +63,7 @@ class Assembler:
         self.transform = transform
         self._workers = workers or len(os.sched_getaffinity(0))
         self._pool: ThreadPoolExecutor | None = None
-        self._empty = _Arrays()
+        self._empty = Arrays()
         self._output = transform.output_shape(first, where)
         fits = count and count * int(np.prod(first)) <= cache_bytes
         self._cache: _Cache | None = _Cache(count, first) if count and fits else None
@@ -101,7 +101,7 @@ class Assembler:
         shape = self.transform.output_shape(pixels.shape[-3:], "")
         count = len(pixels) if which is None else len(which)
         target = self._empty((count, *shape))
-        block = max(1, _BLOCK_BYTES // (4 * math.prod(shape)))
+        block = max(1, LARGE // (4 * math.prod(shape)))
         if block >= count:
             self.transform.stack(pixels, draws, target, which)
             return target
@@ -124,7 +124,7 @@ class Assembler:
             first, others = items[0].decode(), "the first of its batch"
             images[0], shape = first, self.transform.output_shape(first.shape, items[0].where)
         target = self._empty((len(items), *shape))
-        large = target.nbytes > _BLOCK_BYTES
+        large = target.nbytes > LARGE
 
         def place(index: int) -> None:
             decoded = images[index]
@@ -166,7 +166,7 @@ class Assembler:
             self._cache = None  # a set of several sizes or of floats is not kept
 
 
-class _Arrays:
+class Arrays:
     """Float32 arrays, used again once nobody else holds them: fresh memory costs as much as filling it."""
 
     def __init__(self, most: int = 16) -> None:

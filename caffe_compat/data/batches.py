@@ -20,6 +20,7 @@ from caffe_compat.data.transform import Draws, Transform
 from caffe_compat.errors import DataError
 
 Shape = tuple[int, ...]
+_COPIED = 1000  # records that are found together
 
 
 class RecordCursor:
@@ -149,13 +150,25 @@ class DatumBatches:
         if not count or count * int(np.prod(self._first)) > most_bytes:
             return None
         pixels, labels = np.empty((count, *self._first), np.uint8), np.empty(count, np.float32)
-        for number, record in enumerate(self.database.records()):
+        copied = self._copy_raw(pixels, labels)
+        for number, record in enumerate(self.database.records(copied), copied):
             datum = self._parse(number, record)
             image = self._decode(number, datum)
             if image.shape != self._first or image.dtype != np.uint8:
                 return None
             pixels[number], labels[number] = image, datum.label
         return WholeSet(pixels, labels, self)
+
+    def _copy_raw(self, pixels: np.ndarray, labels: np.ndarray) -> int:
+        """Copy the first records, as far as they are raw and a compiled loop finds them; how many these are."""
+        for first in range(0, len(labels), _COPIED):
+            numbers = np.arange(first, min(first + _COPIED, len(labels)))
+            found = None if self._raw is None else self._raw.find(numbers)
+            if found is None or found[0].shape != self._first:
+                return first
+            found[0].copy_to(pixels, numbers)
+            labels[numbers] = found[1]
+        return len(labels)
 
     def labels(self) -> StoredLabels:
         """The labels of the first records, no image file decoded.

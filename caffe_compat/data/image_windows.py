@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.data.images import read_image, resize_image
+from caffe_compat.data.assembly import LARGE, Arrays
+from caffe_compat.data.images import mirrored, read_image, resize_image
 from caffe_compat.data.labels import StoredLabels
+from caffe_compat.data.one_pass import OnePass, Stored
 from caffe_compat.data.order import generator
 from caffe_compat.data.transform import Transform
 from caffe_compat.errors import DataError
@@ -105,12 +107,18 @@ class WindowBatches:
         ]
         self._load = lru_cache(_CACHED_IMAGES if cache_images else 8)(lambda name: read_image(Path(root + name)))
         self._pool = ThreadPoolExecutor(workers, "decode")
+        self._empty = Arrays()
         self._check(transform)
+        self._pass = OnePass(transform.crop, 3, self._mean(0, 0, transform.crop, transform.crop), transform.scale)
 
     def labels(self) -> StoredLabels:
         """The labels of all windows of the foreground, those of the background being 0."""
         labels = np.array([window.label for window in self._foreground], np.float32)
         return StoredLabels({1: labels}, len(labels), len(labels))
+
+    @property
+    def _large(self) -> bool:
+        return 4 * 3 * self.transform.crop**2 * self.sampling.batch_size > LARGE
 
     @property
     def shapes(self) -> list[Shape]:
@@ -132,7 +140,7 @@ class WindowBatches:
         ]
         flips = chance.integers(0, 2, len(drawn), bool) if self.transform.mirror else np.zeros(len(drawn), bool)
         crop = self.transform.crop
-        target = np.zeros((len(drawn), crop, crop, 3), np.float32)
+        target = self._empty((len(drawn), crop, crop, 3))
         list(self._pool.map(self._place, drawn, flips, target))
         reached = self.sampling.fg_threshold
         labels = np.array([window.label if window.overlap >= reached else 0 for window in drawn], np.float32)
@@ -150,14 +158,24 @@ class WindowBatches:
             raise DataError(f"{window.image}: window {window.box} does not lie in the image, {image.shape[:2]}")
         pixels = resize_image(image[y1 : y2 + 1, x1 : x2 + 1], height, width)
         if flip:
-            pixels = pixels[:, ::-1]
-        rows, columns = slice(top, top + height), slice(left, left + width)
-        mean = self.transform.mean
-        if mean is not None and mean.ndim == 3:
-            offset = (mean.shape[1] - self.transform.crop) // 2
-            mean = mean[top + offset : top + offset + height, left + offset : left + offset + width]
+            pixels = mirrored(pixels)
+        stored = Stored.of(pixels[None], values=pixels.size) if target.shape == pixels.shape else None
+        if stored is not None:
+            self._pass.write_one(stored, (0, 0), False, target, self._large)
+            return
+        if target.shape != pixels.shape:
+            target[:] = 0
+        mean = self._mean(top, left, height, width)
         values = pixels.astype(np.float32) if mean is None else pixels - mean
-        target[rows, columns] = values * np.float32(self.transform.scale)
+        target[top : top + height, left : left + width] = values * np.float32(self.transform.scale)
+
+    def _mean(self, top: int, left: int, height: int, width: int) -> np.ndarray | None:
+        """What is subtracted from this part of the crop: a mean image's middle goes with it, as it is."""
+        mean = self.transform.mean
+        if mean is None or mean.ndim == 1:
+            return mean
+        offset = (mean.shape[1] - self.transform.crop) // 2
+        return mean[top + offset : top + offset + height, left + offset : left + offset + width]
 
     def _cut(
         self, window: Window, image: Shape, flip: bool
@@ -196,6 +214,15 @@ class WindowBatches:
                 f"layer '{transform.layer}': crop_size {transform.crop} must be above 0 and twice context_pad "
                 f"{self.sampling.context_pad}"
             )
+        mean = transform.mean
+        cut = self._mean(0, 0, transform.crop, transform.crop)
+        if mean is None or cut is None or cut.shape in ((1,), (3,), (transform.crop, transform.crop, 3)):
+            return
+        found = f"the mean image is {mean.shape}" if mean.ndim == 3 else f"{len(mean)} mean_values"
+        raise DataError(
+            f"layer '{transform.layer}': {found}; windows need a mean of 3 channels, and an image of it of crop_size "
+            f"{transform.crop} or more"
+        )
 
 
 def _round(value: float | np.floating[Any]) -> int:

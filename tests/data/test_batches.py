@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from caffe_compat.data import batches as batches_module
 from caffe_compat.data.batches import DatumBatches
 from caffe_compat.data.databases import open_database
 from caffe_compat.data.datum import encode_datum, encode_image_file
@@ -48,6 +49,17 @@ def test_encoded_images_are_kept_whole_too(tmp_path):
     whole = batches_of(tmp_path / "db", Transform("d", True), files).whole_set()
     np.testing.assert_array_equal(whole.pixels, IMAGES.transpose(0, 2, 3, 1))
     assert set(whole.labels) == {3}
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("at_once", [4, 1000])
+def test_a_set_of_raw_records_and_files_is_kept_whole_in_order(tmp_path, at_once, monkeypatch):
+    monkeypatch.setattr(batches_module, "_COPIED", at_once)
+    files = [encode_image_file(encode_image(image.transpose(1, 2, 0), "png"), 200) for image in IMAGES[10:12]]
+    raw = [encode_datum(image, number) for number, image in enumerate(IMAGES)]
+    whole = batches_of(tmp_path / "db", Transform("d", True), [*raw[:10], *files, *raw[12:]]).whole_set()
+    np.testing.assert_array_equal(whole.pixels, IMAGES.transpose(0, 2, 3, 1))
+    assert whole.labels.tolist() == [*range(10), 200, 200, *range(12, 23)]
 
 
 def test_large_sets_floats_and_several_sizes_are_not_kept_whole(tmp_path):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from caffe_compat.data.image_windows import Sampling, WindowBatches, read_window_file
-from caffe_compat.data.images import encode_image
+from caffe_compat.data.image_windows import Sampling, Window, WindowBatches, read_window_file
+from caffe_compat.data.images import encode_image, resize_image
 from caffe_compat.data.transform import Transform
 from tests.data.refusals import error_of
 
@@ -42,6 +42,45 @@ def test_a_fixed_part_of_each_batch_is_foreground_and_background_has_label_zero(
         assert set(images[:12].ravel()) <= {50, 200} and set(images[12:].ravel()) == {50}
     assert {label for _, labels in seen for label in labels} == {0, 1, 2}
     assert {value for images, _ in seen for value in images[:12].ravel()} == {50, 200}
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("mean", ["none", "one value", "values", "image"])
+@pytest.mark.parametrize("pad", [0, 3])
+def test_a_window_is_resized_turned_and_the_mean_taken_off_as_it_is(tmp_path, mean, pad):
+    """Where context reaches past the image, here past its left and upper edge, what lies outside stays 0."""
+    chance = np.random.RandomState(2)
+    image = chance.randint(0, 256, (24, 30, 3)).astype(np.uint8)
+    (tmp_path / "a.png").write_bytes(encode_image(image, "png"))
+    values = {"none": None, "one value": np.float32([7]), "values": np.float32([1, 20, 150])}
+    taken = values[mean] if mean in values else chance.rand(17, 17, 3).astype(np.float32) * 200
+    transform = Transform("w", True, 0.3, taken, crop=13, mirror=True)
+    window = Window(str(tmp_path / "a.png"), 1, 0.9, (0, 0, 13, 13))
+    batches = WindowBatches([window], "", Sampling(12, fg_fraction=1.0, context_pad=pad), transform)
+    cut = 0 if taken is None else (taken[2:15, 2:15] if mean == "image" else np.broadcast_to(taken, (13, 13, 3)))
+    seen = set()
+    for read in range(3):
+        for found in batches.read(read)[0].transpose(0, 2, 3, 1):
+            for flip in (False, True):
+                wanted = np.zeros((13, 13, 3), np.float32)
+                high, size = (21, 10) if pad else (14, 13)  # the box with its context, and what that takes of 13
+                pixels = resize_image(image[:high, :high], size, size)[:, :: -1 if flip else 1]
+                top, left = 13 - size, 0 if flip else 13 - size
+                part = (slice(top, top + size), slice(left, left + size))
+                wanted[part] = (pixels - np.float32(cut if taken is None else cut[part])) * np.float32(0.3)
+                if np.array_equal(found, wanted):
+                    seen.add(flip)
+                    break
+            else:
+                raise AssertionError(found)
+    assert seen == {False, True}
+
+
+@pytest.mark.parametrize("mean", [np.zeros((12, 13, 3)), np.zeros((13, 13, 1)), np.zeros(2)])
+def test_a_mean_that_does_not_fit_the_windows_is_refused(windows, mean):
+    transform = Transform("w", True, mean=mean.astype(np.float32), crop=13)
+    message = error_of(WindowBatches, windows, "", Sampling(4), transform)
+    assert message.startswith("layer 'w': ") and "windows need a mean of 3 channels" in message
 
 
 def test_windows_between_the_thresholds_are_not_drawn(windows):
