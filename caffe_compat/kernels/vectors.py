@@ -125,6 +125,29 @@ def spread(typing_context: Any, value: Any) -> Any:
 
 
 @intrinsic
+def multiply_add(typing_context: Any, first: Any, second: Any, third: Any) -> Any:
+    """first second + third, rounded once where the processor does so."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        of = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
+        return builder.call(cgutils.get_or_insert_function(builder.module, of, "llvm.fmuladd.v16f32"), args)
+
+    return vector(vector, vector, vector), generate
+
+
+@intrinsic
+def total(typing_context: Any, values: Any) -> Any:
+    """The sum of all lanes, halves added to halves."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        of = ir.FunctionType(ir.FloatType(), [ir.FloatType(), _FLOATS])
+        add = cgutils.get_or_insert_function(builder.module, of, "llvm.vector.reduce.fadd.v16f32")
+        return builder.call(add, [ir.Constant(ir.FloatType(), -0.0), args[0]], fastmath=("reassoc",))
+
+    return types.float32(vector), generate
+
+
+@intrinsic
 def larger(typing_context: Any, first: Any, second: Any) -> Any:
     """first where first > second, elsewhere second: second too where either is NaN."""
 

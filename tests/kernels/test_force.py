@@ -41,48 +41,70 @@ def plain(filters: np.ndarray, power: int, least: float) -> np.ndarray:
     return matrix
 
 
-def combined(dtype: torch.dtype, power: int, least: float, threads: int) -> tuple[list[torch.Tensor], list[int]]:
-    filters = [torch.from_numpy(each).to(dtype) for each in banks()]
-    matrices = [bank @ bank.T for bank in filters]
-    before = np.cumsum([0, *COUNTS])
-    rows = zip(matrices, COUNTS, before, strict=False)
-    table = array("q", [word for matrix, count, start in rows for word in (matrix.data_ptr(), count, int(start), -1)])
+def table_of(rows: list[tuple[int, ...]]) -> array[int]:
+    return array("q", [word for row in rows for word in row])
+
+
+def combined(power: int, threads: int) -> list[torch.Tensor]:
+    matrices = [torch.from_numpy(bank @ bank.T) for bank in banks()]
+    before = np.cumsum([0, *COUNTS]).tolist()
+    table = table_of([(matrix.data_ptr(), len(matrix), start) for matrix, start in zip(matrices, before, strict=False)])
     room = array("d", [math.nan] * (force.ROOM * sum(COUNTS)))
-    loop = force.combine if dtype == torch.float32 else force.combine_doubles
-    loop(1, table, len(COUNTS), room, power, SHORTEST, least, threads=threads)
-    return matrices, list(table[3::4])
+    force.combine_doubles(1, table, len(COUNTS), room, power, SHORTEST, 1e-8, threads=threads)
+    return matrices
 
 
 @pytest.mark.parametrize("power", [1, 2, 3])
-@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 2e-4), (torch.float64, 1e-9)])
-def test_matrices_are_those_of_plain_loops(dtype, rtol, power):
-    """2e-4: of d = 0.5, to the third power, where squares of lengths are rounded to float32."""
-    least = 0.25 if dtype == torch.float32 else 1e-8
-    matrices, is_far = combined(dtype, power, least, 1)
-    for matrix, filters in zip(matrices, banks(), strict=True):
-        wanted = plain(filters, power, least)
-        np.testing.assert_allclose(matrix, wanted, rtol=rtol, atol=rtol * max(1e-30, np.abs(wanted).max()))
-    assert is_far == [1, 1, 0, 0, 1, 1]  # one filter is short, two are parallel
+def test_matrices_are_those_of_plain_loops_on_every_number_of_threads(power):
+    first = combined(power, 1)
+    for matrix, filters in zip(first, banks(), strict=True):
+        wanted = plain(filters, power, 1e-8)
+        np.testing.assert_allclose(matrix, wanted, rtol=1e-9, atol=1e-9 * np.abs(wanted).max())
+    assert all(all(map(torch.equal, first, combined(power, threads))) for threads in (2, 3))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_matrices_are_the_same_on_every_number_of_threads(dtype):
-    (one, *others) = (combined(dtype, 1, 0.25, threads) for threads in (1, 2, 3))
-    for matrices, is_far in others:
-        assert is_far == one[1]
-        assert all(map(torch.equal, matrices, one[0]))
+SHAPES = [(7, 40), (33, 75), (60, 50), (2, 32), (18, 31), (5, 3), (1, 9), (4, 64), (9, 1)]
+
+
+def pulled_apart(filters: list[np.ndarray], power: int, threads: int) -> tuple[list[torch.Tensor], list[int]]:
+    """Gradients of ones after 0.5 times the force, and which banks got it."""
+    weights = [torch.from_numpy(bank).float() for bank in filters]
+    gradients = [torch.ones_like(bank) for bank in weights]
+    sizes = [force.ROOM * len(bank) + (len(bank) ** 2 + 1) // 2 for bank in weights]
+    starts = np.cumsum([0, *sizes]).tolist()
+    triples = zip(weights, gradients, starts, strict=False)
+    table = table_of([(w.data_ptr(), g.data_ptr(), *w.shape, start, -1) for w, g, start in triples])
+    room, strengths = array("d", [math.nan] * sum(sizes)), array("d", [0.5] * len(weights))
+    force.add_far_forces(1, table, len(weights), strengths, room, power, SHORTEST, 0.01, threads=threads)
+    return gradients, list(table[5::6])
+
+
+@pytest.mark.parametrize("power", [1, 2, 3])
+def test_forces_of_far_filters_are_those_of_plain_loops_on_every_number_of_threads(power):
+    random = np.random.default_rng(8)
+    filters = [random.standard_normal(shape) for shape in SHAPES]
+    filters[-1] = np.full((9, 1), 2.0)  # all near
+    filters[0][3] = 1e-6
+    filters[2][10] = 1.001 * filters[2][3]
+    first, done = pulled_apart(filters, power, 1)
+    assert done == [0, 1, 0, 1, 1, 1, 1, 1, 0]
+    for gradient, bank, is_done in zip(first, filters, done, strict=True):
+        added = 0.5 * plain(bank, power, 0.01) @ bank if is_done else np.zeros_like(bank)
+        np.testing.assert_allclose(gradient, 1 + added, rtol=1e-6, atol=3e-6 * max(1, np.abs(added).max()))
+    for threads in (2, 3):
+        others, found = pulled_apart(filters, power, threads)
+        assert found == done
+        assert all(map(torch.equal, first, others))
 
 
 def pulled(threads: int) -> list[torch.Tensor]:
     filters = [torch.from_numpy(each).float() for each in banks()]
     gradients = [torch.ones_like(bank) for bank in filters]
     places = zip(filters, gradients, range(len(filters)), strict=True)
-    room = 50 + force.LANES
-    words = ((bank.data_ptr(), gradient.data_ptr(), *bank.shape, number * room) for bank, gradient, number in places)
-    table = array("q", [word for row in words for word in row])
-    strengths = array("d", [0.5] * len(filters))
-    scratch = array("d", [math.nan] * (room * len(filters)))
-    force.add_pulls_to_sum(1, table, len(filters), strengths, scratch, SHORTEST, threads=threads)
+    size = 50 + force.SUMS
+    table = table_of([(w.data_ptr(), g.data_ptr(), *w.shape, number * size, 0) for w, g, number in places])
+    room, strengths = array("d", [math.nan] * (size * len(filters))), array("d", [0.5] * len(filters))
+    force.add_pulls_to_sum(1, table, len(filters), strengths, room, SHORTEST, threads=threads)
     return gradients
 
 
