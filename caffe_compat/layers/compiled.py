@@ -20,8 +20,8 @@ from caffe_compat.layers.windows import Windows, convolved_size
 Steps = tuple[int, int, int, int]  # bytes from one image, row, column, channel to the next
 _LANES, _PIXELS, _PANEL = 16, 7, 64  # as caffe_compat/kernels/convolution.py has them
 _BLOCK = 2**18  # bytes of a bottom that are gone through with one panel of weights after the other
-_BANK = 2**20  # bytes of weights above which not all panels follow one another
-_CALL = 3 * 2**20  # multiply-adds that can be done while torch prepares a call of oneDNN
+_BANK = 5 * 2**18  # bytes of weights above which not all panels follow one another
+_CALL = 6 * 2**20  # multiply-adds that can be done while Python and torch prepare a call of oneDNN
 _ALONE = 2**19  # multiply-adds that one thread does by itself
 _GATHERED = 8  # channels of a bottom that are gathered from wherever they lie
 _UNITS = 4  # of work for each thread, at least
@@ -75,13 +75,12 @@ class CompiledConvolution:
         self.is_flat = windows.kernel == windows.stride == (1, 1) and windows.pad == (0, 0)
         if self.is_flat:
             batch, plane, size = 1, (1, batch * height * width), (1, batch * height * width)
-        self.plane, self.values = plane, weight[0].numel()
-        self.work = batch * plane[0] * plane[1] * weight.numel()
+        self.pixels, self.values = plane[0] * plane[1], weight[0].numel()
+        self.work, self.tiles = batch * self.pixels * weight.numel(), -(-self.pixels // _PIXELS)
         self.bank, self.biases = packed_bank(weight, bias, group)
         frame = any(windows.pad) or (channels <= _GATHERED and not self.is_flat)
         self.frame = ((plane[1] - 1) * windows.stride[1] + windows.extent[1]) * channels // group * 4 if frame else 0
-        self.across = -(-plane[1] // _PIXELS)
-        tiles, panels, self.room = self._shares(batch, windows, size)
+        tiles, panels, self.room = self._shares(batch, windows, size[1], plane)
         low = 0.0 if slope == 0 else -math.inf
         self._sizes = (
             self.bank.data_ptr(), self.biases.data_ptr(), batch, *size, channels // group, group, *plane, self.own,
@@ -92,9 +91,9 @@ class CompiledConvolution:
 
     def pays(self) -> bool:
         """Whether what is computed for nothing takes less than oneDNN's preparations."""
-        if self.plane[1] < _PIXELS:
+        if self.pixels < _PIXELS:
             return False
-        twice = self.work * (self.across * _PIXELS / self.plane[1] - 1)
+        twice = self.work * (self.tiles * _PIXELS / self.pixels - 1)
         lanes = -(-self.own // _LANES) * _LANES
         return twice < _CALL and (self.group == 1 or lanes <= 2 * self.own)
 
@@ -118,7 +117,7 @@ class CompiledConvolution:
         added, added_steps = (0, (0, 0, 0)) if other is None else (other.data_ptr(), _steps(other)[:3])
         places = (bottom.data_ptr(), top.data_ptr(), added, frames.data_ptr())
         steps = (*_steps(bottom), *_steps(top)[:3], *added_steps)
-        words = (0, self._loop.parts(threads), *places, *self._sizes, *steps, *self._rest)
+        words = (0, self._loop.parts(threads), *places, *self._sizes, *steps, *self._rest, 0)
         self._loop.run(array("q", words), threads)
 
     def __deepcopy__(self, memo: object) -> CompiledConvolution:
@@ -137,25 +136,22 @@ class CompiledConvolution:
             fits = steps[3] == 4 or (self.frame > 0 and self.channels <= _GATHERED)
         return bottom if fits else bottom.clone(memory_format=torch.channels_last)
 
-    def _shares(self, batch: int, windows: Windows, size: tuple[int, int]) -> tuple[int, int, int]:
+    def _shares(self, batch: int, windows: Windows, width: int, plane: tuple[int, ...]) -> tuple[int, int, int]:
         """How many tiles and panels are done together, and bytes of a frame for them."""
         bank, panels = self.bank[0].numel() * 4, -(-self.own // _PANEL)
-        step = windows.stride[0] * (self.frame or size[1] * self.channels // self.group * 4)  # bytes for a row of y
-        rows, tiles = max(1, min(_BLOCK // step, self.plane[0])), self.across
-        if self.is_flat:  # a row is all there is; a tile takes its place
-            rows, tiles = max(1, min(_BLOCK // (step // self.plane[1] * _PIXELS), self.across)), 1
-        together = panels if bank <= _BANK else max(1, _BANK // 2 // (self.values * _PANEL * 4))
-        total = self.across * self.plane[0] // tiles
+        row = windows.stride[0] * (self.frame or width * self.channels // self.group * 4)  # bytes, for one of the top
+        tiles = max(1, min(_BLOCK * plane[1] // (row * _PIXELS), self.tiles))
+        together = panels if bank <= _BANK else max(1, _BANK // (self.values * _PANEL * 4))
         wanted = _UNITS * torch.get_num_threads() if self.work > _ALONE and torch.get_num_threads() > 1 else 1
-        while -(-total // rows) * -(-panels // together) * batch * self.group < wanted:
-            if rows > 1 and (together == 1 or bank <= step * self.plane[0]):
-                rows = -(-rows // 2)
+        while -(-self.tiles // tiles) * -(-panels // together) * batch * self.group < wanted:
+            if tiles > 1 and (together == 1 or bank <= row * plane[0]):
+                tiles = -(-tiles // 2)
             elif together > 1:
                 together = -(-together // 2)
             else:
                 break
-        height = (rows - 1) * windows.stride[0] + windows.extent[0]
-        return rows * tiles, together, height * self.frame
+        rows = min(plane[0], (tiles * _PIXELS - 1) // plane[1] + 2)
+        return tiles, together, ((rows - 1) * windows.stride[0] + windows.extent[0]) * self.frame
 
 
 def _steps(image: Tensor) -> Steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +23,7 @@ from caffe_compat.layers.packed import PackedConvolution
 
 _APART = 64  # floats; buffers begin at multiples
 _BOTTOM, _OTHER = 2, 4  # words in which every loop has its bottom, and that of convolutions what is added
+_WEIGHTS, _SOON = 6, 38  # words in which that has its weights, and those to be fetched into the caches for what follows
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,13 @@ def _plan(module: ModuleType, row: fx.GraphModule, inputs: tuple[Tensor, ...], m
             for place, source in zip((_BOTTOM, _OTHER), node.args, strict=False):
                 if source in read:
                     read[source].append((calls[-1][1], place))
+    banks = [
+        words
+        for node, (_, words, _) in zip(computed, calls, strict=True)
+        if isinstance(modules[node], PackedConvolution)
+    ]
+    for words, behind in pairwise(banks):
+        words[_SOON] = behind[_WEIGHTS]
     outputs, held = [values[node] for node in results], (row, arena, frames)
     return Plan(module.Following(calls), outputs, list(read.values()), held, moves)
 

@@ -24,6 +24,9 @@ CASES = {  # shape of the bottom, filters, groups, kernel, stride, pad, dilation
     "one value in groups": ((1, 32, 4, 4), 34, 2, (1, 1), (1, 1), (0, 0), (1, 1)),
     "far taps": ((1, 10, 15, 14), 16, 1, (3, 3), (1, 1), (2, 2), (2, 2)),
     "far taps without a pad": ((1, 10, 15, 18), 16, 2, (3, 3), (1, 2), (0, 0), (2, 2)),
+    "planes narrower than a tile": ((2, 20, 5, 3), 40, 1, (3, 3), (1, 1), (1, 1), (1, 1)),
+    "rows above and below all": ((1, 12, 3, 4), 20, 1, (5, 3), (1, 1), (4, 1), (1, 1)),
+    "a pad larger than the image": ((1, 9, 1, 9), 16, 1, (3, 3), (3, 2), (2, 4), (2, 1)),
     "much weight": ((3, 512, 3, 7), 130, 1, (3, 3), (1, 1), (1, 1), (1, 1)),
     "large planes": ((1, 32, 50, 70), 20, 1, (3, 3), (1, 1), (1, 1), (1, 1)),
 }
@@ -121,9 +124,9 @@ def test_values_that_are_no_numbers_go_where_they_belong():
     ("shape", "filters", "group", "pad", "takes"),
     [
         pytest.param((1, 32, 14, 14), 64, 1, 1, True, id="plain"),
-        pytest.param((64, 64, 8, 8), 64, 1, 1, False, id="many planes of a bad width"),
-        pytest.param((1, 64, 8, 8), 64, 1, 1, True, id="one of them"),
-        pytest.param((1, 32, 6, 6), 64, 1, 1, False, id="planes below a tile"),
+        pytest.param((64, 64, 3, 3), 64, 1, 1, False, id="many planes of a bad size"),
+        pytest.param((1, 64, 3, 3), 64, 1, 1, True, id="one of them"),
+        pytest.param((1, 32, 2, 3), 64, 1, 1, False, id="planes below a tile"),
         pytest.param((1, 32, 28, 28), 32, 32, 1, False, id="a filter for each channel"),
         pytest.param((0, 32, 14, 14), 64, 1, 1, False, id="no images"),
     ],
