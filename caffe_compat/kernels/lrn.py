@@ -10,7 +10,7 @@ import numpy as np
 from caffe_compat.kernels.kernel import COMPILED, floats_at, kernel, most_parts, next_part, number
 from caffe_compat.kernels.vectors import LANES, load, load_between, spread, square_root, store, store_from
 
-__all__ = ["across", "across_back", "most_parts", "within", "within_back", "within_direct"]
+__all__ = ["across", "across_back", "most_parts", "within", "within_back"]
 
 
 @numba.njit(inline="always", **COMPILED)
@@ -25,6 +25,17 @@ def _factor_and_quotient(scale: Any) -> Any:
     """scale^-0.75 and scale^-1."""
     quotient = spread(np.float32(1)) / scale
     return quotient * square_root(square_root(scale)), quotient
+
+
+@numba.njit(inline="always", **COMPILED)
+def _three(values: Any, at: Any, step: Any) -> Any:
+    return load(values, at - step) + load(values, at) + load(values, at + step)
+
+
+@numba.njit(inline="always", **COMPILED)
+def _three_squares(values: Any, at: Any, step: Any) -> Any:
+    before, here, after = load(values, at - step), load(values, at), load(values, at + step)
+    return before * before + here * here + after * after
 
 
 @kernel
@@ -51,32 +62,51 @@ def across(q: Any) -> None:
         part = next_part(q)
 
 
+@numba.njit(inline="always", **COMPILED)
+def _squares(values: Any, at: Any, height: Any, width: Any, half: Any, row: Any, column: Any, channels: Any) -> Any:
+    """The sum of squares over the neighbours in the plane of the values from `at` on."""
+    line = width * channels
+    if half == 1 and 0 < row < height - 1 and 0 < column < width - 1:  # without loops, which cost more than they do
+        total = _three_squares(values, at - line, channels) + _three_squares(values, at, channels)
+        return total + _three_squares(values, at + line, channels)
+    total = spread(np.float32(0))
+    for h in range(max(-half, -row), min(half + 1, height - row)):
+        for w in range(h * width + max(-half, -column), h * width + min(half + 1, width - column)):
+            here = load(values, at + w * channels)
+            total = total + here * here
+    return total
+
+
+@numba.njit(inline="always", **COMPILED)
+def _sum(values: Any, at: Any, height: Any, width: Any, half: Any, row: Any, column: Any, channels: Any) -> Any:
+    """The same of the values themselves."""
+    line = width * channels
+    if half == 1 and 0 < row < height - 1 and 0 < column < width - 1:
+        total = _three(values, at - line, channels) + _three(values, at, channels)
+        return total + _three(values, at + line, channels)
+    total = spread(np.float32(0))
+    for h in range(max(-half, -row), min(half + 1, height - row)):
+        for w in range(h * width + max(-half, -column), h * width + min(half + 1, width - column)):
+            total = total + load(values, at + w * channels)
+    return total
+
+
 @kernel
 def within(q: Any) -> None:
     """x (1 + alpha / n sum x^2)^-0.75, the sum over the n = size^2 neighbours in the plane.
 
-    Words: bottom, top, batch, height, width, channels, (size - 1) / 2, alpha / n, and where what is raised to the power
-    goes, or null.
+    Words: bottom, top, batch, height, width, channels, (size - 1) / 2, alpha / n.
     """
     bottom, top, height, width, channels, half = floats_at(q[2]), floats_at(q[3]), q[5], q[6], q[7], q[8]
-    share, one, scales, is_kept = spread(np.float32(number(q[9]))), spread(np.float32(1)), floats_at(q[10]), q[10] != 0
+    share, one = spread(np.float32(number(q[9]))), spread(np.float32(1))
     rows, parts, part = q[4] * height, q[1], next_part(q)
     while part < parts:
         for row in range(part * rows // parts, (part + 1) * rows // parts):
-            h0, h1 = max(-half, -(row % height)), min(half + 1, height - row % height)
             for column in range(width):
-                w0, w1 = max(-half, -column), min(half + 1, width - column)
                 for block in range(0, channels, LANES):
                     at = (row * width + column) * channels + min(block, channels - LANES)
-                    total = spread(np.float32(0))
-                    for h in range(h0, h1):
-                        for w in range(h * width + w0, h * width + w1):
-                            values = load(bottom, at + w * channels)
-                            total = total + values * values
-                    scale = one + share * total
-                    if is_kept:
-                        store(scales, at, scale)
-                    store(top, at, load(bottom, at) * _factor(scale))
+                    total = _squares(bottom, at, height, width, half, row % height, column, channels)
+                    store(top, at, load(bottom, at) * _factor(one + share * total))
         part = next_part(q)
 
 
@@ -119,44 +149,35 @@ def across_back(q: Any) -> None:
 
 
 @kernel
-def within_direct(q: Any) -> None:
-    """dy s^-0.75 and, to be summed over neighbours, dy x s^-1.75.
-
-    Words: bottom, the gradient of the top, s, where the two go, and how many values each has.
-    """
-    bottom, above, scales = floats_at(q[2]), floats_at(q[3]), floats_at(q[4])
-    direct, spreads = floats_at(q[5]), floats_at(q[6])
-    blocks, parts, part = (q[7] + LANES - 1) // LANES, q[1], next_part(q)
-    while part < parts:
-        for block in range(part * blocks // parts, (part + 1) * blocks // parts):
-            at = min(block * LANES, q[7] - LANES)
-            factor, quotient = _factor_and_quotient(load(scales, at))
-            first = load(above, at) * factor
-            store(direct, at, first)
-            store(spreads, at, first * load(bottom, at) * quotient)
-        part = next_part(q)
-
-
-@kernel
 def within_back(q: Any) -> None:
-    """The gradient of the bottom: what `within_direct` gives first, - 1.5 alpha / n x the sum over the second.
+    """The gradient of the bottom, dy s^-0.75 - 1.5 alpha / n x sum(dy x s^-1.75), with s = 1 + alpha / n sum x^2.
 
-    Words: bottom, these two, batch, height, width, channels, (size - 1) / 2, alpha / n. The first is overwritten.
+    Words: bottom, the gradient of the top, that of the bottom, memory for an image for each part, batch, height, width,
+    channels, (size - 1) / 2, alpha / n.
     """
-    bottom, below, spreads, height, width = floats_at(q[2]), floats_at(q[3]), floats_at(q[4]), q[6], q[7]
-    channels, half, slope = q[8], q[9], spread(np.float32(1.5 * number(q[10])))
-    rows, parts, part = q[5] * height, q[1], next_part(q)
+    bottom, above, below, spreads = floats_at(q[2]), floats_at(q[3]), floats_at(q[4]), floats_at(q[5])
+    images, height, width, channels, half = q[6], q[7], q[8], q[9], q[10]
+    one, share = spread(np.float32(1)), spread(np.float32(number(q[11])))
+    slope = spread(np.float32(1.5 * number(q[11])))
+    size, parts, part = height * width * channels, q[1], next_part(q)
     while part < parts:
-        for row in range(part * rows // parts, (part + 1) * rows // parts):
-            h0, h1 = max(-half, -(row % height)), min(half + 1, height - row % height)
-            for column in range(width):
-                w0, w1 = max(-half, -column), min(half + 1, width - column)
-                for block in range(0, channels, LANES):
-                    c = min(block, channels - LANES)
-                    at = (row * width + column) * channels + c
-                    total = spread(np.float32(0))
-                    for h in range(h0, h1):
-                        for w in range(h * width + w0, h * width + w1):
-                            total = total + load(spreads, at + w * channels)
-                    store_from(below, at, load(below, at) - slope * load(bottom, at) * total, block - c)
+        for image in range(part * images // parts, (part + 1) * images // parts):
+            first, own = image * size, part * size  # the image stays in the cache from one pass to the next
+            for row in range(height):
+                for column in range(width):
+                    for block in range(0, channels, LANES):
+                        at = (row * width + column) * channels + min(block, channels - LANES)
+                        total = _squares(bottom, first + at, height, width, half, row, column, channels)
+                        factor, quotient = _factor_and_quotient(one + share * total)
+                        direct = load(above, first + at) * factor
+                        store(below, first + at, direct)
+                        store(spreads, own + at, direct * load(bottom, first + at) * quotient)
+            for row in range(height):
+                for column in range(width):
+                    for block in range(0, channels, LANES):
+                        c = min(block, channels - LANES)
+                        at = (row * width + column) * channels + c
+                        total = _sum(spreads, own + at, height, width, half, row, column, channels)
+                        slant = slope * load(bottom, first + at) * total
+                        store_from(below, first + at, load(below, first + at) - slant, block - c)
         part = next_part(q)

@@ -29,30 +29,26 @@ def normalized_by_loop(bottom: Tensor, rule: Rule, top: Tensor | None = None) ->
     if torch.is_grad_enabled() and bottom.requires_grad:
         trained: Tensor = _Normalize.apply(bottom, rule, loops)  # type: ignore[no-untyped-call]
         return trained
-    return _within(loops, bottom, rule, None) if rule.within else _across(loops, bottom, rule, top)
+    return _within(loops, bottom, rule) if rule.within else _across(loops, bottom, rule, top)
 
 
 class _Normalize(torch.autograd.Function):
-    """The same; kept are the bottom and, within a channel, what is raised to the power."""
+    """The same; kept is the bottom alone, for to sum squares anew is faster than to read the sums."""
 
     @staticmethod
     def forward(ctx: Any, bottom: Tensor, rule: Rule, loops: ModuleType) -> Tensor:
         ctx.rule, ctx.loops = rule, loops
-        if not rule.within:
-            ctx.save_for_backward(bottom)
-            return _across(loops, bottom, rule, None)
-        scales = torch.empty_like(bottom)
-        ctx.save_for_backward(bottom, scales)
-        return _within(loops, bottom, rule, scales)
+        ctx.save_for_backward(bottom)
+        return _within(loops, bottom, rule) if rule.within else _across(loops, bottom, rule, None)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        bottom, *scales = ctx.saved_tensors
+        (bottom,) = ctx.saved_tensors
         above = gradient_for_loops(gradients[0])
         if above is None:
             return derivative(bottom, gradients[0], ctx.rule), None, None
         back = _within_back if ctx.rule.within else _across_back
-        return back(ctx.loops, bottom, above, ctx.rule, *scales), None, None
+        return back(ctx.loops, bottom, above, ctx.rule), None, None
 
 
 def derivative(bottom: Tensor, above: Tensor, rule: Rule) -> Tensor:
@@ -87,17 +83,16 @@ def _channel_sizes(bottom: Tensor, rule: Rule) -> tuple[int | float, ...]:
     return batch * height * width, channels, half, rule.alpha / rule.size, rule.k
 
 
-def _within(loops: ModuleType, bottom: Tensor, rule: Rule, scales: Tensor | None) -> Tensor:
+def _within(loops: ModuleType, bottom: Tensor, rule: Rule) -> Tensor:
     top = torch.empty_like(bottom)
-    kept = 0 if scales is None else scales
-    loops.within(bottom.numel() * _ROOTS, bottom, top, *_plane_sizes(bottom, rule), kept)
+    loops.within(bottom.numel() * _ROOTS, bottom, top, *_plane_sizes(bottom, rule))
     return top
 
 
-def _within_back(loops: ModuleType, bottom: Tensor, above: Tensor, rule: Rule, scales: Tensor) -> Tensor:
-    below, spreads = torch.empty_like(bottom), torch.empty_like(bottom)
-    loops.within_direct(bottom.numel() * _ROOTS, bottom, above, scales, below, spreads, bottom.numel())
-    loops.within_back(bottom.numel() * _ROOTS, bottom, below, spreads, *_plane_sizes(bottom, rule))
+def _within_back(loops: ModuleType, bottom: Tensor, above: Tensor, rule: Rule) -> Tensor:
+    below = torch.empty_like(above)
+    memory = torch.empty(loops.most_parts() * bottom[0].numel())
+    loops.within_back(bottom.numel() * _ROOTS, bottom, above, below, memory, *_plane_sizes(bottom, rule))
     return below
 
 
