@@ -19,8 +19,8 @@ import numpy as np
 from caffe_compat.kernels.kernel import COMPILED, doubles_at, floats_at, kernel, next_part, number
 from caffe_compat.kernels.vectors import LANES, larger, load, masked, spread, store
 
-ROWS = 8  # that are summed in float32, and their gradients before the sums go back to memory
-_MOST_GROUPS = 32
+ROWS = 8  # that are summed by themselves before they are added to the sums of a group
+_MOST_GROUPS = 128
 _LEAST_OF_GROUP = 1 << 16  # values
 
 
@@ -172,13 +172,13 @@ def _add_gradients(gradient: Any, x: Any, terms: Any, floor: Any, sums: Any, lan
     """Adds to the lanes of `sums` those from `first` to `last`: of the gradient, and of it times x - m."""
     for j in range(0, min(lanes, last - first), LANES):
         mean, factor, offset = load(terms, j), load(terms, lanes + j), load(terms, 2 * lanes + j)
-        total, products = load(sums, j), load(sums, lanes + j)
+        total = products = spread(np.float32(0))
         for at in range(first + j, last, lanes):
             centred = load(x, at) - mean
             values = masked(load(gradient, at), centred * factor + offset, floor)
             total, products = total + values, products + values * centred
-        store(sums, j, total)
-        store(sums, lanes + j, products)
+        store(sums, j, load(sums, j) + total)
+        store(sums, lanes + j, load(sums, lanes + j) + products)
 
 
 @kernel

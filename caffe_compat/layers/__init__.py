@@ -19,6 +19,7 @@
     layout          how activations lie in memory
     lanes           convolutions with fewer wasted vector lanes
     compiled        convolutions for inference by a compiled loop
+    handed          gradients that a sum leaves with the maker of its bottom
     looped          where compiled loops compute what a layer has
     packed          layers fused and their weights packed, for inference
     parts           an inner product whose weight gradient may be handed over in parts

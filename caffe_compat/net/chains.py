@@ -1,4 +1,4 @@
-"""Which BatchNorms of a net are computed with the layers behind them: Scale, the sum of two blobs, ReLU."""
+"""Which layers of a net are computed as one: BatchNorm, Scale, the sum of two blobs, and the ReLU behind."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from caffe_compat.layers.caffe.batch_norm_chain import Chain
 from caffe_compat.layers.caffe.batch_norm_loops import Rule
 from caffe_compat.layers.caffe.convolution import Convolution, Deconvolution
 from caffe_compat.layers.caffe.eltwise import Eltwise
+from caffe_compat.layers.caffe.eltwise_loops import RectifiedSum
 from caffe_compat.layers.caffe.scale_bias import Scale
 from caffe_compat.net.net import Net
 
@@ -39,10 +40,19 @@ class ChainFinder:
         self._makers = {top: step for step in steps for top in step[0].tops}
         self._summed: set[int] = set()
 
-    def chains(self) -> list[Chain]:
+    def chains(self) -> list[Chain | RectifiedSum]:
         """All of them; of two in one sum, the later has it."""
         found = [self._chain(*step) for step in reversed(self._steps) if self._is_start(*step)]
-        return found[::-1]
+        sums = [
+            self._rectified_sum(*step) for step in self._steps if id(step[1]) in self._plain and self._is_sum(*step)
+        ]
+        return [*found[::-1], *(each for each in sums if each is not None)]
+
+    def _rectified_sum(self, node: Node, layer: Any) -> RectifiedSum | None:
+        step = self._behind(node)
+        if step is None or not _is_relu(step[1]):
+            return None
+        return RectifiedSum(layer, step[1], step[0].tops[0] in self._unshared)
 
     def _is_start(self, node: Node, layer: Any) -> bool:
         return type(layer) is BatchNorm and not layer.use_global_stats and id(layer) in self._plain
@@ -58,7 +68,7 @@ class ChainFinder:
             eltwise, place = step[1], step[0].bottoms.index(last.tops[0])
             last, step = step[0], self._behind(step[0])
         relu = None
-        if step is not None and type(step[1]) is ReLU and step[1].negative_slope == 0:
+        if step is not None and _is_relu(step[1]):
             last, relu = step[0], step[1]
         rule = Rule(relu is not None, self._is_for_it_alone(node.bottoms[0]), last.tops[0] in self._unshared)
         return Chain(layer, eltwise, place, relu, rule)
@@ -77,3 +87,7 @@ class ChainFinder:
         """Whether the memory of a bottom is needed by nobody else; its one reader is the BatchNorm."""
         node, layer = self._makers.get(bottom, (None, None))
         return type(layer) in (Convolution, Deconvolution) and node is not None and not any(node.param.loss_weight)
+
+
+def _is_relu(layer: Any) -> bool:
+    return type(layer) is ReLU and layer.negative_slope == 0

@@ -1,7 +1,7 @@
 """Layers that share work while a solver trains: BatchNorm computes its Scale too, MAX and AVE pooling a ReLU beside
 them where compiled loops pool, and other ReLUs write on their bottoms.
 
-Where compiled loops do it, BatchNorm computes all that net/chains.py finds behind it.
+Where compiled loops do it, BatchNorm and a sum compute all that net/chains.py finds behind them.
 
 A BatchNorm by its batch's own statistics takes off again what the bias of a Convolution before it adds: the derivative
 by that bias is 0, and what Caffe computes for it rounding. Where nobody reads it, it is left out.
@@ -42,7 +42,7 @@ class JoinedLayers:
     `overwriters` write on the gradient of their top too. The last and `pools` are left unless no layer has hooks, which
     may keep what they see.
     spares: whether gradients of biases that BatchNorm takes off, those of the Convolutions `biased`, are left out.
-    chains: the BatchNorms that compute more, where loops run and no layer has hooks.
+    chains: the BatchNorms and sums that compute more, where loops run and no layer has hooks.
     """
 
     spares = False

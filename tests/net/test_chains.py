@@ -7,7 +7,9 @@ import torch
 
 import caffe_compat as cc
 from caffe_compat.layers.caffe import batch_norm_chain
+from caffe_compat.layers.caffe.batch_norm_chain import Chain
 from caffe_compat.layers.caffe.batch_norm_loops import normalized_by_loop
+from caffe_compat.layers.caffe.eltwise_loops import RectifiedSum
 from caffe_compat.net.joining import JoinedLayers
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.proto.text import parse_text
@@ -66,7 +68,7 @@ def make(layers: str, last: str = "j") -> cc.Net:
 
 def found(layers: str, last: str = "j") -> dict[str, tuple[str, int, str]]:
     """BatchNorm -> the sum, which bottom of it, and the ReLU."""
-    chains = JoinedLayers(make(layers, last)).chains
+    chains = [chain for chain in JoinedLayers(make(layers, last)).chains if isinstance(chain, Chain)]
     return {
         chain.batch_norm.name: (
             chain.eltwise.name if chain.eltwise else "",
@@ -231,6 +233,27 @@ def test_a_bias_that_is_taken_off_may_go_without_gradient():
         net.forward_with_loss(data=torch.randn(8, 3, 6, 4), label=torch.zeros(8))[1].backward()
         assert [blob.grad for blob in join.moot] == [None] * 7
     assert net.layers["a"].blobs[0].grad is not None
+
+
+PLAIN_SUMS = (
+    convolution("a", "data")
+    + convolution("b", "a")
+    + summed("c", "a", "b")
+    + convolution("d", "c")
+    + summed("e", "d", "c")
+    + summed("f", "e", "c", "eltwise_param { coeff: 2 coeff: 1 }")
+    + summed("g", "f", "e", rectified=False)
+    + 'layer { name: "h" type: "ReLU" bottom: "g" top: "h" } layer { name: "i" type: "Power" bottom: "g" top: "i" }'
+    + summed("j", "h", "i")
+)
+
+
+@pytest.mark.parametrize("way", ["on", "off"])
+def test_a_sum_without_batch_norm_is_rectified_in_its_pass(monkeypatch, way):
+    monkeypatch.setenv("CAFFE_COMPAT_KERNELS", way)
+    sums = [chain for chain in JoinedLayers(make(PLAIN_SUMS)).chains if isinstance(chain, RectifiedSum)]
+    assert [(each.eltwise.name, each.relu.name) for each in sums] == [("c", "c_relu"), ("e", "e_relu"), ("j", "j_relu")]
+    check_close(passes(make(PLAIN_SUMS), joined=True), passes(make(PLAIN_SUMS), joined=False, double=True))
 
 
 def test_hooks_see_what_each_layer_computes():

@@ -19,6 +19,7 @@ crop                        Crop
 data                        Data HDF5Data ImageData WindowData
 dropout                     Dropout
 eltwise                     Eltwise
+eltwise_loops               the SUM of two blobs and a ReLU by compiled loops
 embed                       Embed
 euclidean_loss              EuclideanLoss
 exp_log                     Exp Log

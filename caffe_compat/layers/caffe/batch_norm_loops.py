@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from caffe_compat.layers.handed import Handed, handed_of, marked
 from caffe_compat.layers.looped import is_plain, loops_for
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _VECTOR = 16
 _ROW = 512  # floats; what the loops read again and again of a row stays in the first cache
 _LONGEST_ROW = 2048
-_HANDED = "_handed_down"
 
 
 @dataclass(frozen=True)
@@ -33,23 +33,6 @@ class Rule:
     rectifies: bool = False
     owns_bottom: bool = False
     owns_gradient: bool = False
-
-
-class Handed:
-    """The part of a top's gradient that came from a sum which read it, and is added by the pass that needs it.
-
-    Nobody else holds it.
-    """
-
-    def __init__(self) -> None:
-        self._gradient: Tensor | None = None
-
-    def put(self, gradient: Tensor) -> None:
-        self._gradient = gradient if self._gradient is None else self._gradient.add_(gradient)
-
-    def take(self) -> Tensor | None:
-        found, self._gradient = self._gradient, None
-        return found
 
 
 @dataclass
@@ -84,13 +67,12 @@ def normalized_by_loop(layer: BatchNorm, bottom: Tensor, other: Tensor | None, r
     if size % _VECTOR or lanes > _LONGEST_ROW or not _is_readable(bottom, other, *stored, scale, shift):
         return None
     made = torch.empty(2 * channels + (3 * lanes + 1) // 2, dtype=torch.float64)
-    address, below = made.data_ptr(), None if other is None else _handed_of(other)
+    address, below = made.data_ptr(), None if other is None else handed_of(other)
     sizes = (size, channels, lanes, loops.groups_for(size))
     work = _Work(loops, rule, *sizes, made, address, address + 16 * channels, Handed(), below)
     _find_statistics(work, layer, bottom, stored, (scale, shift))
     top: Tensor = _Normalize.apply(work, bottom, scale, shift, other)  # type: ignore[no-untyped-call]
-    vars(top)[_HANDED] = work.own, top._version
-    return top
+    return marked(top, work.own)
 
 
 def _blobs(layer: Layer) -> list[Tensor]:
@@ -105,15 +87,12 @@ def _terms(layer: BatchNorm) -> tuple[Tensor | None, Tensor | None]:
     return scale, shift[0] if shift else None
 
 
-def _handed_of(blob: Tensor) -> Handed | None:
-    """Where a gradient of `blob` may be left, if a loop made it and nothing has been written on it since."""
-    handed, version = getattr(blob, _HANDED, (None, 0))
-    return handed if version == blob._version else None
-
-
 def _is_readable(bottom: Tensor, other: Tensor | None, *blobs: Tensor | None) -> bool:
     for blob in blobs:
-        if blob is not None and not (blob.dtype == torch.float32 and blob.is_cpu and blob.is_contiguous()):
+        if blob is None:
+            continue
+        # a blob that is shared with a layer of another shape has that one's
+        if blob.dim() != 1 or blob.dtype != torch.float32 or not (blob.is_cpu and blob.is_contiguous()):
             return False
     if other is None:
         return True
@@ -166,7 +145,7 @@ class _Normalize(torch.autograd.Function):
         work: _Work = ctx.work
         bottom, top = ctx.saved_tensors
         _, wants_bottom, wants_scale, wants_shift, wants_other = ctx.needs_input_grad
-        gathered = _gathered(work, gradients[0], top is not None)
+        gathered = work.own.gathered(gradients[0], torch.channels_last, work.rule.owns_gradient, top is not None)
         if gathered is None:
             return (None,) * 5
         gradient, more, is_owned = gathered
@@ -182,18 +161,6 @@ class _Normalize(torch.autograd.Function):
             work.below.put(handed)
             handed = None
         return None, below, scale if wants_scale else None, shift if wants_shift else None, handed
-
-
-def _gathered(work: _Work, found: Tensor | None, is_masked: bool) -> tuple[Tensor, Tensor | None, bool] | None:
-    """The gradient of the top, another part of it, and whether the first may be written on; it may if `is_masked`."""
-    more = work.own.take()
-    if found is None:
-        return None if more is None else (more, None, True)
-    laid = found.contiguous(memory_format=torch.channels_last)
-    if more is not None:
-        return (more, laid, True) if is_masked else (more.add_(laid), None, True)
-    is_owned = work.rule.owns_gradient or laid is not found
-    return (laid.clone(), None, True) if is_masked and not is_owned else (laid, None, is_owned)
 
 
 def _sums(

@@ -11,6 +11,7 @@ from torch import Tensor
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
 from caffe_compat.layers.caffe.batch_norm_chain import Chain
+from caffe_compat.layers.caffe.eltwise_loops import RectifiedSum
 from caffe_compat.layers.fields import enum_name
 from caffe_compat.layers.registry import register
 
@@ -47,11 +48,11 @@ def _maximum(bottoms: tuple[Tensor, ...]) -> Tensor:
 class Eltwise(Layer):
     """The PROD, SUM (with `coeff`) or MAX of two or more bottoms of one shape, element by element.
 
-    chain: the layers with which it is computed, as net/joining.py has it; one of the bottoms is that of the first.
+    chain: the layers with which it is computed, as net/joining.py has it; one of the bottoms may be that of the first.
     """
 
     bottoms = Count(2)
-    chain: Chain | None = None
+    chain: Chain | RectifiedSum | None = None
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)

@@ -212,10 +212,17 @@ def _of_double(layers: Layers, x: Tensor) -> Tensor:
     return x.double()
 
 
+def _of_another_shape(layers: Layers, x: Tensor) -> Tensor:
+    """As a blob is that a layer of another shape owns (share_mode PERMISSIVE)."""
+    layers.scale.blobs[0].data = layers.scale.blobs[0].data.view(1, -1)
+    return x
+
+
 @pytest.mark.parametrize(
     "change",
     [
         pytest.param(_of_double, id="float64"),
+        pytest.param(_of_another_shape, id="a shared blob"),
         pytest.param(lambda layers, x: x.contiguous(), id="planes"),
         pytest.param(lambda layers, x: x[:, :, :3, :3].contiguous(memory_format=torch.channels_last), id="odd size"),
         pytest.param(lambda layers, x: x.flatten(2), id="three axes"),
