@@ -20,11 +20,13 @@ from caffe_compat.kernels.vectors import (
     spread,
     store,
     store_bytes,
+    stream,
     where_at_most,
     where_bytes,
     where_more,
 )
 
+_LARGE = 1 << 20  # values that no core's own cache holds
 NOWHERE = 255  # the place of a maximum that no value of its window is
 
 
@@ -117,6 +119,8 @@ def to_places(q: Any) -> None:
     below, above, places, height, width, channels = floats_at(q[2]), floats_at(q[3]), bytes_at(q[18]), q[5], q[6], q[7]
     tops, columns, kh, kw, sh, sw, ph, pw = q[8], q[9], q[10], q[11], q[12], q[13], q[14], q[15]
     rows, parts, part, zeros = q[4] * height, q[1], next_part(q), spread(np.float32(0))
+    is_large = rows * width * channels >= _LARGE
+    streams = is_large and channels % LANES == 0 and q[2] % (4 * LANES) == 0
     while part < parts:
         for row in range(part * rows // parts, (part + 1) * rows // parts):
             h0, h1 = _reached(row % height, kh, sh, ph, tops)
@@ -143,7 +147,10 @@ def to_places(q: Any) -> None:
                             for w in range(w1 - w0):
                                 there = at + (h * columns + w) * channels
                                 total = total + _taken(above, places, there, place - h * sh * kw - w * sw)
-                    store(below, (row * width + column) * channels + c, total)
+                    if streams:
+                        stream(below, (row * width + column) * channels + c, total)
+                    else:
+                        store(below, (row * width + column) * channels + c, total)
         part = next_part(q)
 
 

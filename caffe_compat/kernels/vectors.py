@@ -157,6 +157,18 @@ def larger(typing_context: Any, first: Any, second: Any) -> Any:
     return vector(vector, vector), generate
 
 
+@intrinsic
+def stream(typing_context: Any, pointer: Any, index: Any, values: Any) -> Any:
+    """As `store`, past the caches, for what is larger than they are; pointer[index] lies at a multiple of 64 bytes."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        put = builder.store(args[2], _address(builder, *args[:2]), align=4 * LANES)
+        put.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_NUMBER, 1)]))
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, vector), generate
+
+
 def _choice(comparison: str) -> Any:
     @intrinsic
     def where(typing_context: Any, first: Any, second: Any, yes: Any, no: Any) -> Any:

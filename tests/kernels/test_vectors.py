@@ -18,6 +18,7 @@ from caffe_compat.kernels.vectors import (  # noqa: E402
     store,
     store_bytes,
     store_from,
+    stream,
     where_at_most,
     where_bytes,
     where_more,
@@ -105,3 +106,16 @@ def test_bytes_are_numbers_from_0_to_255():
     _bytes(1, values, bytes_, found)
     assert bytes_.tolist() == values.tolist()
     assert found.tolist() == [0, 0, 47, *[0] * 12, 255]
+
+
+@kernel
+def _streamed(q):
+    """values, and where they go."""
+    stream(floats_at(q[3]), LANES, load(floats_at(q[2]), 0))
+
+
+def test_what_goes_past_the_caches_arrives():
+    values, room = np.arange(1, 17, dtype=np.float32), np.zeros(64, np.float32)
+    found = room[-room.ctypes.data % 64 // 4 :][:32]  # from a multiple of 64 bytes on
+    _streamed(1, values, found)
+    assert found.tolist() == [*[0] * 16, *values]

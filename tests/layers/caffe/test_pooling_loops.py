@@ -131,6 +131,15 @@ def test_second_derivatives_and_batches_of_gradients_are_left_to_torch(method, r
     torch.testing.assert_close((product * diff).sum(), (again * along).sum(), rtol=1e-4, atol=1e-4)
 
 
+def test_the_gradient_of_many_images_is_that_of_a_few_at_a_time():
+    layer = build('type: "Pooling" pooling_param { kernel_size: 3 stride: 2 }', (16, 32, 50, 50))
+    x = _random((16, 32, 50, 50)).requires_grad_()
+    diff = torch.randn(16, 32, 25, 25)
+    whole = _gradient(layer(x), x, diff)
+    parts = [_gradient(layer(x[at : at + 4]), x, diff[at : at + 4])[at : at + 4] for at in range(0, 16, 4)]
+    assert torch.equal(whole, torch.cat(parts))
+
+
 def test_maxima_keep_a_byte_each_and_averages_nothing():
     for method, kept in (("MAX", 4 * 4 * 16), ("AVE", 0)):
         layer = build(f'type: "Pooling" pooling_param {{ pool: {method} kernel_size: 2 stride: 2 }}', (1, 16, 8, 8))
