@@ -89,20 +89,25 @@ class Execution:
         check(start >= 0, f"start >= 0 ({start} vs. 0)")
         check(0 <= end < len(self.steps), f"end < layers_.size() ({end} vs. {len(self.steps)})")
         check_mode()
-        loss = 0.0
+        loss, has_read = 0.0, False
         CLOCK.tick()
         if start > 0 or end < len(self.steps) - 1:
             self.quiet.settle()
         else:
             self._lay_out()
-            if (found := self.quiet.forward()) is not None:
+            try:
+                found = self.quiet.forward()
+            except CaffeCompatError as error:
+                raise in_caffes_words(error) from error
+            if found is not None:
                 CLOCK.tick()
                 return found
+            has_read = self.quiet.has_read
         with torch.no_grad(), drawing_from(random_source()):
             for number in range(start, end + 1):
                 self._call("before_forward", number)
                 step = self.steps[number]
-                if self.quiet.has_read and isinstance(step, SourceStep):
+                if has_read and isinstance(step, SourceStep):
                     continue
                 try:
                     step.forward()

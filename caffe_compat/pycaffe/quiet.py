@@ -100,8 +100,8 @@ class Places:
 class Quiet:
     """The whole passes of an Execution that nobody watches.
 
-    keeps_weights: whether whoever changes the weights says so, as a solver does. has_read: whether a forward pass that
-    this has declined has asked the data layers already.
+    keeps_weights: whether whoever changes the weights says so, as a solver does. has_read: whether the last `forward`
+    has declined only after it had asked the data layers.
     """
 
     def __init__(self, execution: Execution, looks: Looks, joined: JoinedLayers) -> None:
@@ -169,7 +169,7 @@ class Quiet:
     def keep_weights(self) -> None:
         """Copy the learnable blobs, which may change now, for the pass that may have to be run again."""
         found = self._pass
-        for each in (found, found and found.previous):
+        for each in (found, found.previous if found is not None else None):
             if each is not None and each.weights is None:
                 each.weights = [parameter.detach().clone() for parameter, _ in self._execution.learnable]
 
@@ -255,6 +255,7 @@ class Quiet:
         return any(memory.read(tuple(value.shape)) is not value for memory, value in pairs)
 
     def _starts(self, blob: Blob, value: Tensor) -> bool:
+        """Whether backward starts from an output."""
         return value.requires_grad and id(blob) in self._places.backed
 
     def _run_again(self, found: Pass) -> None:

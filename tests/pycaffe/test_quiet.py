@@ -3,12 +3,15 @@
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import caffe_compat.pycaffe as caffe
+from caffe_compat.pycaffe.bindings import CheckError
 from tests.pycaffe.nets import inner, layer, wave
 
 INPUT = (
@@ -198,6 +201,40 @@ def test_weights_that_nobody_looks_at_any_more_lie_as_layers_want_them(tmp_path:
     net.forward()
     assert not memory.parameters[0].is_contiguous()
     assert (net.params["a"][0].data == 2).all()
+
+
+def _net_of_images(folder: Path, sizes: list[tuple[int, int]], missing: int = -1) -> Any:
+    """A net on images of these heights and widths, of which image i has the value 10 i; one a batch."""
+    for number, size in enumerate(sizes):
+        if number != missing:
+            Image.fromarray(np.full((*size, 3), 10 * number, np.uint8)).save(folder / f"{number}.png")
+    (folder / "list").write_text("".join(f"{folder}/{number}.png 0\n" for number in range(len(sizes))))
+    source = f'image_data_param {{ source: "{folder}/list" batch_size: 1 }}'
+    text = f'layer {{ name: "data" type: "ImageData" top: "data" top: "label" {source} }}'
+    (folder / "net.prototxt").write_text(
+        text + _convolution("a", "data") + layer("relu", "ReLU", "a", "b") + layer("sum", "Reduction", "b", "sum")
+    )
+    return caffe.Net(str(folder / "net.prototxt"), caffe.TEST)
+
+
+def test_layers_run_alone_read_on_after_an_image_of_another_size(tmp_path: Path) -> None:
+    """The pass over such an image begins as one that nobody watches, and goes on layer by layer."""
+    net = _net_of_images(tmp_path, [(8, 8), (6, 7), (9, 5)])
+    net.forward()
+    net.forward()
+    net.forward(end="a")
+    assert net.blobs["data"].data.shape == (1, 3, 9, 5)
+    assert net.blobs["data"].data.max() == 20
+
+
+def test_an_error_in_a_pass_that_nobody_watches_is_in_caffes_words(tmp_path: Path) -> None:
+    net = _net_of_images(tmp_path, [(8, 8)] * 3, missing=2)
+    net.forward()
+    net.forward()
+    assert _is_left_out(SimpleNamespace(net=net), "b")
+    for _ in range(2):
+        with pytest.raises(CheckError, match=r"Check failed:.*2\.png: the image cannot be read"):
+            net.forward()
 
 
 def test_blobs_outlive_a_net_that_has_left_them_out() -> None:
