@@ -62,7 +62,7 @@ def _products(
         builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), f"llvm.fma.{_NAME}"
     )  # fmt: skip
     at = cgutils.alloca_once_value(builder, weights)
-    fetches = [(cgutils.alloca_once_value(builder, address), step, place) for address, step, place in soon]
+    fetches = [(cgutils.alloca_once_value(builder, address), step, near) for address, step, near in soon]
     with cgutils.for_range(builder, rows) as row:
         row_start = builder.mul(row.index, row_step)
         with cgutils.for_range(builder, runs) as run:
@@ -72,8 +72,9 @@ def _products(
                 far, now = builder.shl(value.index, ir.Constant(_LONG, 2)), builder.load(at)
                 bank = [_vector(builder, builder.add(now, ir.Constant(_LONG, 64 * v))) for v in range(vectors)]
                 builder.store(builder.add(now, ir.Constant(_LONG, 64 * vectors)), at)
-                for place in fetches:
-                    _fetch(builder, *place)
+                for place, step, near in fetches:
+                    _fetch(builder, builder.load(place), near)
+                    builder.store(builder.add(builder.load(place), step), place)
                 for pixel, start in enumerate(starts):
                     one = _spread(builder, builder.load(_at(builder, builder.add(start, far), _FLOAT)))
                     for v in range(vectors):
@@ -81,14 +82,12 @@ def _products(
                         builder.store(builder.call(fma, [one, bank[v], builder.load(own)]), own)
 
 
-def _fetch(builder: Any, at: Any, step: Any, near: int) -> None:
-    """Have the line at the address in `at` brought near, and move on by `step`."""
+def _fetch(builder: Any, address: Any, near: int = 3, writes: int = 0) -> None:
+    """Have the line at `address` brought near: 3 is next to the core."""
     pointer = ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [pointer, _INT, _INT, _INT])
-    address = builder.load(at)
     fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(fetch, [builder.inttoptr(address, pointer), *(ir.Constant(_INT, flag) for flag in (0, near, 1))])
-    builder.store(builder.add(address, step), at)
+    builder.call(fetch, [builder.inttoptr(address, pointer), *(ir.Constant(_INT, flag) for flag in (writes, near, 1))])
 
 
 def _added(builder: Any, vectors: int, sums: list[Any], other: tuple[Any, ...], masks: list[Any]) -> None:
@@ -144,10 +143,14 @@ def _tile_of(vectors: int) -> Any:
             sums = [cgutils.alloca_once_value(builder, start[v]) for _ in range(PIXELS) for v in range(vectors)]
             pixels, step, weights = each(soon)
             line = ir.Constant(_LONG, 64)
+            tops = each(y)
+            for top in tops:  # which are written only when all is computed
+                for v in range(vectors):
+                    _fetch(builder, builder.add(top, ir.Constant(_LONG, 64 * v)), writes=1)
             _products(builder, vectors, sums, each(source), each(taps), ((pixels, step, 3), (weights, line, 2)))
             masks = [_lanes(builder, LANES * v, lanes) for v in range(vectors)]
             _added(builder, vectors, sums, each(other), masks)
-            _put(builder, vectors, sums, each(y), masks, low)
+            _put(builder, vectors, sums, tops, masks, low)
             return context.get_dummy_value()
 
         return types.void(source, taps, soon, bias, lanes, other, y, low), generate

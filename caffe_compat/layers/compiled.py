@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from caffe_compat import kernels
 from caffe_compat.layers.base import Shape
-from caffe_compat.layers.layout import channels_last
 from caffe_compat.layers.looped import is_plain
 from caffe_compat.layers.windows import Windows, convolved_size
 
@@ -99,8 +98,9 @@ class CompiledConvolution:
 
     def __call__(self, bottom: Tensor, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         top = torch.empty(self.top, memory_format=torch.channels_last) if out is None else out
-        bottom, other = self._readable(bottom), None if other is None else channels_last(other)
-        self.run(bottom, other, top, torch.empty(self.frames(), dtype=torch.uint8))
+        if other is not None:
+            other = other.contiguous(memory_format=torch.channels_last)
+        self.run(self._readable(bottom), other, top, torch.empty(self.frames(), dtype=torch.uint8))
         return F.leaky_relu_(top, self.slope) if self.slope else top
 
     def runs_alone(self, bottom: Tensor, other: Tensor | None) -> bool:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.layers.caffe.convolution import Convolution, reached
 from caffe_compat.layers.caffe.inner_product import InnerProduct
-from caffe_compat.layers.compiled import CompiledConvolution, compiled_form, loops
+from caffe_compat.layers.compiled import CompiledConvolution, compiled_form
 from caffe_compat.layers.lanes import LANES, LEAST_VALUES, faster_form
 from caffe_compat.layers.layout import channels_last, flattened
 from caffe_compat.layers.looped import is_plain
@@ -92,7 +92,7 @@ class PackedConvolution(nn.Module):
         super().__init__()
         self._layer, self.terms, self.slope = (layer,), terms, slope  # the tuple hides the layer's blobs from nn.Module
         self.windows, self.group = layer.windows, layer.group
-        self.spare = 0  # filters of zeros that each group has behind its own
+        self.spare = 0  # filters of zeros that each group has behind its own where torch computes them
         self.spare_from = (1, 0)  # into how many parts the channels of a group of the bottom fall, and as `spare` each
         self._forms: dict[tuple[Any, ...], _Form] = {}  # by what is known of a bottom
 
@@ -106,9 +106,8 @@ class PackedConvolution(nn.Module):
         return form if isinstance(form, CompiledConvolution) and form.runs_alone(bottom, other) else None
 
     def top(self, shape: Shape) -> Shape:
-        """The shape of the top of a bottom of `shape`, spare filters included."""
-        filters = self._layer[0].outputs + self.group * self.spare
-        return (shape[0], filters, *convolved_size(tuple(shape[2:]), self.windows))
+        """The shape of the top of a bottom of `shape`, without spare filters."""
+        return (shape[0], self._layer[0].outputs, *convolved_size(tuple(shape[2:]), self.windows))
 
     def _form_for(self, bottom: Tensor, other: Tensor | None) -> _Form:
         key = (bottom.shape, bottom.dtype, other is None, is_plain(bottom))
@@ -123,11 +122,10 @@ class PackedConvolution(nn.Module):
         """How bottoms of this shape are convolved."""
         windows = self.windows
         whole = reached(bottom, windows)
-        weight, bias = self._weights()
-        compiled = compiled_form(whole, weight, bias, windows, self.group, self.slope)
+        compiled = compiled_form(whole, *self._weights(bottom, 0), windows, self.group, self.slope)
         if compiled is not None and whole is bottom:
             return compiled
-        form = compiled or self._form_of_torch(channels_last(whole), weight, bias)
+        form = compiled or self._form_of_torch(channels_last(whole), *self._weights(bottom, self.spare))
 
         def placed(bottom: Tensor, other: Tensor | None, out: Tensor | None) -> Tensor:
             top = form(channels_last(reached(bottom, windows)), other)
@@ -188,29 +186,30 @@ class PackedConvolution(nn.Module):
 
         return fused
 
-    def _weights(self) -> tuple[Tensor, Tensor | None]:
+    def _weights(self, bottom: Tensor, spare: int) -> tuple[Tensor, Tensor | None]:
+        """For the channels that `bottom` has, with so many spare filters in each group."""
         layer = self._layer[0]
         weight = layer.blob(0).detach()
         if layer.connections is not None:
             weight = weight * layer.connections[(..., None, None)]
         weight, bias = _folded(layer, weight.double(), self.terms) if self.terms else (weight, _bias(layer))
-        parts, spare = self.spare_from
-        weight = _with_spare(weight, 1, parts, spare)
-        return _with_spare(weight, 0, self.group, self.spare), (
-            None if bias is None else _with_spare(bias, 0, self.group, self.spare)
+        if bottom.shape[1] != weight.shape[1] * self.group:
+            weight = _with_spare(weight, 1, *self.spare_from)
+        return _with_spare(weight, 0, self.group, spare), (
+            None if bias is None else _with_spare(bias, 0, self.group, spare)
         )
 
     def widen(self, reader: PackedConvolution) -> None:
         """Make the groups of the top, which `reader` alone reads, multiples of 16 by channels of zeros.
 
-        A CPU with AVX-512 computes 16 filters at a time: 53 cost as much as 64, and more to put away.
+        A CPU with AVX-512 computes 16 filters at a time: 53 cost as much as 64, and torch more to put them away; a
+        compiled loop, which takes part of a vector, gives no such channels.
         """
         weight = self._layer[0].blob(0)
         spare = -(len(weight) // self.group) % LANES
         is_worth_it = weight[0].numel() >= LEAST_VALUES and max(reader.windows.kernel) == 1
         known = self.spare == 0 and reader.spare_from[1] == 0 and reader.group in (1, self.group)
-        has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-        if spare and is_worth_it and known and has_avx512 and loops() is None:  # compiled loops put away 53 as well
+        if spare and is_worth_it and known and torch.backends.cpu.get_cpu_capability() == "AVX512":
             self.spare, reader.spare_from = spare, (self.group // reader.group, spare)
 
 

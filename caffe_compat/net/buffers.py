@@ -18,7 +18,6 @@ from caffe_compat.layers.caffe.lrn import LRN
 from caffe_compat.layers.caffe.lrn_loops import normalized_by_loop
 from caffe_compat.layers.caffe.pooling import Pooling
 from caffe_compat.layers.caffe.pooling_loops import average_by_loop, max_by_loop
-from caffe_compat.layers.layout import channels_last
 from caffe_compat.layers.packed import PackedConvolution
 
 _APART = 64  # floats; buffers begin at multiples
@@ -40,7 +39,7 @@ class Plan:
     moves: bool = False
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        inputs = tuple(map(channels_last, inputs)) if self.moves else inputs
+        inputs = tuple(map(_moved, inputs)) if self.moves else inputs
         for value, places in zip(inputs, self.read, strict=True):
             for words, place in places:
                 words[place] = value.data_ptr()
@@ -56,7 +55,7 @@ def planned(row: fx.GraphModule, inputs: tuple[Tensor, ...]) -> Plan | None:
     for each in inputs:
         if each.dim() != 4 or each.device.type != "cpu" or each.dtype != torch.float32 or each.numel() == 0:
             return None
-    return _plan(module, row, inputs) or _plan(module, row, tuple(map(channels_last, inputs)), moves=True)
+    return _plan(module, row, inputs) or _plan(module, row, tuple(map(_moved, inputs)), moves=True)
 
 
 def _plan(module: ModuleType, row: fx.GraphModule, inputs: tuple[Tensor, ...], moves: bool = False) -> Plan | None:
@@ -133,6 +132,10 @@ def _starts(needed: dict[fx.Node, tuple[int, int, int]]) -> dict[fx.Node, int]:
             start = max(start, -(-end // _APART) * _APART)
         starts[node] = start
     return starts
+
+
+def _moved(image: Tensor) -> Tensor:
+    return image.contiguous(memory_format=torch.channels_last)
 
 
 def _images(floats: Tensor, shape: Shape) -> Tensor:

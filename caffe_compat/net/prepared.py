@@ -236,7 +236,9 @@ class _Fusion:
     def widen(self, node: fx.Node) -> None:
         """Let a packed convolution that only another reads have as many channels as are computed at once."""
         module, readers = self._layer(node), list(node.users)
-        if isinstance(module, PackedConvolution) and len(readers) == 1 and readers[0].args[:1] == (node,):
+        if not isinstance(module, PackedConvolution) or len(node.args) > 1:  # what it adds has no channels more
+            return
+        if len(readers) == 1 and readers[0].args[:1] == (node,):
             reader = self._layer(readers[0])
             if isinstance(reader, PackedConvolution) and node not in readers[0].args[1:]:
                 module.widen(reader)

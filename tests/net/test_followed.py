@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from caffe_compat.layers.compiled import loops
+from caffe_compat.layers.layout import laid_out
 from caffe_compat.net import followed as under_test
 from caffe_compat.net.followed import Followed
 from tests.kernels.switch import needs_loops
@@ -125,6 +126,15 @@ def test_each_shape_and_number_of_threads_has_its_plan(monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert _plans(prepared) == [True, True]
+
+
+@pytest.mark.parametrize("name", ["a sum", "the input added"])
+def test_loops_have_the_channels_innermost_whatever_is_asked_of_torch(name):
+    net, shape = _net(name)
+    prepared = net.prepare()
+    for layout in ("contiguous", "channels_last", "contiguous"):
+        with laid_out(layout):
+            assert_equal(net, prepared, image(*shape))
 
 
 def test_new_weights_are_seen():

@@ -98,6 +98,18 @@ def test_a_sum_goes_into_the_later_of_its_convolutions(relu, size):
     assert operations(prepared) == ["PackedConvolution", "PackedConvolution"]
 
 
+@pytest.mark.parametrize("kernels", ["on", "off"])
+def test_a_convolution_to_which_something_is_added_gets_no_channels_more(kernels, monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setenv("CAFFE_COMPAT_KERNELS", kernels)
+    text = CONV.format("a", "data", "num_output: 70 kernel_size: 3 pad: 1")
+    text += 'layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "a" top: "sum" }'
+    net = filled(
+        DATA.format("dim: 1 dim: 70 dim: 9 dim: 9") + text + CONV.format("b", "sum", "num_output: 6 kernel_size: 1")
+    )
+    assert_equal(net, net.prepare(), image(1, 70, 9, 9))
+
+
 @pytest.mark.parametrize("relu", ["", 'layer { name: "r" type: "ReLU" bottom: "a" top: "a" }'])
 @pytest.mark.parametrize(("group", "then"), [(1, 1), (2, 2), (2, 1)])
 @pytest.mark.parametrize("size", [6, 40])
