@@ -60,13 +60,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(params=["loops", "no loops"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With compiled loops, where they are used here, and without."""
+    """With compiled loops, where they are used here, on the smallest images too, and without."""
     if request.param == "no loops":
         monkeypatch.setenv("CAFFE_COMPAT_KERNELS", "off")
     elif os.environ.get("CAFFE_COMPAT_KERNELS") == "off":
         pytest.skip("loops are switched off")
     else:
         pytest.importorskip("numba", reason="the package numba is not installed")
+        for bound in ("_LEAST", "_LEAST_AS_THEY_ARE"):
+            monkeypatch.setattr(f"caffe_compat.data.transform.{bound}", 0)
 
 
 def left_running() -> dict[int, str]:

@@ -28,6 +28,8 @@ from caffe_compat.proto.files import find_file
 Shape = tuple[int, ...]
 _STRIP = 1 << 17  # values of a transformed batch that go through the arithmetic before the next: a cache holds them
 _AT_ONCE = 2  # strips that are cut and flipped at once
+_LEAST = 1 << 15  # values of one image that a compiled loop takes less time for than numpy
+_LEAST_AS_THEY_ARE = 1 << 17  # and of a batch whose windows are all the same
 _KEPT = 64  # widths of images that means are kept for
 
 
@@ -93,7 +95,8 @@ class Transform:
 
         large: whether the batch is more than the processor's caches hold.
         """
-        stored = Stored.of(image[None], values=image.size) if target.flags.c_contiguous else None
+        worth = target.size >= _LEAST and (large or self.mean is not None) and target.flags.c_contiguous
+        stored = Stored.of(image[None], values=image.size) if worth else None
         if stored is not None:
             corner = self.corner(image.shape, draws.places[index])
             self._pass(target).write_one(stored, corner, bool(draws.flips[index]), target, large)
@@ -126,7 +129,9 @@ class Transform:
         which: the numbers of those that are wanted; by default all. large: as for `place`. Where no compiled loop does
         it, the arithmetic goes through strips of the batch that stay in the processor's cache.
         """
-        stored = images if isinstance(images, Stored) else Stored.of(images, which, target.size)
+        stored = images if isinstance(images, Stored) else None
+        if not isinstance(images, Stored) and (large or self.random or target.size >= _LEAST_AS_THEY_ARE):
+            stored = Stored.of(images, which, target.size)
         if stored is not None:
             corners = self.corners(stored.shape, draws)
             self._pass(target).write(stored, corners, draws.flips, target, large)

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from caffe_compat.kernels.vectors import LANES, vector
 
-COLOUR = 3  # channels of what is turned and merged
+COLOUR = 3  # channels of pixels in colour
 _INT = ir.IntType(32)
 _BYTES = ir.VectorType(ir.IntType(8), LANES)
 
@@ -43,17 +43,23 @@ def as_floats(typing_context: Any, pixels: Any) -> Any:
     return vector(types.int64), generate
 
 
-@intrinsic
-def turn(typing_context: Any, target: Any, pixels: Any) -> Any:
-    """Sixteen pixels of three channels, the last one first."""
+def _turning(channels: int) -> Any:
+    @intrinsic
+    def _turn(typing_context: Any, target: Any, pixels: Any) -> Any:
+        """Sixteen pixels whose channels are together, the last one first."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        lanes = [COLOUR * pixel + channel for pixel in reversed(range(LANES)) for channel in range(COLOUR)]
-        pixels = _read(builder, arguments[1], ir.VectorType(ir.IntType(8), len(lanes)))
-        _write(builder, arguments[0], _shuffled(builder, pixels, None, lanes))
-        return context.get_dummy_value()
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            lanes = [channels * pixel + channel for pixel in reversed(range(LANES)) for channel in range(channels)]
+            pixels = _read(builder, arguments[1], ir.VectorType(ir.IntType(8), len(lanes)))
+            _write(builder, arguments[0], _shuffled(builder, pixels, None, lanes))
+            return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64), generate
+        return types.void(types.int64, types.int64), generate
+
+    return _turn
+
+
+turn, turn_grey = _turning(COLOUR), _turning(1)
 
 
 def _merging(turned: bool) -> Any:

@@ -22,6 +22,7 @@ from caffe_compat.kernels.pixel_vectors import (
     merge_turned,
     room,
     turn,
+    turn_grey,
 )
 from caffe_compat.kernels.vectors import LANES, load, settle, spread, store, store_past_caches
 
@@ -87,16 +88,19 @@ def _gather(target: Any, pixels: Any, columns: Any, channels: Any, steps: Any, f
     steps: how many bytes away the next pixel and the next channel are.
     """
     pixel, channel = steps
-    if channels != COLOUR or columns < LANES:
-        for i in range(columns):
-            column = columns - 1 - i if flip else i
-            for c in range(channels):
+    is_copy = not flip and (pixel != 1 or channels == 1)
+    if columns < LANES or channels not in (1, COLOUR) or is_copy:
+        for c in range(channels):
+            for i in range(columns):
+                column = columns - 1 - i if flip else i
                 bytes_at(target)[i * channels + c] = bytes_at(pixels)[column * pixel + c * channel]
         return
     for begin in range(0, columns, LANES):
         i = min(begin, columns - LANES)
-        turned, place = columns - LANES - i, target + COLOUR * i
-        if pixel != 1:
+        turned, place = columns - LANES - i, target + channels * i
+        if channels == 1:
+            turn_grey(place, pixels + turned)
+        elif pixel != 1:
             turn(place, pixels + COLOUR * turned)
         elif flip:
             merge_turned(place, pixels + turned, channel)

@@ -86,6 +86,17 @@ def test_loops_read_arrays_whose_rows_follow_one_another(monkeypatch):
 
 
 @needs_loops
+@pytest.mark.parametrize("size, worth", [(64, False), (128, True)])
+def test_one_image_is_made_by_a_loop_where_that_is_faster(size, worth, monkeypatch):
+    pytest.importorskip("numba")
+    asked = []
+    monkeypatch.setattr(one_pass, "compiled", lambda *asking: asked.append(asking))
+    made, image = Transform("d", False, mean=np.float32([1])), np.zeros((size, size, 3), np.uint8)
+    made.place(image, made.draw(1, 0), 0, np.zeros(image.shape, np.float32))
+    assert bool(asked) == worth
+
+
+@needs_loops
 def test_numba_is_loaded_once_that_is_worth_its_while():
     code = """if True:
         import sys
