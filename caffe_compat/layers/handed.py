@@ -1,10 +1,13 @@
-"""Gradients that do not go by autograd, but from a sum to the layer that made one of its bottoms.
+"""Gradients that do not go by autograd, but from a reader of a blob to the layer that made it.
 
 A blob with several readers has a gradient from each, which autograd adds in a pass of its own over memory. What a sum
-hands down is left with the maker instead, which adds it in the pass in which it reads the rest.
+hands down, or a second convolution, is left with the maker instead, which adds it in the pass in which it reads the
+rest.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +16,7 @@ _NAME = "_handed_down"
 
 
 class Handed:
-    """Of a top: the part of its gradient that a sum further up has left. Nobody else holds it."""
+    """Of a top: the part of its gradient that readers have left. Nobody else holds it."""
 
     def __init__(self) -> None:
         self._gradient: Tensor | None = None
@@ -50,3 +53,25 @@ def handed_of(blob: Tensor) -> Handed | None:
     """Where a gradient of `blob` may be left, if its maker takes it from there."""
     handed, version = getattr(blob, _NAME, (None, 0))
     return handed if version == blob._version else None
+
+
+def aside(blob: Tensor, handed: Handed) -> Tensor:
+    """`blob` for a reader whose gradient, which must be its own, is left in `handed`."""
+    found: Tensor = _Aside.apply(handed, blob)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Aside(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, handed: Handed, blob: Tensor) -> Tensor:
+        ctx.handed = handed
+        ctx.set_materialize_grads(False)
+        return blob.view_as(blob)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, None]:
+        (gradient,) = gradients
+        if gradient is not None:
+            ctx.handed.put(gradient.contiguous(memory_format=torch.channels_last))
+        return None, None

@@ -14,6 +14,7 @@ from caffe_compat.layers.caffe.convolution import Convolution, Deconvolution
 from caffe_compat.layers.caffe.eltwise import Eltwise
 from caffe_compat.layers.caffe.eltwise_loops import RectifiedSum
 from caffe_compat.layers.caffe.scale_bias import Scale
+from caffe_compat.layers.caffe.split import Split
 from caffe_compat.net.net import Net
 
 Step = tuple[Node, Any]
@@ -47,6 +48,16 @@ class ChainFinder:
             self._rectified_sum(*step) for step in self._steps if id(step[1]) in self._plain and self._is_sum(*step)
         ]
         return [*found[::-1], *(each for each in sums if each is not None)]
+
+    def splits(self) -> list[tuple[Split, frozenset[int]]]:
+        """Each Split that several Convolutions read, and the tops of all of these but the first."""
+        splits = [(layer, self._convolved(node)) for node, layer in self._steps if type(layer) is Split]
+        return [(layer, frozenset(tops[1:])) for layer, tops in splits if id(layer) in self._plain and len(tops) > 1]
+
+    def _convolved(self, node: Node) -> list[int]:
+        """The numbers of the tops that Convolutions read."""
+        readers = [self._readers.get(top, (None, None))[1] for top in node.tops]
+        return [top for top, reader in enumerate(readers) if type(reader) is Convolution and id(reader) in self._plain]
 
     def _rectified_sum(self, node: Node, layer: Any) -> RectifiedSum | None:
         step = self._behind(node)

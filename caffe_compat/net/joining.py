@@ -42,7 +42,8 @@ class JoinedLayers:
     `overwriters` write on the gradient of their top too. The last and `pools` are left unless no layer has hooks, which
     may keep what they see.
     spares: whether gradients of biases that BatchNorm takes off, those of the Convolutions `biased`, are left out.
-    chains: the BatchNorms and sums that compute more, where loops run and no layer has hooks.
+    chains: the BatchNorms and sums that compute more, where loops run and no layer has hooks. splits: the Splits of
+    their tops, and which of theirs hand gradients to them.
     """
 
     spares = False
@@ -61,7 +62,8 @@ class JoinedLayers:
             if len(node.bottoms) == 1 and node.bottoms[0] in makers and number not in net.hazards.touched:
                 self._join(*makers[node.bottoms[0]], node, layer)
             makers.update({top: (node, layer) for top in node.tops})
-        self.chains = ChainFinder(net, self._unshared).chains()
+        finder = ChainFinder(net, self._unshared)
+        self.chains, self.splits = finder.chains(), finder.splits()
         rectified = [chain.relu for chain in self.chains]
         self.pools = [each for each in self.pools if not any(each[1] is relu for relu in rectified)]
 
@@ -75,6 +77,8 @@ class JoinedLayers:
             vars(relu)["overwrites_gradient"] = True
         for chain in self.chains if self.chains and not is_watched and self._has_loops("batch_norm") else ():
             chain.join()
+        for split, tops in () if is_watched else self.splits:
+            vars(split)["asides"] = tops
         for pooling, relu, place in self.pools if self.pools and not is_watched and self._has_loops("pooling") else ():
             vars(pooling)["rectified"], vars(relu)["is_done"] = place, True
         for convolution in self.biased if self.spares else ():
@@ -87,6 +91,8 @@ class JoinedLayers:
             vars(relu)["overwrites"] = vars(relu)["overwrites_gradient"] = False
         for chain in self.chains:
             chain.part()
+        for split, _ in self.splits:
+            vars(split)["asides"] = frozenset()
         for pooling, relu, _ in self.pools:
             vars(pooling)["rectified"], vars(relu)["is_done"] = "no", False
         for convolution in self.biased:

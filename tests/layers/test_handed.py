@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from caffe_compat.layers.handed import Handed, handed_of, marked
+from caffe_compat.layers.handed import Handed, aside, handed_of, marked
 
 LAYOUT = torch.channels_last
 
 
-def _ones(times: float = 1) -> torch.Tensor:
+def _ones(times: float = 1.0) -> torch.Tensor:
     return torch.full((2, 3, 4, 5), times).contiguous(memory_format=LAYOUT)
 
 
@@ -51,3 +51,10 @@ def test_a_gradient_may_come_from_the_sum_alone_or_not_at_all():
     assert handed.gathered(None, LAYOUT, False, True) is None
     handed.put(_ones())
     assert handed.gathered(None, LAYOUT, False, True)[1:] == (None, True)
+
+
+def test_the_gradient_of_a_reader_aside_is_left_and_goes_no_other_way():
+    blob, handed = _ones().requires_grad_(), Handed()
+    (aside(blob, handed) * 3).sum().backward()
+    assert blob.grad is None
+    assert (handed.gathered(None, LAYOUT, False, False)[0] == 3).all()

@@ -256,6 +256,30 @@ def test_a_sum_without_batch_norm_is_rectified_in_its_pass(monkeypatch, way):
     check_close(passes(make(PLAIN_SUMS), joined=True), passes(make(PLAIN_SUMS), joined=False, double=True))
 
 
+TWO_CONVOLUTIONS = (
+    normalized("a", "data")
+    + normalized("b", "a")
+    + summed("c", "a", "b")
+    + normalized("d", "c", rectified=False)
+    + normalized("e", "c")
+    + normalized("f", "e", rectified=False)
+    + summed("g", "d", "f")
+    + "".join(normalized(name, "g") for name in "hij")
+    + summed("k", "h", "i")
+    + summed("l", "k", "j")
+)
+
+
+@pytest.mark.parametrize("way", ["on", "off"])
+def test_gradients_of_several_convolutions_are_added_where_they_are_read(monkeypatch, way):
+    monkeypatch.setenv("CAFFE_COMPAT_KERNELS", way)
+    net = make(TWO_CONVOLUTIONS, "l")
+    joined = JoinedLayers(net)
+    assert [(len(split.param.top), sorted(tops)) for split, tops in joined.splits] == [(2, [1]), (3, [1, 2])]
+    check_close(passes(net, joined=True), passes(make(TWO_CONVOLUTIONS, "l"), joined=False, double=True))
+    assert not any(split.asides for split, _ in joined.splits)
+
+
 def test_hooks_see_what_each_layer_computes():
     net, seen = make(RESIDUAL), {}
 
