@@ -23,7 +23,7 @@ _BANK = 5 * 2**18  # bytes of weights above which not all panels follow one anot
 _CALL = 6 * 2**20  # multiply-adds that can be done while Python and torch prepare a call of oneDNN
 _ALONE = 2**19  # multiply-adds that one thread does by itself
 _GATHERED = 8  # channels of a bottom that are gathered from wherever they lie
-_UNITS = 4  # of work for each thread, at least
+_WAYS = 24  # numbers of tiles that are tried
 
 
 def loops() -> ModuleType | None:
@@ -76,6 +76,7 @@ class CompiledConvolution:
             batch, plane, size = 1, (1, batch * height * width), (1, batch * height * width)
         self.pixels, self.values = plane[0] * plane[1], weight[0].numel()
         self.work, self.tiles = batch * self.pixels * weight.numel(), -(-self.pixels // _PIXELS)
+        self._loop = module.convolve
         self.bank, self.biases = packed_bank(weight, bias, group)
         frame = any(windows.pad) or (channels <= _GATHERED and not self.is_flat)
         self.frame = ((plane[1] - 1) * windows.stride[1] + windows.extent[1]) * channels // group * 4 if frame else 0
@@ -86,7 +87,6 @@ class CompiledConvolution:
             *windows.kernel, *windows.stride, *windows.pad, *windows.dilation,
         )  # fmt: skip
         self._rest = (struct.unpack("q", struct.pack("d", low))[0], tiles, panels, self.room)
-        self._loop = module.convolve
 
     def pays(self) -> bool:
         """Whether what is computed for nothing takes less than oneDNN's preparations."""
@@ -142,16 +142,29 @@ class CompiledConvolution:
         row = windows.stride[0] * (self.frame or width * self.channels // self.group * 4)  # bytes, for one of the top
         tiles = max(1, min(_BLOCK * plane[1] // (row * _PIXELS), self.tiles))
         together = panels if bank <= _BANK else max(1, _BANK // (self.values * _PANEL * 4))
-        wanted = _UNITS * torch.get_num_threads() if self.work > _ALONE and torch.get_num_threads() > 1 else 1
-        while -(-self.tiles // tiles) * -(-panels // together) * batch * self.group < wanted:
-            if tiles > 1 and (together == 1 or bank <= row * plane[0]):
-                tiles = -(-tiles // 2)
-            elif together > 1:
-                together = -(-together // 2)
-            else:
-                break
+        threads = self._threads()
+        if threads > 1:
+            tiles, together = self._even(tiles, together, batch * self.group, threads, bank > row * plane[0])
         rows = min(plane[0], (tiles * _PIXELS - 1) // plane[1] + 2)
         return tiles, together, ((rows - 1) * windows.stride[0] + windows.extent[0]) * self.frame
+
+    def _even(self, tiles: int, together: int, images: int, threads: int, is_heavy: bool) -> tuple[int, int]:
+        """As many tiles and panels, at most those given, as let the threads end at about the same time.
+
+        Of equal ways the one that goes through a heavy bank of weights least often, or else through the bottom.
+        """
+        panels, parts = -(-self.own // _PANEL), int(self._loop.parts(threads))
+        beginning = 8 if self.frame else 1  # of a unit, beside a tile
+
+        def cost(way: tuple[int, int]) -> tuple[int, int, int]:
+            blocks, bands = -(-self.tiles // way[0]), -(-panels // way[1])
+            units, busy = blocks * bands * images, [0] * threads
+            for part in range(parts):
+                busy[busy.index(min(busy))] += (part + 1) * units // parts - part * units // parts
+            return max(busy) * (way[0] * way[1] + beginning), blocks if is_heavy else bands, -way[0]
+
+        sizes = {tiles, *range(1, tiles + 1, -(-tiles // _WAYS))}
+        return min(((size, count) for size in sizes for count in range(1, together + 1)), key=cost)
 
 
 def _steps(image: Tensor) -> Steps:
