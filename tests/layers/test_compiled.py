@@ -110,6 +110,28 @@ def test_the_number_of_threads_changes_no_bit(case):
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 
+@pytest.mark.parametrize(
+    ("shape", "filters", "kernel"), [((1, 480, 14, 14), 192, 1), ((1, 96, 28, 28), 128, 3), ((8, 64, 56, 56), 192, 3)]
+)
+def test_two_threads_get_equal_shares(shape, filters, kernel):
+    """Parts are taken in turn by whoever is free; the one who works longest has at most an eighth more than half."""
+    before, module = torch.get_num_threads(), loops()
+    windows = Windows((kernel,) * 2, (1, 1), (kernel // 2,) * 2, (1, 1))
+    try:
+        torch.set_num_threads(2)
+        weight = torch.zeros(filters, shape[1], kernel, kernel)
+        form = CompiledConvolution(module, torch.Size(shape), weight, None, windows, 1, None)
+    finally:
+        torch.set_num_threads(before)
+    tiles, panels = form._rest[1:3]
+    images, all_panels = (1 if kernel == 1 else shape[0]), -(-filters // 64)
+    units = -(-form.tiles // tiles) * -(-all_panels // panels) * images
+    busy = [0, 0]
+    for part in range(8):
+        busy[busy.index(min(busy))] += (part + 1) * units // 8 - part * units // 8
+    assert max(busy) * tiles * panels <= 1.125 * form.tiles * all_panels * images / 2
+
+
 def test_values_that_are_no_numbers_go_where_they_belong():
     bottom = torch.zeros(1, 4, 3, 8)
     bottom[0, 0, 1, 2], bottom[0, 0, 1, 6] = torch.nan, -torch.inf
