@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 from caffe_compat.kernels.kernel import COMPILED, doubles_at, floats_at, kernel, next_part, number
-from caffe_compat.kernels.vectors import LANES, larger, load, masked, spread, store
+from caffe_compat.kernels.vectors import LANES, larger, load, spread, store, where_at_most
 
 ROWS = 8  # that are summed by themselves before they are added to the sums of a group
 _MOST_GROUPS = 128
@@ -164,18 +164,19 @@ def _mask(gradient: Any, top: Any, other: Any, is_sum: Any, first: Any, last: An
         values = load(gradient, at)
         if is_sum:
             values = values + load(other, at)
-        store(gradient, at, masked(values, load(top, at), zero))
+        store(gradient, at, where_at_most(load(top, at), zero, zero, values))
 
 
 @numba.njit(**COMPILED)
 def _add_gradients(gradient: Any, x: Any, terms: Any, floor: Any, sums: Any, lanes: Any, first: Any, last: Any) -> None:
     """Adds to the lanes of `sums` those from `first` to `last`: of the gradient, and of it times x - m."""
+    zero = spread(np.float32(0))
     for j in range(0, min(lanes, last - first), LANES):
         mean, factor, offset = load(terms, j), load(terms, lanes + j), load(terms, 2 * lanes + j)
-        total = products = spread(np.float32(0))
+        total = products = zero
         for at in range(first + j, last, lanes):
             centred = load(x, at) - mean
-            values = masked(load(gradient, at), centred * factor + offset, floor)
+            values = where_at_most(centred * factor + offset, floor, zero, load(gradient, at))
             total, products = total + values, products + values * centred
         store(sums, j, load(sums, j) + total)
         store(sums, lanes + j, load(sums, lanes + j) + products)
@@ -245,13 +246,13 @@ def gradients(q: Any) -> None:
     """
     gradient, size, lanes, x, terms = floats_at(q[2]), q[3], q[4], floats_at(q[5]), floats_at(q[6])
     floor, slopes, out = _floor(q[7]), floats_at(q[8]), floats_at(q[9])
-    rows = (size + lanes - 1) // lanes
+    zero, rows = spread(np.float32(0)), (size + lanes - 1) // lanes
     parts, part = q[1], next_part(q)
     while part < parts:
         for row in range(part * rows // parts, (part + 1) * rows // parts):
             for j in range(0, min(lanes, size - row * lanes), LANES):
                 at, factor = row * lanes + j, load(terms, lanes + j)
                 centred = load(x, at) - load(terms, j)
-                values = masked(load(gradient, at), centred * factor + load(terms, 2 * lanes + j), floor)
+                values = where_at_most(centred * factor + load(terms, 2 * lanes + j), floor, zero, load(gradient, at))
                 store(out, at, values * factor + (centred * load(slopes, j) + load(slopes, lanes + j)))
         part = next_part(q)

@@ -17,20 +17,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from caffe_compat.kernels.kernel import COMPILED, floats_at, kernel, next_part, number
+from caffe_compat.kernels.vectors import LANES, everywhere, fetch, lanes_where
 
-LANES = 16  # float32 numbers in a vector of AVX-512
 PIXELS = 7  # of a tile
 VECTORS = 4  # of a tile, at most
 _FLOAT, _BITS, _LONG, _INT = ir.FloatType(), ir.IntType(1), ir.IntType(64), ir.IntType(32)
 _VECTOR, _MASK = ir.VectorType(_FLOAT, LANES), ir.VectorType(_BITS, LANES)
 _NAME = f"v{LANES}f32"  # of a vector, in the names of LLVM's functions
-
-
-def _spread(builder: Any, value: Any) -> Any:
-    """A vector whose every lane is `value`."""
-    kind = ir.VectorType(value.type, LANES)
-    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(_INT, LANES), 0))
 
 
 def _at(builder: Any, address: Any, kind: Any) -> Any:
@@ -41,12 +34,6 @@ def _vector(builder: Any, address: Any) -> Any:
     value = builder.load(_at(builder, address, _VECTOR))
     value.align = 4
     return value
-
-
-def _lanes(builder: Any, first: int, lanes: Any) -> Any:
-    """A mask of those lanes whose number, counted from `first`, is below `lanes`."""
-    numbers = ir.Constant(ir.VectorType(_LONG, LANES), [first + lane for lane in range(LANES)])
-    return builder.icmp_signed("<", numbers, _spread(builder, lanes))
 
 
 def _products(
@@ -73,21 +60,13 @@ def _products(
                 bank = [_vector(builder, builder.add(now, ir.Constant(_LONG, 64 * v))) for v in range(vectors)]
                 builder.store(builder.add(now, ir.Constant(_LONG, 64 * vectors)), at)
                 for place, step, near in fetches:
-                    _fetch(builder, builder.load(place), near)
+                    fetch(builder, builder.load(place), near)
                     builder.store(builder.add(builder.load(place), step), place)
                 for pixel, start in enumerate(starts):
-                    one = _spread(builder, builder.load(_at(builder, builder.add(start, far), _FLOAT)))
+                    one = everywhere(builder, builder.load(_at(builder, builder.add(start, far), _FLOAT)))
                     for v in range(vectors):
                         own = sums[pixel * vectors + v]
                         builder.store(builder.call(fma, [one, bank[v], builder.load(own)]), own)
-
-
-def _fetch(builder: Any, address: Any, near: int = 3, writes: int = 0) -> None:
-    """Have the line at `address` brought near: 3 is next to the core."""
-    pointer = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [pointer, _INT, _INT, _INT])
-    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(fetch, [builder.inttoptr(address, pointer), *(ir.Constant(_INT, flag) for flag in (writes, near, 1))])
 
 
 def _added(builder: Any, vectors: int, sums: list[Any], other: tuple[Any, ...], masks: list[Any]) -> None:
@@ -112,7 +91,7 @@ def _put(builder: Any, vectors: int, sums: list[Any], y: tuple[Any, ...], masks:
         ir.FunctionType(ir.VoidType(), [_VECTOR, _VECTOR.as_pointer(), _INT, _MASK]),
         f"llvm.masked.store.{_NAME}.p0",
     )
-    least = _spread(builder, low)
+    least = everywhere(builder, low)
     for number_, own in enumerate(sums):
         pixel, v = divmod(number_, vectors)
         total = builder.load(own)
@@ -146,9 +125,10 @@ def _tile_of(vectors: int) -> Any:
             tops = each(y)
             for top in tops:  # which are written only when all is computed
                 for v in range(vectors):
-                    _fetch(builder, builder.add(top, ir.Constant(_LONG, 64 * v)), writes=1)
+                    fetch(builder, builder.add(top, ir.Constant(_LONG, 64 * v)), writes=True)
             _products(builder, vectors, sums, each(source), each(taps), ((pixels, step, 3), (weights, line, 2)))
-            masks = [_lanes(builder, LANES * v, lanes) for v in range(vectors)]
+            left = [builder.sub(lanes, ir.Constant(_LONG, LANES * v)) for v in range(vectors)]
+            masks = [lanes_where(builder, "<", number_) for number_ in left]
             _added(builder, vectors, sums, each(other), masks)
             _put(builder, vectors, sums, tops, masks, low)
             return context.get_dummy_value()

@@ -18,7 +18,7 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,6 +39,18 @@ def _has_cache() -> bool:
     return True
 
 
+def _forget_stale(folder: Path) -> None:
+    """Remove machine code that is older than the newest module here: Numba looks at a loop's own alone, not at what
+    the loop has of others.
+    """
+    newest = max(path.stat().st_mtime for path in folder.glob("*.py"))
+    for index in (folder / "__pycache__").glob("*.nbi"):
+        with suppress(OSError):  # gone, or not ours to remove
+            if index.stat().st_mtime < newest:
+                index.unlink()
+
+
+_forget_stale(Path(__file__).parent)
 _CACHE = _has_cache()
 COMPILED = {"nogil": True, "cache": _CACHE, "error_model": "numpy"}  # of functions that a loop calls
 _LEAST = 1 << 14  # values that a second thread of a team is woken for

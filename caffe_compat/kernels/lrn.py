@@ -38,6 +38,17 @@ def _three_squares(values: Any, at: Any, step: Any) -> Any:
     return before * before + here * here + after * after
 
 
+@numba.njit(inline="always", **COMPILED)
+def _window(bottom: Any, at: Any, values: Any, c: Any, channels: Any, half: Any) -> Any:
+    """The sum of squares of `values`, which lie at `at`, and of what lies up to `half` channels from them."""
+    total = values * values
+    for d in range(1, half + 1):
+        before = load_between(bottom, at - d, d - c, LANES)
+        after = load_between(bottom, at + d, 0, channels - c - d)
+        total = total + before * before + after * after
+    return total
+
+
 @kernel
 def across(q: Any) -> None:
     """x (k + alpha / n sum x^2)^-0.75, the sum over n neighbouring channels.
@@ -53,11 +64,7 @@ def across(q: Any) -> None:
                 c = min(block, channels - LANES)
                 at = pixel * channels + c
                 values = load(bottom, at)
-                total = values * values
-                for d in range(1, half + 1):
-                    before = load_between(bottom, at - d, d - c, LANES)
-                    after = load_between(bottom, at + d, 0, channels - c - d)
-                    total = total + before * before + after * after
+                total = _window(bottom, at, values, c, channels, half)
                 store(top, pixel * q[9] + c, values * _factor(offset + share * total))
         part = next_part(q)
 
@@ -128,11 +135,7 @@ def across_back(q: Any) -> None:
                 c = min(block, channels - LANES)
                 at = pixel * channels + c
                 values = load(bottom, at)
-                total = values * values
-                for d in range(1, half + 1):
-                    before = load_between(bottom, at - d, d - c, LANES)
-                    after = load_between(bottom, at + d, 0, channels - c - d)
-                    total = total + before * before + after * after
+                total = _window(bottom, at, values, c, channels, half)
                 factor, quotient = _factor_and_quotient(offset + share * total)
                 direct = load(above, at) * factor
                 store(below, at, direct)

@@ -12,7 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from caffe_compat.kernels.vectors import LANES, vector
+from caffe_compat.kernels.vectors import LANES, fetch, vector
 
 COLOUR = 3  # channels of pixels in colour
 _INT = ir.IntType(32)
@@ -92,11 +92,7 @@ def _asking(writing: bool) -> Any:
         """Have the line of memory at `address` brought into a cache; it need not be there."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            place = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-            kind = ir.FunctionType(ir.VoidType(), [place.type, _INT, _INT, _INT])
-            prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            how = (1, 3, 1) if writing else (0, 2, 1)  # to write, the first cache, data; to read, the second
-            builder.call(prefetch, [place, *[ir.Constant(_INT, value) for value in how]])
+            fetch(builder, arguments[0], 3 if writing else 2, writing)
             return context.get_dummy_value()
 
         return types.void(types.int64), generate

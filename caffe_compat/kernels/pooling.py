@@ -17,10 +17,11 @@ from caffe_compat.kernels.vectors import (
     LANES,
     larger,
     load,
+    settle,
     spread,
     store,
     store_bytes,
-    stream,
+    store_past_caches,
     where_at_most,
     where_bytes,
     where_more,
@@ -148,10 +149,11 @@ def to_places(q: Any) -> None:
                                 there = at + (h * columns + w) * channels
                                 total = total + _taken(above, places, there, place - h * sh * kw - w * sw)
                     if streams:
-                        stream(below, (row * width + column) * channels + c, total)
+                        store_past_caches(below, (row * width + column) * channels + c, total)
                     else:
                         store(below, (row * width + column) * channels + c, total)
         part = next_part(q)
+    settle()
 
 
 @kernel

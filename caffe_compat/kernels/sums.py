@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.kernels.kernel import floats_at, kernel, next_part
-from caffe_compat.kernels.vectors import LANES, larger, load, masked, spread, store
+from caffe_compat.kernels.vectors import LANES, larger, load, spread, store, where_at_most
 
 
 @kernel
@@ -34,5 +34,5 @@ def masked_gradient(q: Any) -> None:
             values = load(gradient, at)
             if q[5]:
                 values = values + load(other, at)
-            store(gradient, at, masked(values, load(top, at), zero))
+            store(gradient, at, where_at_most(load(top, at), zero, zero, values))
         part = next_part(q)

@@ -108,10 +108,28 @@ def settle(typing_context: Any) -> Any:
     return types.void(), generate
 
 
-def _spread(builder: Any, value: Any, lanes: ir.VectorType) -> Any:
-    one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-    places = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+def everywhere(builder: Any, value: Any) -> Any:
+    """For intrinsics: a vector whose every lane is `value`."""
+    lanes = ir.VectorType(value.type, LANES)
+    one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, ir.Constant(_NUMBER, 0))
+    places = ir.Constant(ir.VectorType(_NUMBER, LANES), [0] * LANES)
     return builder.shuffle_vector(one, ir.Constant(lanes, ir.Undefined), places)
+
+
+def lanes_where(builder: Any, comparison: str, number: Any) -> Any:
+    """For intrinsics: a mask of the lanes whose number compares so with `number`."""
+    numbers = ir.VectorType(_NUMBER, LANES)
+    lanes = ir.Constant(numbers, [ir.Constant(_NUMBER, lane) for lane in range(LANES)])
+    return builder.icmp_signed(comparison, lanes, everywhere(builder, builder.trunc(number, _NUMBER)))
+
+
+def fetch(builder: Any, address: Any, near: int = 3, writes: bool = False) -> None:
+    """For intrinsics: have the line at `address` brought into a cache, 3 being the nearest; it need not be there."""
+    pointer = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer, _NUMBER, _NUMBER, _NUMBER])
+    call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    how = [ir.Constant(_NUMBER, flag) for flag in (int(writes), near, 1)]  # 1: data, not instructions
+    builder.call(call, [builder.inttoptr(address, pointer), *how])
 
 
 @intrinsic
@@ -119,7 +137,7 @@ def spread(typing_context: Any, value: Any) -> Any:
     """A number, rounded to float32, in every lane."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _spread(builder, args[0], _FLOATS)
+        return everywhere(builder, args[0])
 
     return vector(types.float32), generate
 
@@ -157,18 +175,6 @@ def larger(typing_context: Any, first: Any, second: Any) -> Any:
     return vector(vector, vector), generate
 
 
-@intrinsic
-def stream(typing_context: Any, pointer: Any, index: Any, values: Any) -> Any:
-    """As `store`, past the caches, for what is larger than they are; pointer[index] lies at a multiple of 64 bytes."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        put = builder.store(args[2], _address(builder, *args[:2]), align=4 * LANES)
-        put.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_NUMBER, 1)]))
-        return context.get_dummy_value()
-
-    return types.void(pointer, types.int64, vector), generate
-
-
 def _choice(comparison: str) -> Any:
     @intrinsic
     def where(typing_context: Any, first: Any, second: Any, yes: Any, no: Any) -> Any:
@@ -200,7 +206,7 @@ def load_between(typing_context: Any, pointer: Any, index: Any, first: Any, last
     """As `load`, with zeros in the lanes before `first` and from `last` on, which are not read."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        inside = builder.and_(_lanes(builder, ">=", args[2]), _lanes(builder, "<", args[3]))
+        inside = builder.and_(lanes_where(builder, ">=", args[2]), lanes_where(builder, "<", args[3]))
         of = ir.FunctionType(_FLOATS, [_FLOATS.as_pointer(), _NUMBER, inside.type, _FLOATS])
         read = cgutils.get_or_insert_function(builder.module, of, "llvm.masked.load.v16f32.p0")
         zeros = ir.Constant(_FLOATS, [0.0] * LANES)
@@ -210,22 +216,11 @@ def load_between(typing_context: Any, pointer: Any, index: Any, first: Any, last
 
 
 @intrinsic
-def masked(typing_context: Any, values: Any, by: Any, least: Any) -> Any:
-    """`values`, and 0 where `by` <= `least`."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        zeros = ir.Constant(_FLOATS, [0.0] * LANES)
-        return builder.select(builder.fcmp_ordered("<=", *args[1:]), zeros, args[0])
-
-    return vector(vector, vector, vector), generate
-
-
-@intrinsic
 def store_from(typing_context: Any, pointer: Any, index: Any, values: Any, first: Any) -> Any:
     """As `store`, but nothing for the lanes before `first`."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        inside = _lanes(builder, ">=", args[3])
+        inside = lanes_where(builder, ">=", args[3])
         of = ir.FunctionType(ir.VoidType(), [_FLOATS, _FLOATS.as_pointer(), _NUMBER, inside.type])
         write = cgutils.get_or_insert_function(builder.module, of, "llvm.masked.store.v16f32.p0")
         builder.call(write, [args[2], _address(builder, *args[:2]), ir.Constant(_NUMBER, 4), inside])
@@ -240,7 +235,7 @@ def where_bytes(typing_context: Any, pointer: Any, index: Any, number: Any, yes:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         found = builder.load(_address(builder, args[0], args[1], _BYTES), align=1)
-        wanted = _spread(builder, builder.trunc(args[2], ir.IntType(8)), _BYTES)
+        wanted = everywhere(builder, builder.trunc(args[2], ir.IntType(8)))
         return builder.select(builder.icmp_unsigned("==", found, wanted), *args[3:])
 
     return vector(pointer, types.int64, types.int64, vector, vector), generate
@@ -256,10 +251,3 @@ def store_bytes(typing_context: Any, pointer: Any, index: Any, values: Any) -> A
         return context.get_dummy_value()
 
     return types.void(pointer, types.int64, vector), generate
-
-
-def _lanes(builder: Any, comparison: str, number: Any) -> Any:
-    """Which lanes compare so with `number`."""
-    numbers = ir.VectorType(_NUMBER, LANES)
-    lanes = ir.Constant(numbers, [ir.Constant(_NUMBER, lane) for lane in range(LANES)])
-    return builder.icmp_signed(comparison, lanes, _spread(builder, builder.trunc(number, _NUMBER), numbers))

@@ -94,3 +94,17 @@ def test_a_loop_that_runs_before_torch_is_loaded_keeps_no_later_one_from_its_thr
     assert under_test.team() is None
     monkeypatch.undo()
     assert under_test.team() is not None
+
+
+def test_machine_code_older_than_any_module_is_made_anew(tmp_path):
+    (tmp_path / "__pycache__").mkdir()
+    for name, seconds in (
+        ("loop.py", 10),
+        ("vectors.py", 20),
+        ("__pycache__/old.nbi", 15),
+        ("__pycache__/new.nbi", 25),
+    ):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (seconds, seconds))
+    under_test._forget_stale(tmp_path)
+    assert [path.name for path in (tmp_path / "__pycache__").iterdir()] == ["new.nbi"]

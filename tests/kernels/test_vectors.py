@@ -18,7 +18,7 @@ from caffe_compat.kernels.vectors import (  # noqa: E402
     store,
     store_bytes,
     store_from,
-    stream,
+    store_past_caches,
     where_at_most,
     where_bytes,
     where_more,
@@ -111,7 +111,7 @@ def test_bytes_are_numbers_from_0_to_255():
 @kernel
 def _streamed(q):
     """values, and where they go."""
-    stream(floats_at(q[3]), LANES, load(floats_at(q[2]), 0))
+    store_past_caches(floats_at(q[3]), LANES, load(floats_at(q[2]), 0))
 
 
 def test_what_goes_past_the_caches_arrives():
