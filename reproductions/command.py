@@ -51,6 +51,7 @@ def run(network: Network, arguments: argparse.Namespace, work: Path) -> None:
     if arguments.checkpoint:
         for step in steps:
             print(f"{step.name}: kept in {keep_checkpoint(runner, step)}")
+        record(runner, steps)
         return
     if not arguments.record:
         for step in steps:
@@ -90,7 +91,7 @@ def parser(network: Network) -> argparse.ArgumentParser:
     made.add_argument(
         "--checkpoint",
         action="store_true",
-        help="train nothing; keep the newest snapshot of --only STEP in checkpoints/",
+        help="train nothing; keep the newest snapshot of --only STEP in checkpoints/, and write its row",
     )
     made.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto", help="auto: a GPU if there is one")
     made.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as torch chooses)")

@@ -33,7 +33,7 @@ FORCES = {"Degradation": "l2", "Constant": "l1"}
 def record(runner: Runner, steps: Iterable[Step], root: Path = HERE) -> None:
     """Write the row of every step into root/results, and the logs of those that are finished into root/logs.
 
-    Rows of steps that the network has no more go when all steps are recorded.
+    Rows of steps that the network has no more go when all steps are recorded; checkpoints go when their step is done.
     """
     steps = list(steps)
     if len(steps) == len(runner.network.steps):
@@ -43,6 +43,8 @@ def record(runner: Runner, steps: Iterable[Step], root: Path = HERE) -> None:
         run = finished_run(runner, step, root / LOGS.name) if done else unfinished_run(runner, step)
         forget_renamed(run, root / RESULTS.name)
         record_run(run, folder=root / RESULTS.name)
+        if done and root == HERE:
+            shutil.rmtree(runner.checkpoint(step), ignore_errors=True)
 
 
 def unfinished_run(runner: Runner, step: Step) -> Run:

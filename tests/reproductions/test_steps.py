@@ -1,6 +1,7 @@
 """Runs in steps: each is done once, goes on where it stopped, and gives its row and log; --smoke does it in seconds."""
 
 import csv
+import io
 import json
 import shutil
 from contextlib import redirect_stderr
@@ -14,6 +15,7 @@ import caffe_compat as cc
 from caffe_compat.commands import main as solve
 from caffe_compat.data.datum import parse_datum
 from caffe_compat.data.lmdb import LMDB
+from reproductions import measures
 from reproductions.command import main
 from reproductions.datasets import shuffle_database
 from reproductions.measures import keep_checkpoint, record, unfinished_run
@@ -83,7 +85,7 @@ def test_a_branch_counts_the_force_and_the_iterations_of_its_trunk():
     assert (run.iterations, run.force_decay) == (11000 + 4000, 6.5e-4)
 
 
-def test_a_checkpoint_lets_another_place_go_on(tmp_path):
+def test_a_checkpoint_lets_another_place_go_on_until_the_step_is_recorded(tmp_path, monkeypatch):
     network = replace(NETWORKS["lenet"], name=str(tmp_path / "net"))  # an absolute name is a folder outside the project
     shutil.copytree(NETWORKS["lenet"].folder, network.folder, ignore=shutil.ignore_patterns("run"))
     step = network.step("baseline-seed1")
@@ -93,11 +95,18 @@ def test_a_checkpoint_lets_another_place_go_on(tmp_path):
     first.prepare(step)
     with working_in(first.folder(step)), open("log", "w") as log, redirect_stderr(log):
         assert solve(["solve", "solver.prototxt", "--max-iter", "1"]) == 0
-    kept = keep_checkpoint(first, step)
+    assert main(network, ["--work", str(tmp_path / "a"), "--checkpoint", "--only", step.name]) == 0
+    assert read_runs(network.name)[0].note.endswith("at iteration 1")
+    kept = first.checkpoint(step)
     assert str(tmp_path) not in (kept / "run.jsonl").read_text() + (kept / "log").read_text()
     shutil.copytree(first.data_folder(1), tmp_path / "b" / "data")
     second.prepare(step)
     assert second.state(step) == "at 1"
+    with redirect_stderr(io.StringIO()):
+        first.do(step)
+    monkeypatch.setattr(measures, "HERE", tmp_path)
+    record(first, [step], tmp_path)
+    assert not kept.exists()
 
 
 def test_a_folder_with_other_settings_is_refused(tmp_path):
