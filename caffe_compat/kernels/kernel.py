@@ -43,7 +43,8 @@ def _forget_stale(folder: Path) -> None:
     """Remove machine code that is older than the newest module here: Numba looks at a loop's own alone, not at what
     the loop has of others.
     """
-    newest = max(path.stat().st_mtime for path in folder.glob("*.py"))
+    # none: of a package in an archive, or of compiled files alone
+    newest = max((path.stat().st_mtime for path in folder.glob("*.py")), default=0.0)
     for index in (folder / "__pycache__").glob("*.nbi"):
         with suppress(OSError):  # gone, or not ours to remove
             if index.stat().st_mtime < newest:
@@ -196,7 +197,6 @@ def _pointer_to(kind: Any) -> Any:
 floats_at = _pointer_to(types.float32)
 doubles_at = _pointer_to(types.float64)
 bytes_at = _pointer_to(types.uint8)
-doubles_at = _pointer_to(types.float64)
 words_at = _pointer_to(types.int64)
 
 

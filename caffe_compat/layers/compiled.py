@@ -97,11 +97,12 @@ class CompiledConvolution:
         return twice < _CALL and (self.group == 1 or lanes <= 2 * self.own)
 
     def __call__(self, bottom: Tensor, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-        top = torch.empty(self.top, memory_format=torch.channels_last) if out is None else out
+        if out is None:
+            out = torch.empty(self.top, dtype=bottom.dtype, device=bottom.device, memory_format=torch.channels_last)
         if other is not None:
             other = other.contiguous(memory_format=torch.channels_last)
-        self.run(self._readable(bottom), other, top, torch.empty(self.frames(), dtype=torch.uint8))
-        return F.leaky_relu_(top, self.slope) if self.slope else top
+        self.run(self._readable(bottom), other, out, bottom.new_empty(self.frames(), dtype=torch.uint8))
+        return F.leaky_relu_(out, self.slope) if self.slope else out
 
     def runs_alone(self, bottom: Tensor, other: Tensor | None) -> bool:
         """Whether `run` is all there is to do for such bottoms: nothing is copied before, and nothing done behind."""

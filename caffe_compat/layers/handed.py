@@ -45,14 +45,15 @@ class Handed:
 
 def marked(top: Tensor, handed: Handed) -> Tensor:
     """`top`, of which gradients may be left in `handed` as long as nothing is written on it."""
-    vars(top)[_NAME] = handed, top._version
+    if not top.is_inference():  # which has neither gradients nor a version
+        vars(top)[_NAME] = handed, top._version
     return top
 
 
 def handed_of(blob: Tensor) -> Handed | None:
     """Where a gradient of `blob` may be left, if its maker takes it from there."""
-    handed, version = getattr(blob, _NAME, (None, 0))
-    return handed if version == blob._version else None
+    handed, version = getattr(blob, _NAME, (None, None))
+    return handed if handed is not None and version == blob._version else None
 
 
 def aside(blob: Tensor, handed: Handed) -> Tensor:

@@ -48,9 +48,12 @@ def gradient_for_loops(gradient: Tensor) -> Tensor | None:
 
 
 def new_images(like: Tensor, height: int, width: int) -> Tensor:
-    """An empty top in torch.channels_last with the batch and the channels of `like`."""
+    """An empty top in torch.channels_last with the batch and the channels of `like`, of its type, where that lies.
+
+    As all memory that loops write on: what torch makes without being told is of a type that users may set.
+    """
     batch, channels = like.shape[:2]
-    return torch.empty_strided((batch, channels, height, width), _strides(channels, height, width))
+    return like.new_empty_strided((batch, channels, height, width), _strides(channels, height, width))
 
 
 def _strides(channels: int, height: int, width: int) -> tuple[int, int, int, int]:

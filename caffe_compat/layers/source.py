@@ -54,8 +54,8 @@ class SourceLayer(Layer):
         """Close files and stop threads; the next `next_batch` opens them again where they were."""
 
     def _at_home(self, value: Any) -> Tensor:
-        given = torch.as_tensor(value)
-        return given.to(device=self._home.device, dtype=value_type(given.shape, self._home.dtype))
+        given = torch.as_tensor(value, device=self._home.device)
+        return given.to(value_type(given.shape, self._home.dtype))
 
 
 def value_type(shape: Sequence[int], dtype: torch.dtype) -> torch.dtype:

@@ -107,7 +107,8 @@ def _laid_out(
             last[wholes.get(each, each)] = number
     last |= dict.fromkeys(results, len(nodes))
     starts = _starts({whole: (math.prod(shapes[whole]), first[whole], last[whole]) for whole in first})
-    arena = torch.empty(max(start + math.prod(shapes[whole]) for whole, start in starts.items()))
+    size = max(start + math.prod(shapes[whole]) for whole, start in starts.items())
+    arena = torch.empty(size, dtype=torch.float32, device="cpu")
     for whole, start in starts.items():
         values[whole] = _images(arena[start:], shapes[whole])
     for whole in dict.fromkeys(wholes.values()):
@@ -150,7 +151,7 @@ def _frames(layers: list[tuple[nn.Module, tuple[Tensor, ...]]]) -> Tensor:
         if isinstance(module, PackedConvolution):
             form = module.compiled(*bottoms)
             sizes.append(form.frames() if form is not None else 0)
-    return torch.empty(max(sizes), dtype=torch.uint8)
+    return torch.empty(max(sizes), dtype=torch.uint8, device="cpu")
 
 
 def _top_shape(module: Any, shapes: list[Shape]) -> Shape:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules import module
 
 from caffe_compat import kernels
 from caffe_compat.graph.graph import Blob, Node
@@ -40,7 +41,8 @@ class JoinedLayers:
     pairs: each BatchNorm and the Scale that it then computes too. pools: each Pooling, the ReLU that it then computes
     too, and whether that comes "before" or "behind". rectifiers: the ReLUs that write on their bottom. Those of
     `overwriters` write on the gradient of their top too. The last and `pools` are left unless no layer has hooks, which
-    may keep what they see.
+    may keep what they see; a pair where one sees what lies between, and all where backward passes have hooks, which
+    keep gradients and let nothing be written on.
     spares: whether gradients of biases that BatchNorm takes off, those of the Convolutions `biased`, are left out.
     chains: the BatchNorms and sums that compute more, where loops run and no layer has hooks. splits: the Splits of
     their tops, and which of theirs hand gradients to them.
@@ -68,11 +70,14 @@ class JoinedLayers:
         self.pools = [each for each in self.pools if not any(each[1] is relu for relu in rectified)]
 
     def __enter__(self) -> None:
-        for batch_norm, scale in self.pairs:  # by vars(), for to set a Module's attribute takes 20 times as long
-            vars(batch_norm)["scales"], vars(scale)["is_done"] = (scale,), True
-        for relu in self.rectifiers:
+        has_backward_hooks = self._has_backward_hooks()
+        is_watched = has_backward_hooks or self._is_watched()
+        for batch_norm, scale in () if has_backward_hooks else self.pairs:
+            if not (is_watched and _is_seen_between(batch_norm, scale)):
+                # by vars(), for to set a Module's attribute takes 20 times as long
+                vars(batch_norm)["scales"], vars(scale)["is_done"] = (scale,), True
+        for relu in () if has_backward_hooks else self.rectifiers:
             vars(relu)["overwrites"] = True
-        is_watched = self._is_watched()
         for relu in () if is_watched else self.overwriters:
             vars(relu)["overwrites_gradient"] = True
         for chain in self.chains if self.chains and not is_watched and self._has_loops("batch_norm") else ():
@@ -110,7 +115,14 @@ class JoinedLayers:
         return is_fit and kernels.loops(name) is not None
 
     def _is_watched(self) -> bool:
+        if module._global_forward_hooks or module._global_forward_pre_hooks:
+            return True
         return any(layer._forward_hooks or layer._forward_pre_hooks for layer in self._net._sequence)
+
+    def _has_backward_hooks(self) -> bool:
+        if module._global_backward_hooks or module._global_backward_pre_hooks:
+            return True
+        return any(layer._backward_hooks or layer._backward_pre_hooks for layer in self._net._sequence)
 
     def _join(self, maker: Node, below: Layer, node: Node, layer: Layer) -> None:
         if any(maker.param.loss_weight):
@@ -136,6 +148,13 @@ class JoinedLayers:
             return False
         users = [param.users for param in self._net.learnable_params if param.tensor is below.blobs[1]]
         return self._readers[maker.tops[0]] == 1 and len(users) == 1 and len(users[0]) == 1
+
+
+def _is_seen_between(first: Layer, second: Layer) -> bool:
+    """Whether a hook sees what `first` hands to `second`; one that says of itself that it `converts` only does not."""
+    if first._forward_hooks or module._global_forward_hooks or module._global_forward_pre_hooks:
+        return True
+    return any(not getattr(hook, "converts", False) for hook in second._forward_pre_hooks.values())
 
 
 def _pooling_and_relu(first: Layer, second: Layer) -> tuple[Pooling, ReLU, str] | None:

@@ -226,7 +226,7 @@ class Net(nn.Module):
         """The value of every source top that is known: given, or from a data layer of which none was given."""
         for name in inputs:
             self._check_input(name)
-        values = {name: torch.as_tensor(value).to(self._place.device) for name, value in inputs.items()}
+        values = {name: torch.as_tensor(value, device=self._place.device) for name, value in inputs.items()}
         values = {name: value.to(value_type(value.shape, self._place.dtype)) for name, value in values.items()}
         for node, layer in self._sources():
             names = [top.name for top in node.tops]

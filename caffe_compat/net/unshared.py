@@ -19,10 +19,12 @@ _HANDS_DOWN = _MAKES_NEW | {"Concat", "Dropout", "Eltwise", "ReLU", "Scale", "Sp
 def unshared_gradients(steps: Sequence[tuple[Node, Any]]) -> frozenset[Blob]:
     """Of the nodes of a graph and their layers, in order, the blobs of such gradients."""
     certain = _certain(steps)
-    readers: dict[Blob, list[Node]] = {}
+    readers: dict[Blob, list[Node | None]] = {}  # None: the loss, which hands one number to all values
     found: set[Blob] = set()
-    for node, _ in reversed(steps):
-        for top in node.tops:
+    for node, layer in reversed(steps):
+        for top, weight in zip(node.tops, loss_weights(node, layer), strict=True):
+            if weight:
+                readers.setdefault(top, []).append(None)
             if _is_new(readers.get(top, []), certain):
                 found.add(top)
         for bottom in node.bottoms:
@@ -33,11 +35,11 @@ def unshared_gradients(steps: Sequence[tuple[Node, Any]]) -> frozenset[Blob]:
     return frozenset(found)
 
 
-def _is_new(readers: list[Node], certain: set[str]) -> bool:
+def _is_new(readers: list[Node | None], certain: set[str]) -> bool:
     """Whether the sum of what these give is a new tensor: each of them is, or there surely are two to add."""
-    if all(reader.param.type in _MAKES_NEW for reader in readers):
+    if all(reader is not None and reader.param.type in _MAKES_NEW for reader in readers):
         return True
-    return sum(reader.name in certain for reader in readers) > 1
+    return sum(reader is not None and reader.name in certain for reader in readers) > 1
 
 
 def _certain(steps: Sequence[tuple[Node, Any]]) -> set[str]:

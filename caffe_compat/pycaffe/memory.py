@@ -108,7 +108,7 @@ class Memory:
         """The values as a tensor that no script writes into: another one where a script has changed them."""
         if self._array is None:
             if self._tensor is None:
-                self._tensor = torch.zeros(shape)
+                self._tensor = torch.zeros(shape, dtype=torch.float32, device="cpu")
             elif self._tensor.shape != shape:
                 self._tensor = _reshaped(self._tensor, shape)
             return self._tensor

@@ -60,7 +60,7 @@ class Step:
         self.share()
         for top, weight in zip(tops, self.loss_weights, strict=True):
             if weight:
-                top._diff.write(torch.full(top._shape, weight))
+                top._diff.write(torch.full(top._shape, weight, dtype=torch.float32, device="cpu"))
 
     @cached_property
     def learns(self) -> list[tuple[Tensor, Blob]]:

@@ -119,3 +119,6 @@ def multiplies_bf16(facts: Path = Path("/proc/cpuinfo")) -> bool:
 
 def _in_single(layer: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(value.float() if value.dtype in (torch.float16, torch.bfloat16) else value for value in inputs)
+
+
+_in_single.converts = True  # type: ignore[attr-defined]  # and keeps nothing, see net/joining.py

@@ -108,3 +108,11 @@ def test_machine_code_older_than_any_module_is_made_anew(tmp_path):
         os.utime(tmp_path / name, (seconds, seconds))
     under_test._forget_stale(tmp_path)
     assert [path.name for path in (tmp_path / "__pycache__").iterdir()] == ["new.nbi"]
+
+
+def test_a_package_whose_modules_are_no_files_keeps_its_machine_code(tmp_path):
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "known.nbi").touch()
+    for folder in (tmp_path, tmp_path / "archive.zip"):
+        under_test._forget_stale(folder)
+    assert [path.name for path in (tmp_path / "__pycache__").iterdir()] == ["known.nbi"]

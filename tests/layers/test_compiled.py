@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from caffe_compat.layers.compiled import CompiledConvolution, compiled_form, loops
 from caffe_compat.layers.windows import Windows
-from tests.kernels.switch import needs_loops
+from tests.kernels.switch import needs_loops, other_defaults
 
 pytestmark = [needs_loops, pytest.mark.skipif(loops() is None, reason="this processor has no AVX-512")]
 
@@ -171,3 +171,10 @@ def test_without_loops_torch_does_it(monkeypatch):
     monkeypatch.setenv("CAFFE_COMPAT_KERNELS", "off")
     windows = Windows((1, 1), (1, 1), (0, 0), (1, 1))
     assert compiled_form(torch.zeros(1, 32, 14, 14), torch.zeros(64, 32, 1, 1), None, windows, 1, None) is None
+
+
+def test_the_type_that_a_user_sets_for_new_tensors_does_not_matter():
+    bottom, form = _parts("windows")[0].contiguous(memory_format=torch.channels_last), _form("windows")
+    with other_defaults():
+        top = form(bottom)
+    assert top.dtype == torch.float32 and torch.equal(top, form(bottom))

@@ -10,7 +10,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from caffe_compat.layers.looped import loops_for, new_images
-from tests.kernels.switch import needs_loops
+from tests.kernels.switch import needs_loops, other_defaults
 
 pytestmark = needs_loops
 
@@ -68,6 +68,14 @@ def test_nothing_is_read_while_somebody_follows_what_torch_does():
     assert found == [None] * 6
     look(_images())
     assert found[-1] is not None
+
+
+def test_new_images_are_of_the_type_of_others_whatever_the_user_has_set():
+    bottom = _images()
+    for kind in (torch.float64, torch.float16):
+        with other_defaults(kind):
+            top = new_images(bottom, 3, 4)
+        assert (top.dtype, top.device) == (bottom.dtype, bottom.device)
 
 
 def test_new_images_have_their_channels_innermost():

@@ -12,7 +12,7 @@ from caffe_compat.layers.compiled import loops
 from caffe_compat.layers.layout import laid_out
 from caffe_compat.net import followed as under_test
 from caffe_compat.net.followed import Followed
-from tests.kernels.switch import needs_loops
+from tests.kernels.switch import needs_loops, other_defaults
 from tests.net.test_prepared import CONV, DATA, assert_equal, filled, image, operations
 
 pytestmark = [needs_loops, pytest.mark.skipif(loops() is None, reason="this processor has no AVX-512")]
@@ -135,6 +135,17 @@ def test_loops_have_the_channels_innermost_whatever_is_asked_of_torch(name):
     for layout in ("contiguous", "channels_last", "contiguous"):
         with laid_out(layout):
             assert_equal(net, prepared, image(*shape))
+
+
+def test_the_type_that_a_user_sets_for_new_tensors_does_not_matter():
+    net, shape = _net("more behind it")
+    prepared, data = net.prepare(), image(*shape)
+    for device in (None, "meta"):  # the first pass, which is checked, and one that is not
+        with other_defaults(device=device):
+            found = prepared(data)
+    assert_equal(net, prepared, data)
+    for name, value in prepared(data).items():
+        assert found[name].dtype == torch.float32 and torch.equal(found[name], value)
 
 
 def test_new_weights_are_seen():

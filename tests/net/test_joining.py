@@ -1,7 +1,10 @@
 """Joined layers: the same loss and gradients, and everything as before behind the context."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
+from torch.nn.modules import module
 
 import caffe_compat as cc
 from caffe_compat.net.joining import JoinedLayers
@@ -118,6 +121,63 @@ def test_a_hook_keeps_the_gradient_it_saw():
         gradients_of(net)
     above, below = kept
     assert torch.equal(below, above * (below != 0)) and not torch.equal(below, above)
+
+
+@pytest.mark.parametrize("where", ["layers", "all modules"])
+def test_hooks_of_backward_passes_keep_the_gradients_they_saw(where):
+    net, kept = residual("conv"), []
+
+    def keep(layer, below, above):
+        kept.extend((each, each.clone()) for each in (*below, *above) if each is not None)
+
+    if where == "layers":
+        handles = [layer.register_full_backward_hook(keep) for _, layer in net.steps]
+    else:
+        handles = [module.register_module_full_backward_hook(keep)]
+    try:
+        with JoinedLayers(net):
+            found = gradients_of(net)
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert len(kept) > 8 and all(torch.equal(gradient, before) for gradient, before in kept)
+    for mine, theirs in zip(found, gradients_of(residual("conv")), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("hook", ["behind bn", "before scale", "of all modules", "that converts"])
+def test_hooks_between_batch_norm_and_scale_see_what_lies_there(hook):
+    net, seen = cc.Net(parse_text(NET.replace("BIAS", "true"), NetParameter), phase="TRAIN"), []
+
+    def see(layer, bottoms, *tops):
+        if getattr(layer, "name", "") == ("scale" if hook in ("before scale", "that converts") else "bn"):
+            seen.append((tops or bottoms)[0].clone())
+
+    if hook == "behind bn":
+        handle = net.layers["bn"].register_forward_hook(see)
+    elif hook == "of all modules":
+        handle = module.register_module_forward_hook(see)
+    else:
+        see.converts = hook == "that converts"
+        handle = net.layers["scale"].register_forward_pre_hook(see)
+    data = torch.randn(6, 3, 5, 4)
+    try:
+        with JoinedLayers(net), torch.no_grad():
+            net(data=data)
+    finally:
+        handle.remove()
+    assert torch.equal(seen[0], net.blobs(data=data)["bn"]) == (hook != "that converts")
+
+
+def test_a_relu_whose_top_is_a_loss_writes_on_no_gradient():
+    relu = 'layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" loss_weight: 2 }'
+    text, found = RESIDUAL[: RESIDUAL.index('layer { name: "bn"')] + relu, []
+    for is_joined in (True, False):
+        torch.manual_seed(4)
+        net = cc.Net(parse_text(text, NetParameter), phase="TRAIN")
+        with JoinedLayers(net) if is_joined else nullcontext():
+            found.append(gradients_of(net))
+    assert all(torch.equal(mine, its) for mine, its in zip(*found, strict=True))
 
 
 @pytest.mark.usefixtures("of_torch")

@@ -47,3 +47,11 @@ def test_a_gradient_is_a_tensor_of_its_own_where_it_is_made_or_added_up(layers, 
     found = unshared_gradients(net.steps)
     first = next(node for node, _ in net.steps if node.name == "a")
     assert (first.tops[0] in found) == is_own
+
+
+def test_the_gradient_of_a_loss_is_one_number_for_all_values():
+    """A copy of it, or its sum with another, would be a tensor of its own; it itself is not."""
+    weighted = convolution("data", "a").replace("top:", "loss_weight: 0.5 top:")
+    for layers in ([weighted], [weighted, convolution("a", "last"), SCORES]):
+        net = cc.Net(parse_text("\n".join([INPUT, *layers]), NetParameter), phase="TRAIN")
+        assert not {blob.name for blob in unshared_gradients(net.steps)} & {"a"}

@@ -66,7 +66,7 @@ def normalized_by_loop(layer: BatchNorm, bottom: Tensor, other: Tensor | None, r
     lanes = _lanes(channels)
     if size % _VECTOR or lanes > _LONGEST_ROW or not _is_readable(bottom, other, *stored, scale, shift):
         return None
-    made = torch.empty(2 * channels + (3 * lanes + 1) // 2, dtype=torch.float64)
+    made = bottom.new_empty(2 * channels + (3 * lanes + 1) // 2, dtype=torch.float64)
     address, below = made.data_ptr(), None if other is None else handed_of(other)
     sizes = (size, channels, lanes, loops.groups_for(size))
     work = _Work(loops, rule, *sizes, made, address, address + 16 * channels, Handed(), below)
@@ -108,7 +108,7 @@ def _lanes(channels: int) -> int:
 
 def _find_statistics(work: _Work, layer: BatchNorm, bottom: Tensor, blobs: list[Tensor], terms: Any) -> None:
     groups, channels, lanes = work.groups, work.channels, work.lanes
-    between = torch.empty(groups * (2 * channels + 3 * lanes), dtype=torch.float64)
+    between = bottom.new_empty(groups * (2 * channels + 3 * lanes), dtype=torch.float64)
     sums = between.data_ptr()
     doubles = sums + 16 * groups * channels
     floats = doubles + 16 * groups * lanes
@@ -119,7 +119,8 @@ def _find_statistics(work: _Work, layer: BatchNorm, bottom: Tensor, blobs: list[
         *map(_address, blobs), layer.fraction,
     )  # fmt: skip
     for blob in blobs:
-        torch.autograd.graph.increment_version(blob)
+        if not blob.is_inference():  # which has no version
+            torch.autograd.graph.increment_version(blob)
 
 
 def _address(tensor: Tensor | None) -> int:
@@ -168,13 +169,13 @@ def _sums(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of factors and offsets, (channels,), and the slopes of the bottom's gradient, (2, lanes)."""
     groups, channels, lanes = work.groups, work.channels, work.lanes
-    between = torch.empty(groups * (2 * channels + lanes), dtype=torch.float64)
+    between = bottom.new_empty(groups * (2 * channels + lanes), dtype=torch.float64)
     sums = between.data_ptr()
     work.loops.gradient_sums(
         work.size, gradient.data_ptr(), work.size, lanes, channels, bottom.data_ptr(), work.terms, masks,
         *map(_address, others), groups, sums, sums + 16 * groups * channels,
     )  # fmt: skip
-    scale, shift, slopes = torch.empty(channels), torch.empty(channels), torch.empty(2 * lanes)
+    scale, shift, slopes = map(bottom.new_empty, (channels, channels, 2 * lanes))
     sizes, results = (channels, groups, work.size // channels, lanes), map(_address, (scale, shift, slopes))
     work.loops.gradient_terms(1, sums, *sizes, work.saved, work.terms, *results)
     return scale, shift, slopes

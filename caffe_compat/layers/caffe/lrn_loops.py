@@ -72,7 +72,7 @@ def _across(loops: ModuleType, bottom: Tensor, rule: Rule, top: Tensor | None) -
 
 def _across_back(loops: ModuleType, bottom: Tensor, above: Tensor, rule: Rule) -> Tensor:
     below = torch.empty_like(above)
-    memory = torch.empty(loops.most_parts(), bottom.shape[1])
+    memory = bottom.new_empty(loops.most_parts(), bottom.shape[1])
     loops.across_back(bottom.numel() * _ROOTS, bottom, above, below, memory, *_channel_sizes(bottom, rule))
     return below
 
@@ -91,7 +91,7 @@ def _within(loops: ModuleType, bottom: Tensor, rule: Rule) -> Tensor:
 
 def _within_back(loops: ModuleType, bottom: Tensor, above: Tensor, rule: Rule) -> Tensor:
     below = torch.empty_like(above)
-    memory = torch.empty(loops.most_parts() * bottom[0].numel())
+    memory = bottom.new_empty(loops.most_parts() * bottom[0].numel())
     loops.within_back(bottom.numel() * _ROOTS, bottom, above, below, memory, *_plane_sizes(bottom, rule))
     return below
 

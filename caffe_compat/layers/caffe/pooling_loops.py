@@ -85,7 +85,8 @@ class _Max(torch.autograd.Function):
 def _at_places(above: Tensor, places: Tensor, shape: Any, plan: Plan, nowhere: int) -> Tensor:
     """The gradient of the bottom by torch."""
     windows, numbers = plan.windows, places.long()
-    first = [torch.arange(out) * s - p for out, s, p in zip(plan.output, windows.stride, windows.pad, strict=True)]
+    steps = zip(plan.output, windows.stride, windows.pad, strict=True)
+    first = [torch.arange(out, device=places.device) * stride - pad for out, stride, pad in steps]
     rows = numbers.div(windows.kernel[1], rounding_mode="floor") + first[0][:, None]
     index = rows * shape[3] + numbers.remainder(windows.kernel[1]) + first[1]
     is_there, planes = places != nowhere, (*shape[:2], -1)
@@ -124,7 +125,8 @@ def average_back(above: Tensor, plan: Plan, include_pad: bool) -> Tensor:
     from caffe_compat.layers.caffe.pooling import average_pool
 
     with torch.enable_grad():
-        zeros = torch.zeros(*above.shape[:2], *plan.size, dtype=above.dtype, requires_grad=True)  # any values would do
+        shape = (*above.shape[:2], *plan.size)  # any values would do
+        zeros = torch.zeros(shape, dtype=above.dtype, device=above.device, requires_grad=True)
         top = average_pool(zeros, plan, include_pad)
     (below,) = torch.autograd.grad(top, zeros, above, create_graph=torch.is_grad_enabled())
     return below

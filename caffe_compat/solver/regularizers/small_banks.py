@@ -21,7 +21,7 @@ from caffe_compat.solver.looped import PLAIN, loops_for
 from caffe_compat.solver.regularizers.distances import BLOCK, FAR, SHORTEST
 from caffe_compat.solver.regularizers.small_bank_loops import add_by_loops
 
-_TWO = torch.tensor(2.0)
+_TWO = torch.tensor(2.0, dtype=torch.float32, device="cpu")
 
 
 def add_forces(
@@ -56,7 +56,7 @@ def _add_far_forces(
     """Of which banks the force was added: those with filters that are all longer than SHORTEST, and FAR apart."""
     filters = [bank.flatten(1) for bank in banks]
     places = _places(tuple(map(len, filters)))
-    cosines = torch.empty(sum(places.areas))
+    cosines = filters[0].new_empty(sum(places.areas))
     for bank, gram in zip(filters, torch.split(cosines, places.areas), strict=True):
         torch.mm(bank, bank.T, out=gram.view(len(bank), -1))
     squares = cosines[places.diagonal]

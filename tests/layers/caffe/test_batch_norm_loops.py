@@ -15,7 +15,7 @@ from torch import Tensor
 
 from caffe_compat.layers.caffe.batch_norm_chain import Chain
 from caffe_compat.layers.caffe.batch_norm_loops import Rule, normalized_by_loop
-from tests.kernels.switch import needs_loops
+from tests.kernels.switch import needs_loops, other_defaults
 from tests.layers.single import build
 
 EPS, FRACTION = 1e-3, 0.75
@@ -250,3 +250,21 @@ def test_blobs_that_move_tell_that_they_have():
     before = [blob._version for blob in layers.norm.blobs]
     layers.top(_laid(case.x), None)
     assert all(blob._version > version for blob, version in zip(layers.norm.blobs, before, strict=True))
+
+
+def test_layers_made_for_inference_alone_have_no_versions_to_move(way):
+    case = _case((8, 16, 5, 4))
+    with torch.inference_mode():
+        layers = Layers(case, has_sum=True)
+        top = layers.top(_laid(case.x), _laid(case.other))
+    np.testing.assert_allclose(top.numpy(), _expected(case, True, True)["top"], rtol=0, atol=2e-5)
+
+
+def test_the_type_that_a_user_sets_for_new_tensors_does_not_matter():
+    case, found = _case((8, 16, 5, 4)), []
+    for kind in (torch.float32, torch.float64, torch.float16):
+        layers, x, diff = Layers(case), _laid(case.x).requires_grad_(), _laid(case.diff)
+        with other_defaults(kind, None if kind is torch.float32 else "meta"):
+            layers.top(x, None).backward(diff)
+        found.append([x.grad, *(blob.grad for blob in layers.scale.blobs), *(blob.data for blob in layers.norm.blobs)])
+    assert all(torch.equal(mine, its) for others in found[1:] for mine, its in zip(others, found[0], strict=True))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from caffe_compat.layers.caffe.lrn_loops import normalized_by_loop
-from tests.kernels.switch import needs_loops
+from tests.kernels.switch import needs_loops, other_defaults
 from tests.layers.caffe.test_lrn import _text
 from tests.layers.single import build
 from tests.reference.normalization import lrn_across, lrn_within
@@ -111,3 +111,12 @@ def test_what_is_kept_is_the_bottom(region: str) -> None:
     with torch.autograd.graph.saved_tensors_hooks(lambda x, to=found: to.append(x.nbytes) or x, lambda x: x):
         layer(_random().requires_grad_())
     assert found == [_random().nbytes]
+
+
+@pytest.mark.parametrize("region", ["ACROSS_CHANNELS", "WITHIN_CHANNEL"])
+def test_the_types_that_a_user_sets_for_new_tensors_do_not_matter(region: str) -> None:
+    layer, x, diff = build(_text(region, 3, 0.5, 0.75, 2.0), SHAPE), _random().requires_grad_(), _random()
+    wanted = layer(x), *torch.autograd.grad(layer(x), x, diff)
+    with other_defaults():
+        found = layer(x), *torch.autograd.grad(layer(x), x, diff)
+    assert all(mine.dtype == torch.float32 and torch.equal(mine, its) for mine, its in zip(found, wanted, strict=True))

@@ -13,7 +13,7 @@ from torch import Tensor
 from caffe_compat.layers.caffe.pooling import make_plan
 from caffe_compat.layers.caffe.pooling_loops import average_by_loop, max_by_loop
 from caffe_compat.layers.windows import Windows
-from tests.kernels.switch import needs_loops
+from tests.kernels.switch import needs_loops, other_defaults
 from tests.layers.caffe.test_pooling import _is_sound, _text, _values, pools
 from tests.layers.single import build
 from tests.reference.pooling import FLT_MAX, Pool
@@ -198,3 +198,22 @@ def test_a_top_may_be_some_channels_of_larger_images(shape, fields):
         assert by_loop(x, plan, top=part) is part
         assert torch.equal(part, by_loop(x, plan))
         assert (whole[:, :5] == 7).all() and (whole[:, 5 + channels :] == 7).all()
+
+
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+def test_the_types_that_a_user_sets_for_new_tensors_do_not_matter(method):
+    shape, fields = SHAPES[1]
+    layer = build(f'type: "Pooling" pooling_param {{ pool: {method} {fields} }}', shape)
+    bottom = _random(shape).requires_grad_()
+    diff, again = torch.ones(layer.top_shapes([shape])[0]), torch.ones(shape)
+
+    def derivatives() -> list[Tensor]:
+        top = layer(bottom)
+        slope = diff.clone().requires_grad_()
+        (below,) = torch.autograd.grad(top, bottom, slope, create_graph=True)
+        return [layer(bottom.detach()), top, below, *torch.autograd.grad(below, slope, again)]
+
+    wanted = derivatives()
+    with other_defaults():
+        found = derivatives()
+    assert all(mine.dtype == torch.float32 and torch.equal(mine, its) for mine, its in zip(found, wanted, strict=True))
