@@ -22,9 +22,9 @@ def _factor(scale: Any) -> Any:
 
 @numba.njit(inline="always", **COMPILED)
 def _factor_and_quotient(scale: Any) -> Any:
-    """scale^-0.75 and scale^-1."""
-    quotient = spread(np.float32(1)) / scale
-    return quotient * square_root(square_root(scale)), quotient
+    """scale^-0.75 and scale^-1; 0 for sums that overflow."""
+    root = spread(np.float32(1)) / square_root(scale)
+    return root * square_root(root), root * root
 
 
 @numba.njit(inline="always", **COMPILED)
@@ -147,7 +147,7 @@ def across_back(q: Any) -> None:
                 for d in range(1, half + 1):
                     before = load_between(spreads, own + c - d, d - c, LANES)
                     total = total + before + load_between(spreads, own + c + d, 0, channels - c - d)
-                store_from(below, at, load(below, at) - slope * load(bottom, at) * total, block - c)
+                store_from(below, at, load(below, at) - load(bottom, at) * total * slope, block - c)
         part = next_part(q)
 
 
@@ -181,6 +181,6 @@ def within_back(q: Any) -> None:
                         c = min(block, channels - LANES)
                         at = (row * width + column) * channels + c
                         total = _sum(spreads, own + at, height, width, half, row, column, channels)
-                        slant = slope * load(bottom, first + at) * total
+                        slant = load(bottom, first + at) * total * slope
                         store_from(below, first + at, load(below, first + at) - slant, block - c)
         part = next_part(q)

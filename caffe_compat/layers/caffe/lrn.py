@@ -84,7 +84,7 @@ class _Normalize(torch.autograd.Function):
             return derivative(x, gradients[0], ctx.rule), None
         direct = gradients[0] * factor
         spread = _window_mean((direct * x).div_(scale), ctx.rule, 0.0)
-        return direct.addcmul_(x, spread, value=-2 * ctx.rule.beta), None
+        return direct.addcmul_(spread, x, value=-2 * ctx.rule.beta), None  # 0 times the largest x is 0
 
 
 class _InParts(torch.autograd.Function):
@@ -108,7 +108,7 @@ class _InParts(torch.autograd.Function):
             scale = _window_mean(values * values, rule, rule.k)
             direct = torch.mul(above[part], _inverse_power(scale, rule.beta), out=below[part])
             spread = _window_mean((direct * values).div_(scale), rule, 0.0)
-            direct.addcmul_(values, spread, value=-2 * rule.beta)
+            direct.addcmul_(spread, values, value=-2 * rule.beta)
         return _planes(below, x), None
 
 

@@ -61,7 +61,7 @@ def derivative(bottom: Tensor, above: Tensor, rule: Rule) -> Tensor:
 
     scale = rule.k + rule.alpha * mean(bottom * bottom)
     direct = above * scale.pow(-rule.beta)
-    return direct - 2 * rule.beta * rule.alpha * bottom * mean(direct * bottom / scale)
+    return direct - bottom * mean(direct * bottom / scale) * (2 * rule.beta * rule.alpha)
 
 
 def _across(loops: ModuleType, bottom: Tensor, rule: Rule, top: Tensor | None) -> Tensor:

@@ -120,3 +120,19 @@ def test_the_types_that_a_user_sets_for_new_tensors_do_not_matter(region: str) -
     with other_defaults():
         found = layer(x), *torch.autograd.grad(layer(x), x, diff)
     assert all(mine.dtype == torch.float32 and torch.equal(mine, its) for mine, its in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("region", ["ACROSS_CHANNELS", "WITHIN_CHANNEL"])
+@pytest.mark.parametrize("way", ["on", "off"])
+def test_what_overflows_when_squared_is_0_forwards_and_backwards(way, region, monkeypatch):
+    """As in Caffe, where what is divided by an infinite sum is 0; its neighbours are in float64 what they are here."""
+    monkeypatch.setenv("CAFFE_COMPAT_KERNELS", way)
+    layer, x = build(_text(region, 3, 0.5, 0.75, 1.0), SHAPE), _random()
+    x[0, 4, 1, 1], x[0, 9, 2, 2], x[1, 4, 1, 1] = 3e38, -2e19, 1e19
+    found = []
+    for kind in (torch.float32, torch.float64):
+        bottom = x.to(kind).requires_grad_()
+        top = layer(bottom)
+        found.append((top.detach().double(), torch.autograd.grad(top, bottom, torch.ones_like(top))[0].double()))
+    for mine, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-6)
