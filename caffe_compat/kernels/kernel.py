@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
+import logging
 import os
 import struct
 import sys
@@ -27,33 +29,32 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
-
-def _has_cache() -> bool:
-    """Whether machine code can be kept: Numba refuses where neither this folder nor the user's own can be written."""
-    try:
-        numba.njit(cache=True)(_has_cache)
-    except RuntimeError:
-        return False
-    return True
+_log = logging.getLogger(__name__)
 
 
-def _forget_stale(folder: Path) -> None:
-    """Remove machine code that is older than the newest module here: Numba looks at a loop's own alone, not at what
-    the loop has of others.
+def _stamp(folder: Path) -> str:
+    """Names what all modules there say: a loop's machine code has parts of others, at which Numba does not look.
+
+    There are none in an archive, or where compiled files are all there is.
     """
-    # none: of a package in an archive, or of compiled files alone
-    newest = max((path.stat().st_mtime for path in folder.glob("*.py")), default=0.0)
-    for index in (folder / "__pycache__").glob("*.nbi"):
-        with suppress(OSError):  # gone, or not ours to remove
-            if index.stat().st_mtime < newest:
-                index.unlink()
+    modules = sorted(folder.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()[:12]
 
 
-_forget_stale(Path(__file__).parent)
-_CACHE = _has_cache()
-COMPILED = {"nogil": True, "cache": _CACHE, "error_model": "numpy"}  # of functions that a loop calls
+def _forget_stale(folder: Path, stamp: str) -> None:
+    """Remove machine code that was made of other modules."""
+    for path in (folder / "__pycache__").glob("*.nb[ic]"):
+        if stamp not in path.name:
+            with suppress(OSError):  # gone, or not ours to remove
+                path.unlink()
+
+
+_STAMP = _stamp(Path(__file__).parent)
+_forget_stale(Path(__file__).parent, _STAMP)
+COMPILED = {"nogil": True, "error_model": "numpy"}  # of functions that a loop calls; kept as a part of it
 _LEAST = 1 << 14  # values that a second thread of a team is woken for
 _LEAST_ALONE = 1 << 18  # and a second thread of Python
 _PARTS = 4  # for each thread, so that one that comes late leaves the others work
@@ -70,12 +71,23 @@ class Kernel:
 
     def __init__(self, function: Callable[..., None]) -> None:
         self.function = function
+        function.__qualname__ += f"-{_STAMP}"  # Numba names the files of its cache after it
 
     @functools.cached_property
     def _compiled(self) -> Any:
-        made = numba.cfunc(types.void(_WORDS), nopython=True, cache=_CACHE, error_model="numpy")(self.function)
+        try:
+            made = self._compile(cache=True)
+        except Exception as error:  # of what Numba reads and writes: a damaged file, one of another user, a full disk
+            made = self._compile(cache=False)
+            if not isinstance(error, OSError):
+                with suppress(Exception):  # no folder, perhaps
+                    FunctionCache(self.function).flush()  # so that the next process does not stumble over it
+            _tell_once(f"{type(error).__name__}: {error}")
         _made.append(made)  # two threads may be here at once, and the address of either be used
         return made
+
+    def _compile(self, cache: bool) -> Any:
+        return numba.cfunc(types.void(_WORDS), nopython=True, cache=cache, error_model="numpy")(self.function)
 
     @functools.cached_property
     def address(self) -> int:
@@ -115,6 +127,15 @@ class Kernel:
             openmp(self.address, address, threads, 0)
         else:
             list(_pool(threads, os.getpid()).map(self._call, [address] * threads))
+
+
+@functools.cache
+def _tell_once(reason: str) -> None:
+    _log.info(
+        "machine code of loops cannot be kept, so that each process makes it anew, for seconds: %s; "
+        "NUMBA_CACHE_DIR names a folder for it",
+        reason,
+    )
 
 
 _put_down = threading.local()
@@ -195,8 +216,8 @@ def _pointer_to(kind: Any) -> Any:
 
 
 floats_at = _pointer_to(types.float32)
-doubles_at = _pointer_to(types.float64)
 bytes_at = _pointer_to(types.uint8)
+doubles_at = _pointer_to(types.float64)
 words_at = _pointer_to(types.int64)
 
 

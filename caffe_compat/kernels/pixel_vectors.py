@@ -9,7 +9,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from caffe_compat.kernels.vectors import LANES, fetch, vector
@@ -104,12 +103,13 @@ ask_for, ask_to_write = _asking(False), _asking(True)
 
 
 def room(size: int) -> Any:
-    """What gives a loop the address of so many bytes on its stack."""
+    """What gives a loop the address of so many bytes on its stack, whatever they hold."""
 
     @intrinsic
     def _place(typing_context: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            place = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(8), size))
+            with builder.goto_entry_block():  # cgutils.alloca_once fills it, one instruction for every few bytes
+                place = builder.alloca(ir.ArrayType(ir.IntType(8), size))
             return builder.ptrtoint(place, ir.IntType(64))
 
         return types.int64(), generate

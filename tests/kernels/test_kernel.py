@@ -65,25 +65,63 @@ def test_little_work_wakes_no_other_thread():
     assert done.sum() == 1
 
 
-def test_loops_run_where_no_machine_code_can_be_kept(tmp_path):
-    loops = Path(under_test.__file__).parent
-    shutil.copytree(loops, tmp_path / "caffe_compat" / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("caffe_compat/__init__.py", "caffe_compat/kernels/__pycache__", "home"):  # the last two no folders
-        (tmp_path / file).touch()
-    code = """
+_POOLS = """
+import logging
+logging.basicConfig(level="INFO", format="%(message)s")
 import numpy as np
-from caffe_compat.kernels import kernel, pooling
-x, y = np.array([[[[1], [3]], [[2], [0]]]], np.float32), np.zeros((1, 1, 1, 1), np.float32)
-pooling.maxima(4, x, y, 1, 2, 2, 1, 1, 1, 2, 2, 2, 2, 0, 0)
-print(kernel.COMPILED["cache"], y.item())
+from caffe_compat.kernels import pooling
+x, y = np.zeros((1, 2, 2, 16), np.float32), np.zeros((1, 1, 1, 16), np.float32)
+x[0, 1, 0] = range(16)
+pooling.maxima(64, x, y, 1, 2, 2, 16, 1, 1, 2, 2, 2, 2, 0, 0, 16, -1.0)
+assert y.ravel().tolist() == [*range(16)]
 """
-    home = str(tmp_path / "home")
+
+
+def _pool_in_a_process(home, folder, **environment):
+    """What it logs."""
     kept = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
-    away = {**kept, "PYTHONPATH": str(tmp_path), "HOME": home, "XDG_CACHE_HOME": home}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=away, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    away = {**kept, "PYTHONPATH": str(folder), "HOME": str(home), "XDG_CACHE_HOME": str(home), **environment}
+    command = [sys.executable, "-c", _POOLS]
+    done = subprocess.run(command, env=away, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def _copy_of_loops(folder):
+    loops = Path(under_test.__file__).parent
+    shutil.copytree(loops, folder / "caffe_compat" / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "caffe_compat" / "__init__.py").touch()
+    return folder / "caffe_compat" / "kernels"
+
+
+def test_loops_run_where_no_machine_code_can_be_kept_and_say_what_to_do(tmp_path):
+    (_copy_of_loops(tmp_path) / "__pycache__").touch()  # no folder, as the home is none
+    (tmp_path / "home").touch()
+    assert "NUMBA_CACHE_DIR names a folder for it" in _pool_in_a_process(tmp_path / "home", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["nbc", pytest.param("nbi", marks=pytest.mark.slow)])
+def test_damaged_machine_code_is_made_anew_and_told(kind, tmp_path):
+    _copy_of_loops(tmp_path)
+    cache = tmp_path / "cache"
+    environment = {"NUMBA_CACHE_DIR": str(cache)}
+    assert _pool_in_a_process(tmp_path, tmp_path, **environment) == ""
+    (path,) = cache.glob(f"*/*maxima*.{kind}")
+    path.write_bytes(path.read_bytes()[:20])
+    assert "cannot be kept" in _pool_in_a_process(tmp_path, tmp_path, **environment)
+    assert _pool_in_a_process(tmp_path, tmp_path, **environment) == ""
+
+
+def test_machine_code_is_kept_apart_for_modules_that_say_something_else(tmp_path):
+    folder, cache = _copy_of_loops(tmp_path), tmp_path / "cache"
+    _pool_in_a_process(tmp_path, tmp_path, NUMBA_CACHE_DIR=str(cache))
+    vectors = folder / "vectors.py"  # maxima has parts of it, and is in another module
+    vectors.write_text(
+        vectors.read_text().replace('fcmp_ordered(">", *args), *args', 'fcmp_ordered("<", *args), *args')
     )
-    assert done.stdout == "False 3.0\n", done.stderr
+    with pytest.raises(AssertionError, match="line 9, in <module>"):
+        _pool_in_a_process(tmp_path, tmp_path, NUMBA_CACHE_DIR=str(cache))
+    assert len([*cache.glob("*/*maxima*.nbi")]) == 2
 
 
 @pytest.mark.skipif(under_test.team() is None, reason="torch has another OpenMP here")
@@ -96,23 +134,14 @@ def test_a_loop_that_runs_before_torch_is_loaded_keeps_no_later_one_from_its_thr
     assert under_test.team() is not None
 
 
-def test_machine_code_older_than_any_module_is_made_anew(tmp_path):
+def test_machine_code_of_other_modules_is_removed(tmp_path):
     (tmp_path / "__pycache__").mkdir()
-    for name, seconds in (
-        ("loop.py", 10),
-        ("vectors.py", 20),
-        ("__pycache__/old.nbi", 15),
-        ("__pycache__/new.nbi", 25),
-    ):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (seconds, seconds))
-    under_test._forget_stale(tmp_path)
-    assert [path.name for path in (tmp_path / "__pycache__").iterdir()] == ["new.nbi"]
+    for name in ("a-old-1.nbi", "a-old-1.1.nbc", "a-new-1.nbi", "a-new-1.1.nbc", "a.pyc"):
+        (tmp_path / "__pycache__" / name).touch()
+    under_test._forget_stale(tmp_path, "new")
+    left = {path.name for path in (tmp_path / "__pycache__").iterdir()}
+    assert left == {"a-new-1.nbi", "a-new-1.1.nbc", "a.pyc"}
 
 
-def test_a_package_whose_modules_are_no_files_keeps_its_machine_code(tmp_path):
-    (tmp_path / "__pycache__").mkdir()
-    (tmp_path / "__pycache__" / "known.nbi").touch()
-    for folder in (tmp_path, tmp_path / "archive.zip"):
-        under_test._forget_stale(folder)
-    assert [path.name for path in (tmp_path / "__pycache__").iterdir()] == ["known.nbi"]
+def test_a_package_whose_modules_are_no_files_has_a_stamp_too(tmp_path):
+    assert under_test._stamp(tmp_path / "archive.zip") == under_test._stamp(tmp_path) != ""
