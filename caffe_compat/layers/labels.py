@@ -9,6 +9,7 @@ from torch import Tensor
 
 from caffe_compat.errors import DataError, ShapeError
 from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.layers.looped import is_mapped
 
 
 def check_label_count(layer: Layer, label: Shape, wanted: Shape) -> None:
@@ -26,8 +27,8 @@ def class_labels(
     """The labels as int64 of `shape`, fractions cut off, and where they count (None: everywhere).
 
     Labels equal to `ignore` become class 0, so that they can index. DataError for any other outside 0 to classes - 1:
-    Caffe reads outside its memory there. Programs of torch.export and CUDA graphs being recorded cannot look at values,
-    and do without the check.
+    Caffe reads outside its memory there. Programs of torch.export, CUDA graphs being recorded and torch.func.vmap
+    cannot look at values, and do without the check.
     """
     index = label.detach().reshape(shape).long()
     counts = None
@@ -35,7 +36,7 @@ def class_labels(
         counts = index != ignore
         index = torch.where(counts, index, 0)
     recorded = torch.compiler.is_exporting() or (index.is_cuda and torch.cuda.is_current_stream_capturing())
-    if index.numel() and not recorded:
+    if index.numel() and not recorded and not is_mapped():
         low, high = torch.stack(torch.aminmax(index)).tolist()
         if low < 0 or high >= classes:
             raise DataError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from caffe_compat.errors import UnsupportedParameterError
+from caffe_compat.layers.looped import is_mapped, is_transformed
 
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 _chosen = ["channels_last"]  # the last one holds; a list, for torch.compile follows one
@@ -31,7 +32,7 @@ def channels_last(bottom: Tensor) -> Tensor:
     """`bottom` as it is, or on a CPU a (batch, channels, height, width) one in torch.channels_last."""
     if bottom.dim() != 4 or bottom.device.type != "cpu":
         return bottom
-    if _chosen[-1] != "channels_last":
+    if _chosen[-1] != "channels_last" or is_mapped():  # torch.func.vmap knows no other layout
         return bottom.contiguous()
     if bottom.shape[1] == 1 and bottom.is_contiguous():
         # one channel lies the same either way; only its strides tell the next layer which is meant
@@ -42,7 +43,7 @@ def channels_last(bottom: Tensor) -> Tensor:
 
 def flattened(bottom: Tensor, axis: int) -> Tensor:
     """`bottom` with all axes from `axis` on made one, in Caffe's order: channels before rows before columns."""
-    if axis != 1 or bottom.dim() != 4 or bottom.is_contiguous():
+    if axis != 1 or bottom.dim() != 4 or bottom.is_contiguous() or is_transformed():
         return bottom.flatten(axis)
     flat: Tensor = _Flatten.apply(bottom)  # type: ignore[no-untyped-call]
     return flat

@@ -37,6 +37,19 @@ def is_plain(tensor: Tensor) -> bool:
     return torch._C._functorch.peek_interpreter_stack() is None and forward_ad._current_level < 0
 
 
+def is_transformed() -> bool:
+    """Whether a transform of torch.func is at work, which takes no gradient but torch's own."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def is_mapped() -> bool:
+    """Whether torch.func.vmap is at work: nobody can look at values there."""
+    if not is_transformed():
+        return False
+    functorch = torch._C._functorch
+    return any(each.key() == functorch.TransformType.Vmap for each in functorch.get_interpreter_stack() or ())
+
+
 def gradient_for_loops(gradient: Tensor) -> Tensor | None:
     """What loops of a backward pass may read of a gradient; None where torch is to compute, as for a second backward.
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,6 +57,27 @@ class SourceLayer(Layer):
     def _at_home(self, value: Any) -> Tensor:
         given = torch.as_tensor(value, device=self._home.device)
         return given.to(value_type(given.shape, self._home.dtype))
+
+
+def as_numbers(value: Any, name: str) -> Tensor:
+    """What a user gives for blob `name`, as a tensor: a tensor, or anything that NumPy makes an array of numbers of.
+
+    Arrays may have any strides, byte order and precision, and be read-only; what torch cannot share is copied.
+    DataError where it is nothing of the kind.
+    """
+    if isinstance(value, Tensor):
+        if value.layout is not torch.strided or value.is_complex() or value.is_quantized:
+            raise DataError(f"blob '{name}': wanted a dense tensor of numbers, found {value.layout} of {value.dtype}")
+        return value
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"blob '{name}': wanted an array of numbers, found {type(value).__name__}: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"blob '{name}': wanted an array of numbers, found {type(value).__name__} of {array.dtype}")
+    if not array.dtype.isnative or not array.flags.writeable or min(array.strides, default=0) < 0:
+        array = array.astype(array.dtype.newbyteorder("="), order="C")
+    return torch.from_numpy(array.astype(np.float64) if array.dtype == np.longdouble else array)
 
 
 def value_type(shape: Sequence[int], dtype: torch.dtype) -> torch.dtype:

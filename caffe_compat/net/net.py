@@ -14,7 +14,7 @@ from caffe_compat.graph.graph import Graph, Node, build_graph
 from caffe_compat.graph.splits import copies_unnamed
 from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.registry import loss_types
-from caffe_compat.layers.source import SourceLayer, value_type
+from caffe_compat.layers.source import SourceLayer, as_numbers, value_type
 from caffe_compat.net.build import Program, let_relus_overwrite, partial_outputs
 from caffe_compat.net.in_place import IN_PLACE, chosen_in_place, defined_hazards
 from caffe_compat.net.memory import keep_freed_memory
@@ -226,7 +226,7 @@ class Net(nn.Module):
         """The value of every source top that is known: given, or from a data layer of which none was given."""
         for name in inputs:
             self._check_input(name)
-        values = {name: torch.as_tensor(value, device=self._place.device) for name, value in inputs.items()}
+        values = {name: as_numbers(value, name).to(self._place.device) for name, value in inputs.items()}
         values = {name: value.to(value_type(value.shape, self._place.dtype)) for name, value in values.items()}
         for node, layer in self._sources():
             names = [top.name for top in node.tops]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
-from caffe_compat.errors import GraphError, ShapeError
+from caffe_compat.errors import CaffeCompatError, GraphError, ShapeError
 from caffe_compat.graph.graph import Blob, Graph, Node
 from caffe_compat.graph.rules import phase_name
 from caffe_compat.graph.splits import copies_unnamed
@@ -70,7 +70,14 @@ def _walk(nodes: Sequence[Node], shapes_of: Callable[[Node, list[Shape]], Sequen
 
 def top_shapes(node: Node, layer: Layer, bottom_shapes: list[Shape]) -> list[Shape]:
     """The shape of every top that `node` names; GraphError for another number of them, ShapeError for a misfit."""
-    shapes = [tuple(int(size) for size in shape) for shape in layer.top_shapes(bottom_shapes)]
+    try:
+        shapes = [tuple(int(size) for size in shape) for shape in layer.top_shapes(bottom_shapes)]
+    except CaffeCompatError:
+        raise
+    except (IndexError, ValueError) as error:  # of an axis that is not there: unpacking, or asking for it
+        found = ", ".join(map(str, bottom_shapes)) or "none"
+        kind = node.param.type
+        raise ShapeError(f"layer '{node.name}': type {kind} takes no bottoms of shape {found} ({error})") from error
     if len(shapes) != len(node.tops):
         raise GraphError(f"layer '{node.name}' makes {len(shapes)} tops, but names {len(node.tops)}")
     for shape in shapes:

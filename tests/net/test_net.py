@@ -133,6 +133,56 @@ def test_an_input_of_a_wrong_shape_names_the_layer_that_cannot_take_it() -> None
         net(INPUTS + SCORES)(data=np.ones((4, 8)))
 
 
+@pytest.mark.parametrize("shape", [(), (4,), (4, 3)])
+def test_an_input_of_too_few_axes_names_the_layer_that_needs_them(shape: tuple[int, ...]) -> None:
+    text = """
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 4 dim: 3 dim: 5 dim: 5 } } }
+    layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+            convolution_param { num_output: 2 kernel_size: 3 } }
+    """
+    with pytest.raises(ShapeError, match="layer 'conv'"):
+        net(text)(data=np.ones(shape))
+
+
+def test_an_array_of_any_strides_and_byte_order_may_be_given() -> None:
+    model = net(INPUTS + SCORES)
+    data = np.random.RandomState(0).rand(4, 3).astype(np.float32)
+    wanted = model.blobs(data=data, label=np.zeros(4))["ip"]
+    assert torch.equal(model.blobs(data=data[::-1].astype(">f8")[::-1], label=np.zeros(4, ">i4"))["ip"], wanted)
+
+
+@pytest.mark.parametrize("ignored", ["", "loss_param { ignore_label: 2 }"])
+def test_gradients_of_each_item_can_be_had_from_torch_func(ignored: str) -> None:
+    text = """
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 6 dim: 5 } } }
+    layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 1 } } }
+    layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+            convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "gaussian" } } }
+    layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+    layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param { kernel_size: 2 stride: 2 } }
+    layer { name: "conv2" type: "Convolution" bottom: "pool" top: "conv2"
+            convolution_param { num_output: 4 kernel_size: 1 weight_filler { type: "gaussian" } } }
+    layer { name: "ip" type: "InnerProduct" bottom: "conv2" top: "ip"
+            inner_product_param { num_output: 5 weight_filler { type: "gaussian" } } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" %s }
+    """
+    model = net(text % ignored, "TRAIN")
+    params = dict(model.named_parameters())
+    images, labels = torch.randn(3, 3, 6, 5), torch.tensor([0.0, 2.0, 4.0])
+
+    def loss(params: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
+        given = {"data": image[None], "label": label[None]}
+        found: Tensor = torch.func.functional_call(model, params, (), given)["loss"]
+        return found
+
+    each = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))(params, images, labels)
+    for item in range(3):
+        model.zero_grad()
+        model(data=images[item : item + 1], label=labels[item : item + 1])["loss"].backward()
+        for name, param in params.items():
+            torch.testing.assert_close(each[name][item], param.grad)
+
+
 def test_an_unknown_compat_names_those_there_are() -> None:
     with pytest.raises(GraphError, match="compat is 'caffe2'; allowed: bvlc, wen2017"):
         net(INPUTS + SCORES, compat="caffe2")

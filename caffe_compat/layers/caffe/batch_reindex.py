@@ -7,6 +7,7 @@ from torch import Tensor
 
 from caffe_compat.errors import DataError, ShapeError
 from caffe_compat.layers.base import Layer, Shape, exactly
+from caffe_compat.layers.looped import is_mapped
 from caffe_compat.layers.registry import register
 
 
@@ -26,7 +27,8 @@ class BatchReindex(Layer):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         x, index = bottoms[0], bottoms[1].detach().long()
-        if index.numel() and not torch.compiler.is_exporting():  # the look would break a program being recorded
+        # the look would break a program being recorded
+        if index.numel() and not torch.compiler.is_exporting() and not is_mapped():
             low, high = torch.stack(torch.aminmax(index)).tolist()
             if low < 0 or high >= x.shape[0]:
                 raise DataError(

@@ -11,7 +11,7 @@ from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
 from caffe_compat.layers.fillers import fill
 from caffe_compat.layers.registry import register
-from caffe_compat.layers.source import SourceLayer
+from caffe_compat.layers.source import SourceLayer, as_numbers
 from caffe_compat.proto.schema import FillerParameter
 
 
@@ -84,7 +84,8 @@ class MemoryData(SourceLayer):
 
     def set_arrays(self, data: Any, labels: Any) -> None:
         """Give out `data` (n, channels, height, width) and `labels` (n,) from now on; n in whole batches."""
-        data, labels = torch.as_tensor(data), torch.as_tensor(labels).flatten()
+        tops = self.param.top
+        data, labels = as_numbers(data, tops[0]), as_numbers(labels, tops[1]).flatten()
         if tuple(data.shape[1:]) != self.shape[1:] or len(data) != len(labels) or len(data) % self.shape[0]:
             raise ShapeError(
                 f"layer '{self.name}': data {tuple(data.shape)} with {len(labels)} labels; wanted "

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Count, Layer, Shape
 from caffe_compat.layers.caffe.pooling_loops import LEAST, average_by_loop, max_by_loop
+from caffe_compat.layers.looped import is_mapped
 from caffe_compat.layers.registry import register
 from caffe_compat.layers.windows import Sizes, Windows, check_output, overhang, pooled_size, pooling_windows
 from caffe_compat.proto.schema import message_class
@@ -75,12 +76,16 @@ def max_pool(bottom: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     # elsewhere the look at the values would wait for the device, or break a program being recorded: there NaN wins
     if top.device.type != "cpu" or torch.compiler.is_compiling():
         return top, index
-    # a finite sum has finite terms; a sum that overflows only takes the slow way
-    if math.isfinite(top.detach().sum().item()):
+    if _is_finite(top.detach()):
         return top, index
     numbers = torch.where(bottom > LEAST, bottom, bottom.new_full((), LEAST))
     top, index = _max_of_numbers(numbers, plan)
     return top, index.masked_fill(top == LEAST, -1)
+
+
+def _is_finite(top: Tensor) -> bool:
+    """Whether all values are known to be finite; a sum that overflows does not tell, and only takes the slow way."""
+    return not is_mapped() and math.isfinite(top.sum().item())
 
 
 def _max_of_numbers(bottom: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
@@ -112,7 +117,7 @@ def max_without_index(bottom: Tensor, plan: Plan) -> Tensor | None:
     if bottom.shape[1] < _FEWEST_CHANNELS or not bottom.is_contiguous(memory_format=torch.channels_last):
         return None
     top = _max_along(_max_along(bottom, 2, windows.pad[0]), 3, windows.pad[1])
-    return top if math.isfinite(top.sum().item()) else None  # as `max_pool` asks
+    return top if _is_finite(top) else None  # as `max_pool` asks
 
 
 _FEWEST_CHANNELS = 16  # that make a vector of AVX-512

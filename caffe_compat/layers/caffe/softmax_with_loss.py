@@ -20,9 +20,10 @@ from caffe_compat.layers.registry import register
 class _SoftmaxLoss(torch.autograd.Function):
     """The loss with its probability clamped from below, the gradient p - 1 as if it were not."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(
-        ctx: Any,
         scores: Tensor,
         index: Tensor,
         counts: Tensor | None,
@@ -36,20 +37,26 @@ class _SoftmaxLoss(torch.autograd.Function):
         if counts is not None:
             counts = counts.unsqueeze(axis)
             losses = torch.where(counts, losses, 0)
-        ctx.axis, ctx.divisor, ctx.slopes = axis, divisor, slopes
-        ctx.save_for_backward(probability, index, counts)
-        ctx.mark_non_differentiable(probability)
         return -losses.sum() / divisor, probability
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        _, index, counts, divisor, ctx.axis, ctx.slopes = inputs
+        is_counted = isinstance(divisor, Tensor)
+        ctx.divisor = None if is_counted else divisor
+        ctx.save_for_backward(output[1], index, counts, divisor if is_counted else None)
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        probability, index, counts = ctx.saved_tensors
+        probability, index, counts, divisor = ctx.saved_tensors
+        index = index.unsqueeze(ctx.axis)
         scale, each, own = ctx.slopes
         gradient = probability.clone() if (scale, each) == (1, 0) else probability * scale - each
         gradient.scatter_add_(ctx.axis, index, gradient.new_full((), -own).expand(index.shape))
         if counts is not None:
-            gradient = torch.where(counts, gradient, 0)
-        return gradient.mul_(gradients[0] / ctx.divisor), None, None, None, None, None
+            gradient = torch.where(counts.unsqueeze(ctx.axis), gradient, 0)
+        return gradient.mul_(gradients[0] / (ctx.divisor if divisor is None else divisor)), None, None, None, None, None
 
 
 def _intel(smoothing: float, count: int) -> tuple[float, float, float]:
