@@ -93,7 +93,7 @@ def pool(call: Call, plan: Any, method: str, output: str | None = None, include_
     shape: dict[str, Any] = {"kernel_shape": windows.kernel, "strides": windows.stride}
     pads = _pads(plan)
     if method == "MAX":
-        return call.op("MaxPool", [call.inputs[0]], output, pads=_checked_pads(plan), **shape)
+        return call.op("MaxPool", [_apart(call, call.inputs[0])], output, pads=_checked_pads(plan), **shape)
     areas = _areas(plan, include_pad)
     whole = int(np.prod(windows.kernel))
     padded = call.inputs[0]
@@ -103,6 +103,19 @@ def pool(call: Call, plan: Any, method: str, output: str | None = None, include_
     if (areas == whole).all():
         return call.op("AveragePool", [padded], output, **shape)
     return call.op("Mul", [call.op("AveragePool", [padded], **shape), call.constant(whole / areas)], output)
+
+
+def _apart(call: Call, value: str) -> str:
+    """`value` for a MaxPool; where a Pad makes it, behind a Max that changes nothing.
+
+    ONNX Runtime 1.31.1 and onnxoptimizer 0.4.2 make a Pad with 0 the pads of a MaxPool behind it, which count as the
+    lowest number.
+    """
+    makers = {name: node for node in call.program.nodes for name in node.output}
+    maker = makers.get(value)
+    while maker is not None and maker.op_type == "Identity":
+        maker = makers.get(maker.input[0])
+    return value if maker is None or maker.op_type != "Pad" else call.op("Max", [value, call.constant(-np.inf)])
 
 
 def _pads(plan: Any) -> list[int]:

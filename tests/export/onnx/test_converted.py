@@ -73,6 +73,25 @@ def test_onnxruntime_gives_the_layers_top(name: str, opened: bool, tmp_path: Pat
     assert max(cc.check_onnx(tmp_path / "net.onnx", model).values()) <= 1e-5
 
 
+@pytest.mark.parametrize("between", ["", 'type: "Dropout"'])
+def test_padding_with_0_counts_as_0_in_a_maximum_behind_it(between: str, tmp_path: Path) -> None:
+    """Without a value between them onnxruntime makes one MaxPool of the two, whose pad is no value."""
+    second = f'layer {{ name: "d" {between} bottom: "y" top: "d" }}' if between else ""
+    model = net_of('type: "Padding" padding_param { pad_beg: 1 pad_end: 1 }', [PLANES])
+    pooling = f"""layer {{ name: "p" type: "Pooling" bottom: "{"d" if between else "y"}" top: "p"
+        pooling_param {{ kernel_size: 3 stride: 2 }} }}"""
+    model = cc.Model(cc.parse_text(cc.format_text(model.net) + second + pooling, cc.NetParameter))
+    values = -1 - np.random.default_rng(0).random((2, 4, 4, 6), dtype=np.float32)
+    cc.write_onnx(model, tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    (top,) = session.run(["p"], {"x0": values})
+    padded = np.pad(values, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(padded, [(0, 0)] * 2 + [(0, 1)] * 2, constant_values=-np.inf), (3, 3), (2, 3)
+    )
+    np.testing.assert_array_equal(top, windows[:, :, ::2, ::2].max(axis=(-2, -1)))
+
+
 @pytest.mark.parametrize("opened", [False, True])
 def test_values_go_where_a_mask_says(opened: bool, tmp_path: Path) -> None:
     model = net_of('type: "MaxUnPool" max_unpool_param { dst_h: 3 dst_w: 5 }', ["dim: 2 dim: 3 dim: 2 dim: 2"] * 2)
