@@ -18,7 +18,10 @@ def overwritten(graph: Graph, gradients: bool = False) -> Iterator[tuple[str, st
 
     While testing, what changes the backward pass only with `gradients`, and as what concerns those who ask for them.
     """
-    for number, hazard in find_hazards(graph.nodes).by_number.items():
+    hazards = find_hazards(graph.nodes)
+    for name, text in hazards.lost_gradients if gradients or graph.phase == "TRAIN" else ():
+        yield name, f"layer '{name}': {text}; so it is in Caffe, and so it is here", False
+    for number, hazard in hazards.by_number.items():
         name = graph.nodes[number].name
         if hazard.undefined:
             yield name, f"layer '{name}': {hazard.undefined}; give its top another name", True

@@ -1,8 +1,9 @@
 """Where Caffe computes with other values than a prototxt says, because layers share memory: `find_hazards(nodes)`.
 
 An in-place layer overwrites data that others read: a later layer in its forward pass, an earlier one when its gradient
-is computed. It may also lose its own bottom before it has read it, or its own gradient. What each type's backward pass
-reads stands in `backward_reads` (Backward_cpu in src/caffe/layers at 9b89154).
+is computed. It may also lose its own bottom before it has read it, or its own gradient. Flatten
+may take the gradient of a layer away whose top's gradient lies in another's array. What each type's backward pass reads
+stands in `backward_reads` (Backward_cpu in src/caffe/layers at 9b89154).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from caffe_compat.graph.sharing import Sharing, in_place_tops, share_arrays
+from caffe_compat.graph.sharing import Sharing, in_place_tops, share_arrays, shares_diff
 from caffe_compat.graph.wiring import Blob, Node
 
 
@@ -44,15 +45,25 @@ class Hazard:
 
 @dataclass(frozen=True)
 class Hazards:
-    """The hazards of some nodes by number, the nodes that touch the same memory, and blobs that end up as others."""
+    """The hazards of some nodes by number, the nodes that touch the same memory, and blobs that end up as others.
+
+    cut: blobs whose gradient goes no further -> the name of the Flatten that takes it, and of the layer that lacks it.
+    """
 
     sharing: Sharing
     by_number: Mapping[int, Hazard]
     touched: frozenset[int]
     final: Mapping[Blob, Blob]
+    cut: Mapping[Blob, tuple[str, str]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.by_number or self.final)
+
+    @property
+    def lost_gradients(self) -> Iterator[tuple[str, str]]:
+        """(Flatten, what happens, for people) for each blob of `cut`."""
+        for flatten, maker in self.cut.values():
+            yield flatten, f"it takes its gradient from layer '{maker}', which passes on zeros: nothing above learns"
 
     @property
     def kept(self) -> frozenset[Blob]:
@@ -76,7 +87,24 @@ def find_hazards(nodes: Sequence[Node]) -> Hazards:
                if sharing.data.get(blob) in arrays}  # fmt: skip
     last = {top.name: top for node in nodes for top in node.tops}
     final = {blob: sharing.left(blob) for blob in last.values() if sharing.left(blob) != sharing.origin[blob]}
-    return Hazards(sharing, found, frozenset(touched), final)
+    return Hazards(sharing, found, frozenset(touched), final, _cut(nodes))
+
+
+def _cut(nodes: Sequence[Node]) -> dict[Blob, tuple[str, str]]:
+    """The tops of layers that look for their gradient where Flatten, having another array for it, left zeros.
+
+    Flatten's backward pass gives its bottom the array of its own top's gradient (flatten_layer.cpp, ShareDiff). A layer
+    whose top had a bottom's array, a learnable blob's or one of its inner net goes on with that, which nobody wrote.
+    """
+    makers = {top.name: (node, top) for node in nodes for top in node.tops if not top.version}
+    flattened = [(node.bottoms[0].name, node.name) for node in nodes if node.param.type == "Flatten"]
+    found = [(name, by, *makers[name]) for name, by in flattened if name in makers]
+    return {top: (by, node.name) for name, by, node, top in found if _keeps_array(node)}
+
+
+def _keeps_array(node: Node) -> bool:
+    """Whether the gradient of a layer's top lies in an array that it, or the layer before, has by another way too."""
+    return node.param.type in ("LSTM", "Parameter", "RNN") or (shares_diff(node) and node.param.type != "Flatten")
 
 
 def _hazard(nodes: Sequence[Node], sharing: Sharing, number: int) -> Hazard | None:

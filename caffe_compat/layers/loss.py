@@ -35,6 +35,11 @@ class LossLayer(Layer):
             )
 
 
+def rows(values: Tensor) -> Tensor:
+    """(N, values an item), of a tensor of one axis too, whose items have one value each."""
+    return values.flatten(1) if values.dim() > 1 else values.unsqueeze(1)
+
+
 class DifferenceLoss(LossLayer):
     """A loss of the differences of two bottoms with equally many values; both get gradients."""
 

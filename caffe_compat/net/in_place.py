@@ -87,6 +87,24 @@ class _Found(torch.autograd.Function):
         return gradients[0], None
 
 
+def with_lost_gradient(value: Tensor) -> Tensor:
+    """`value`, from which no gradient goes back but zeros."""
+    if not (torch.is_grad_enabled() and value.requires_grad):
+        return value
+    same: Tensor = _Lost.apply(value)  # type: ignore[no-untyped-call]
+    return same
+
+
+class _Lost(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return torch.zeros_like(gradients[0])
+
+
 class InPlacePlan:
     """What a program must do for the hazards of `nodes`, those of its nodes that run, in order; for "right", nothing.
 
@@ -94,13 +112,15 @@ class InPlacePlan:
     """
 
     def __init__(self, fx_graph: fx.Graph, nodes: Sequence[Node], in_place: str) -> None:
-        self.fx_graph = fx_graph
+        self.fx_graph, self._nodes = fx_graph, nodes
         self.hazards = find_hazards(nodes if in_place == "caffe" else ())
         self.numbers = {blob: number for number, blob in enumerate(sorted(self.hazards.kept, key=str))}
         self._memory: fx.Node | None = None
 
     def arguments(self, number: int, values: tuple[Any, ...], known: Mapping[Blob, Any]) -> tuple[Any, ...]:
         """What node `number` is called with for the values of its bottoms."""
+        cut = {k for k, blob in enumerate(self._nodes[number].bottoms) if blob in self.hazards.cut}
+        values = tuple(self._call(with_lost_gradient, (v,)) if k in cut else v for k, v in enumerate(values))
         hazard = self.hazards.by_number.get(number)
         if hazard is None:
             return values

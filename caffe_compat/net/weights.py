@@ -100,7 +100,11 @@ def share_blobs(layers: Mapping[str, Layer], others: Mapping[str, Layer]) -> Non
 def misfits(layer: Layer, found: Sequence[Shape]) -> Iterator[str]:
     """Why blobs of the shapes `found` cannot be copied into `layer`, a line each; nothing where they fit."""
     fits = _same_without_ones if layer.ones_are_loose else _legacy_fit
-    shapes = [fits(shape, wanted) for shape, wanted in zip(found, layer.blob_shapes, strict=False)]
+    owners = [tuple(blob.shape) for blob in layer.blobs]  # HDF5 keeps a blob with its owner alone, in its shape
+    shapes = [
+        wanted if tuple(shape) == owned else fits(shape, wanted)
+        for shape, wanted, owned in zip(found, layer.blob_shapes, owners, strict=False)
+    ]
     yield from _misfits(layer, [*shapes, *found[len(shapes) :]])
 
 

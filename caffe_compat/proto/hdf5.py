@@ -60,10 +60,10 @@ def read_weights_and_forms(path: str | os.PathLike[str], net: Any = None) -> tup
         diff = _child(file, "diff", path)
         if isinstance(diff, h5py.Group):
             diffs.visit(diff, "", 0)
-    shared = shared_blobs(net) if net is not None else {}
-    for (layer, index), (owner, place) in shared.items():
-        if index not in found.blobs.get(layer, {}) and place in found.blobs.get(owner, {}):
-            found.blobs.setdefault(layer, {})[index] = found.blobs[owner][place]
+    for users in _users_by_name(net).values() if net is not None else ():
+        held = [found.blobs[layer][index] for layer, index in users if index in found.blobs.get(layer, {})]
+        for layer, index in users if held else ():  # of the phase that wrote the file, the first one owns it
+            found.blobs.setdefault(layer, {}).setdefault(index, held[0])
     weights = {layer: _in_order(blobs, layer, path) for layer, blobs in found.blobs.items()}
     with_diffs = weights.keys() & diffs.blobs.keys()
     return weights, {layer: _forms(weights[layer], diffs.blobs[layer]) for layer in with_diffs}
@@ -171,15 +171,17 @@ def write_solver_state(path: str | os.PathLike[str], state: SolverStateFile) -> 
 
 def shared_blobs(net: Any) -> dict[tuple[str, int], tuple[str, int]]:
     """(layer, index) -> (owner, index) for each blob of `net` that belongs to an earlier layer by its `param` name."""
-    owners: dict[str, tuple[str, int]] = {}
-    shared = {}
+    return {user: users[0] for users in _users_by_name(net).values() for user in users if user != users[0]}
+
+
+def _users_by_name(net: Any) -> dict[str, list[tuple[str, int]]]:
+    """(layer, index) of each blob whose `param` has a name, by that name, in the order of the layers."""
+    found: dict[str, list[tuple[str, int]]] = {}
     for layer in net.layer:
         for i, param in enumerate(layer.param):
             if param.name:
-                owner = owners.setdefault(param.name, (layer.name, i))
-                if owner != (layer.name, i):
-                    shared[layer.name, i] = owner
-    return shared
+                found.setdefault(param.name, []).append((layer.name, i))
+    return found
 
 
 def _holds(weights: Mapping[str, tuple[np.ndarray, ...]], owner: str, place: int, array: np.ndarray) -> bool:

@@ -194,10 +194,9 @@ class Execution:
         mine: dict[str, Step] = {}
         for step in self.steps:
             mine.setdefault(step.name, step)
-        for source in other.steps:
-            target = mine.get(source.name)
-            if target is None:
-                continue
+        pairs = [(mine[source.name], source) for source in other.steps if source.name in mine]
+        self._part_from([target for target, _ in pairs])
+        for target, source in pairs:
             check(len(target.blobs) == len(source.blobs), "target_blobs.size() == source_layer->blobs().size()",
                   f"Incompatible number of blobs for layer {source.name}")  # fmt: skip
             for index, (ours, theirs) in enumerate(zip(target.blobs, source.blobs, strict=True)):
@@ -205,9 +204,23 @@ class Execution:
                       f"Cannot share param {index} weights from layer '{source.name}'; shape mismatch.  Source param "
                       f"shape is {theirs._string()}; target param shape is {ours._string()}")  # fmt: skip
                 if ours._data is not theirs._data:
-                    for parameter in ours._data.parameters:
-                        theirs._data.lend(parameter)
+                    ours._data.give(target.parameters[index], theirs._data)
                     ours._data = theirs._data
+
+    def _part_from(self, targets: list[Step]) -> None:
+        """Let layers that share a blob with `targets`, and are none of them, have its memory as their own from now on.
+
+        A layer that only a test net has stays with the weights that it was given (Net::ShareTrainedLayersWith).
+        """
+        moving = {id(blob._data) for target in targets for blob in target.blobs}
+        own: dict[int, nn.Parameter] = {}
+        for step in self.steps:
+            for index, blob in enumerate(step.blobs if step not in targets else ()):
+                memory = blob._data
+                if id(memory) in moving:
+                    parameter = own[id(memory)] if id(memory) in own else memory.take_over()
+                    own[id(memory)] = step.parameters[index] = step.layer.blobs[index] = parameter
+                    vars(step).pop("learns", None)
 
     def _explain_forward(self, number: int) -> None:
         pairs = [(self.blob_names[place], self.blobs[place]) for place in self.top_ids[number]]

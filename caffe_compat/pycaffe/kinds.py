@@ -10,12 +10,12 @@ from caffe_compat.pycaffe.filtering import FilterStep
 from caffe_compat.pycaffe.power import PowerStep
 from caffe_compat.pycaffe.rectifying import RectifierStep
 from caffe_compat.pycaffe.scratch import HingeStep, ScaleStep
-from caffe_compat.pycaffe.sharing import FlattenStep, ParameterStep, ReshapeStep, SplitStep
+from caffe_compat.pycaffe.sharing import FlattenStep, ParameterStep, RecurrentStep, ReshapeStep, SplitStep
 from caffe_compat.pycaffe.steps import Step
 
 _KINDS: Mapping[str, type[Step]] = {
-    "Filter": FilterStep, "Flatten": FlattenStep, "HingeLoss": HingeStep, "Parameter": ParameterStep,
-    "ReLU": RectifierStep, "Scale": ScaleStep, "Split": SplitStep,
+    "Filter": FilterStep, "Flatten": FlattenStep, "HingeLoss": HingeStep, "LSTM": RecurrentStep,
+    "Parameter": ParameterStep, "RNN": RecurrentStep, "ReLU": RectifierStep, "Scale": ScaleStep, "Split": SplitStep,
 }  # fmt: skip
 
 

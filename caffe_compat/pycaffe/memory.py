@@ -240,6 +240,19 @@ class ParameterMemory(Memory):
         parameter.data = self.current(tuple(parameter.shape))
         self.parameters.append(parameter)
 
+    def give(self, parameter: nn.Parameter, other: ParameterMemory) -> None:
+        """Let `parameter`, which is on this memory, be on `other`'s; what else is here stays."""
+        self.parameters = [each for each in self.parameters if each is not parameter] or self.parameters
+        if not any(each is parameter for each in other.parameters):
+            other.lend(parameter)
+
+    def take_over(self) -> nn.Parameter:
+        """An nn.Parameter on these values in place of those that are, which others go on with elsewhere."""
+        self.look()
+        before = self.parameters[0]
+        self.parameters = [nn.Parameter(before.data, before.requires_grad)]
+        return self.parameters[0]
+
     def write(self, values: Tensor) -> None:
         self.current(tuple(values.shape)).copy_(values)
 

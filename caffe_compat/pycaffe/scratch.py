@@ -7,6 +7,7 @@ from torch import Tensor
 
 from caffe_compat.layers.caffe.hinge_loss import HingeLoss
 from caffe_compat.layers.caffe.scale_bias import Scale
+from caffe_compat.layers.loss import rows
 from caffe_compat.net.in_place import derivative
 from caffe_compat.pycaffe.steps import Step
 
@@ -30,7 +31,7 @@ class HingeStep(Step):
         if not self.wanted[0]:
             return
         scores, labels = self.bottoms
-        left = scores._diff.current(scores._shape).flatten(1)
+        left = rows(scores._diff.current(scores._shape))
         left = left * self.layer.signs(left, labels._data.peek(labels._shape))
         slope = left.sign() if self.layer.norm == "L1" else 2 * left
         weight = self.tops[0]._diff.current(self.tops[0]._shape)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
+from caffe_compat.pycaffe.memory import Memory
 from caffe_compat.pycaffe.steps import Step
 
 
@@ -31,6 +34,34 @@ class FlattenStep(Step):
     def backward(self) -> None:
         if self.need.layer:
             self.bottoms[0]._diff = self.tops[0]._diff
+
+
+class RecurrentStep(Step):
+    """RNN and LSTM: the diffs of their tops lie in the net that they unroll, which reads them there.
+
+    What a Flatten behind them puts in the place of a top's diff, they do not find.
+    """
+
+    _inner: tuple[Memory, ...] = ()
+
+    def share(self) -> None:
+        self._inner = tuple(
+            inner.fitting(top.count)
+            for inner, top in zip(self._inner or [top._diff for top in self.tops], self.tops, strict=True)
+        )
+        self._put_diffs(self._inner)
+
+    def backward(self) -> None:
+        seen = [top._diff for top in self.tops]
+        self._put_diffs(self._inner)
+        try:
+            super().backward()
+        finally:
+            self._put_diffs(seen)
+
+    def _put_diffs(self, memories: Iterable[Memory]) -> None:
+        for top, memory in zip(self.tops, memories, strict=True):
+            top._diff = memory
 
 
 class SplitStep(Step):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -49,18 +51,80 @@ def forward_explained(net: Net, bottoms: dict[Layer, list[Tensor]] | None = None
 def passes_explained(net: Net) -> Iterator[None]:
     """As `forward_explained`; on leaving the block, log the gradients that backward gave, from the last layer on.
 
-    A parameter that several layers share shows its whole gradient at each of them, where Caffe shows the sum so far.
+    A blob that several layers share shows at each of them the sum of what it has got up to there, as in Caffe.
     """
     bottoms: dict[Layer, list[Tensor]] = {}
-    with forward_explained(net, bottoms):
+    with _all_reached(net), forward_explained(net, bottoms), _uses_apart(net) as uses:
         yield
     for layer in reversed(bottoms):
+        diffs = [use.diff_so_far() for use in uses[layer]]
         found = list(zip(layer.param.bottom, bottoms[layer], strict=False))
         has_any = any(value.grad is not None for value in (*bottoms[layer], *layer.blobs))
         reached = [(name, value.grad) for name, value in found if value.requires_grad and value.grad is not None]
-        tell_backward(layer, reached, [blob.grad for blob in layer.blobs] if has_any else [])
+        tell_backward(layer, reached, diffs if has_any else [])
     tensors = [param.tensor for param in net.learnable_params]
     tell_norms([each.detach() for each in tensors], [each.grad for each in tensors])
+
+
+@contextmanager
+def _all_reached(net: Net) -> Iterator[None]:
+    """Within this block, where the net says force_backward, what data layers give gets gradients too, as in Caffe."""
+
+    def reach(layer: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(value if value.requires_grad else value.detach().requires_grad_().clone() for value in inputs)
+
+    hooks = [layer.register_forward_pre_hook(reach) for _, layer in net.steps if net.param.force_backward]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@dataclass
+class _Use:
+    """One layer's use of a blob: what the layer reads, and the sums by blob of what all shared ones got until now."""
+
+    blob: Tensor
+    read: Tensor
+    sums: dict[Tensor, Tensor | None]
+
+    def diff_so_far(self) -> Tensor | None:
+        if self.read is self.blob:
+            return self.blob.grad
+        before, got = self.sums[self.blob], self.read.grad
+        self.sums[self.blob] = before if got is None else got if before is None else before + got
+        return self.sums[self.blob]
+
+
+@contextmanager
+def _uses_apart(net: Net) -> Iterator[dict[Layer, list[_Use]]]:
+    """Within this block layers read views of their own of a blob that they share, each with its own gradient."""
+    counts = Counter(blob for _, layer in net.steps for blob in layer.blobs)
+    sums = {blob: blob.grad if blob.grad is None else blob.grad.clone() for blob, uses in counts.items() if uses > 1}
+    found = {layer: [_Use(blob, _view(blob, sums), sums) for blob in layer.blobs] for _, layer in net.steps}
+    try:
+        for layer, uses in found.items():
+            _set_blobs(layer, [use.read for use in uses])
+        yield found
+    finally:
+        for layer, uses in found.items():
+            _set_blobs(layer, [use.blob for use in uses])
+
+
+def _view(blob: Tensor, shared: Container[Tensor]) -> Tensor:
+    if blob not in shared:
+        return blob
+    view = blob.view_as(blob)
+    if view.requires_grad:
+        view.retain_grad()
+    return view
+
+
+def _set_blobs(layer: Layer, blobs: Sequence[Tensor]) -> None:
+    """Put tensors where the layer looks for its blobs; a ParameterList would make Parameters of them."""
+    for index, blob in enumerate(blobs):
+        layer.blobs._parameters[str(index)] = blob  # type: ignore[assignment]
 
 
 def tell_forward(layer: Layer, tops: Iterable[tuple[str, Tensor]]) -> None:

@@ -41,7 +41,10 @@ def training_net(param: Any, path: Path | None, compat: str, level: int = 0, sta
         raise SolverError(f"{path or 'the solver'}: wanted one of {', '.join(TRAIN_FIELDS)}; found {found}")
     source = _source(given[0], getattr(param, given[0]), path, compat)
     logger.info("Creating training net %s", source.description)
-    return _net(source, "TRAIN", param.train_state, level, stages, compat)
+    net = _net(source, "TRAIN", param.train_state, level, stages, compat)
+    for layer, what in net.hazards.lost_gradients:
+        logger.warning("Layer '%s': %s; in Caffe too, unless with in_place 'right'", layer, what)
+    return net
 
 
 def test_nets(param: Any, path: Path | None, compat: str) -> list[Net]:
@@ -97,7 +100,7 @@ def _check_stages(net: Net, stages: Iterable[str]) -> None:
 def _source(field: str, value: Any, path: Path | None, compat: str) -> NetSource:
     folder = path.parent if path else None
     if not isinstance(value, str):
-        return NetSource(upgrade_net(value, str(path or ""), compat), folder, f"specified in {field}.")
+        return NetSource(upgrade_net(value, str(path or ""), compat, inline=True), folder, f"specified in {field}.")
     file = find_file(value, folder, named_by=str(path or "the solver"))
     return NetSource(read_net(file, compat), file.parent, f"from {field} file: {value}")
 

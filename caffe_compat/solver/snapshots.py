@@ -220,6 +220,17 @@ def load_weights(net: Net, weights: Any) -> bool:
     return any(not hdf5.is_hdf5(path) for path in paths)
 
 
+def load_tested_weights(net: Net, trained: Net, weights: Any) -> None:
+    """The same for a test net that has blobs of its own; those of `trained` it shares from then on."""
+    own = [name for name, layer in net.layers.items() if len(layer.blobs) and name not in trained.layers]
+    paths = _paths(weights) if own else []
+    found = {name for path in paths for name in net.load_weights(read_weights(path, net.param)).copied}
+    missing = ", ".join(f"'{name}'" for name in own if name not in found)
+    if paths and missing:
+        files = ", ".join(os.fspath(path) for path in paths)
+        logger.warning("No weights in %s for %s of a test net; kept as initialised", files, missing)
+
+
 def _learned_net(name: str, state_path: Path) -> Path:
     """The weights a state names: beside it, where a moved or copied run keeps them, else at the path it gives."""
     beside = state_path.parent / Path(name).name

@@ -128,10 +128,11 @@ class Solver(Resuming):
             others = test_nets(self.param, self.path, compat)
         check_loss(net)
         self.net, self.test_nets = net.to(self.device), [net.to(self.device) for net in others]
-        for net in self.test_nets:
-            net.share_weights_with(self.net)
         files = weights if weights is not None else self.param.weights
         self._copied = snapshots.load_weights(self.net, files)  # whether any came from a .caffemodel
+        for net in self.test_nets:
+            snapshots.load_tested_weights(net, self.net, files)
+            net.share_weights_with(self.net)
         if self._speed["compile"]:
             compile_net(self.net)
 

@@ -121,6 +121,12 @@ def test_a_relu_whose_blob_is_shifted_in_place_has_another_gradient():
     assert overwritten(text, "TEST") == []
 
 
+def test_a_flatten_behind_a_reshape_takes_the_gradient_of_all_above():
+    text = layer("s", "Convolution", more=CONV) + layer("r", "Reshape", "s") + layer("f", "Flatten", "r") + LOSS
+    assert overwritten(text, "TRAIN") == ["f"]
+    assert overwritten(text, "TEST") == []
+
+
 def test_a_logarithm_in_place_has_another_gradient():
     text = layer("s", "AbsVal") + in_place("l", "Log", "s") + LOSS
     assert set(overwritten(text, "TRAIN")) == {"l"}

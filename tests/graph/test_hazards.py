@@ -118,3 +118,19 @@ def test_thousands_of_layers_take_no_time():
     start = time.perf_counter()
     assert not find_hazards(nodes)
     assert time.perf_counter() - start < 2  # 0.1 s on one core
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        (layer("a", "Reshape", "x") + layer("f", "Flatten", "a"), ["f"]),
+        (layer("a", "Slice", "x") + layer("f", "Flatten", "a"), ["f"]),
+        (layer("a", "Concat", "x") + layer("r", "PReLU", "a", "a") + layer("f", "Flatten", "a"), ["f"]),
+        (layer("a", "Reshape", "x") + layer("r", "AbsVal", "a") + layer("f", "Flatten", "r"), []),
+        (layer("a", "Reshape", "x") + layer("f", "Flatten", "a") + layer("g", "AbsVal", "a"), []),  # a Split between
+        (layer("a", "Flatten", "x") + layer("f", "Flatten", "a"), []),
+        (layer("a", "Flatten", "x") + layer("f", "Reshape", "a"), []),
+    ],
+)
+def test_flatten_takes_the_gradient_of_who_shares_its_array(text: str, lost: list[str]) -> None:
+    assert [name for name, _ in find_hazards(graph_of(text, "TRAIN").nodes).lost_gradients] == lost

@@ -10,6 +10,8 @@ from caffe_compat.proto.binary import read_net as read_binary
 from caffe_compat.proto.binary import read_solver_state as read_binary_state
 from caffe_compat.proto.hdf5 import read_solver_state, read_weights, write_solver_state, write_weights
 from caffe_compat.proto.model import read_net
+from caffe_compat.proto.schema import NetParameter
+from caffe_compat.proto.text import parse_text
 from tests.conftest import golden
 
 SAVED = golden("formats", "caffemodel")
@@ -166,3 +168,17 @@ def test_weights_and_state_taken_for_each_other_are_named():
 def test_a_layer_name_with_a_nul_character_cannot_go_into_hdf5(tmp_path):
     with pytest.raises(WeightsError, match="cannot go into HDF5"):
         write_weights(tmp_path / "w.h5", {"a\0b": (np.zeros(1, np.float32),)})
+
+
+def test_a_blob_belongs_to_the_first_layer_of_the_phase_that_wrote_it(tmp_path):
+    """As a net of TRAIN writes it, whose prototxt has the name in a layer of TEST before."""
+    param = 'param { name: "w" }'
+    text = "".join(
+        f'layer {{ name: "{name}" type: "InnerProduct" {param} }} ' for name in ("tested", "first", "second")
+    )
+    net = parse_text(text, NetParameter)
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["data/first/0"] = np.float32([[1, 2]])
+        file.create_group("data/second")
+    found = read_weights(tmp_path / "w.h5", net)
+    assert [found[name][0].tolist() for name in ("tested", "first", "second")] == [[[1, 2]]] * 3

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Context, Shape, exactly
-from caffe_compat.layers.loss import LossLayer
+from caffe_compat.layers.loss import LossLayer, rows
 from caffe_compat.layers.registry import register
 
 
@@ -59,6 +59,7 @@ class ContrastiveLoss(LossLayer):
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         a, b, similar = bottom_shapes
+        a, b = ((*shape, 1) if len(shape) == 1 else shape for shape in (a, b))  # one value a feature
         if len(a) < 2 or math.prod(a[2:]) != 1 or a[:2] != b[:2] or math.prod(b[2:]) != 1:
             raise ShapeError(
                 f"layer '{self.name}': bottoms '{self.param.bottom[0]}' {a} and '{self.param.bottom[1]}' {b} must both "
@@ -74,4 +75,4 @@ class ContrastiveLoss(LossLayer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         a, b, similar = bottoms
         same = similar.detach().reshape(-1, 1).trunc() != 0
-        return contrast(a.flatten(1) - b.flatten(1), same, self.margin, self.legacy_version)
+        return contrast(rows(a) - rows(b), same, self.margin, self.legacy_version)

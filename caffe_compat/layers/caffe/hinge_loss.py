@@ -11,7 +11,7 @@ from torch.nn import functional
 from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.fields import enum_name
 from caffe_compat.layers.labels import check_label_count, class_labels
-from caffe_compat.layers.loss import LossLayer
+from caffe_compat.layers.loss import LossLayer, rows
 from caffe_compat.layers.registry import register
 
 
@@ -37,7 +37,7 @@ class HingeLoss(LossLayer):
 
     def margins(self, x: Tensor, labels: Tensor) -> Tensor:
         """max(0, 1 - t * x), (N, classes)."""
-        x = x.flatten(1)
+        x = rows(x)
         return functional.relu(1 + self.signs(x, labels) * x)
 
     def total(self, margins: Tensor) -> Tensor:

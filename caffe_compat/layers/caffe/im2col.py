@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.layers.caffe.convolution import reached
 from caffe_compat.layers.registry import register
@@ -26,6 +27,11 @@ class Im2col(Layer):
     def setup(self, bottom_shapes: list[Shape]) -> None:
         param = self.param.convolution_param
         self.axis = self.canonical_axis(param.axis, bottom_shapes[0])
+        if self.axis == len(bottom_shapes[0]) - 1:
+            raise ShapeError(
+                f"layer '{self.name}': bottom {bottom_shapes[0]} has no axis behind axis {self.axis}, the channels, "
+                "for windows to lie on"
+            )
         self.windows: Windows = convolution_windows(self.name, param, len(bottom_shapes[0]) - self.axis - 1)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.labels import check_label_count, class_labels
-from caffe_compat.layers.loss import LossLayer
+from caffe_compat.layers.loss import LossLayer, rows
 from caffe_compat.layers.registry import register
 
 LOG_THRESHOLD = 1e-20  # the least probability whose logarithm the losses on given probabilities take
@@ -46,7 +46,7 @@ class MultinomialLogisticLoss(LossLayer):
         return super().top_shapes(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        probability = bottoms[0].flatten(1)
+        probability = rows(bottoms[0])
         number, classes = probability.shape
         index, _ = class_labels(self, bottoms[1], (number,), classes, None)
         return -clamped_log(probability.gather(1, index.unsqueeze(1))).sum() / number

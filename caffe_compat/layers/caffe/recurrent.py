@@ -68,7 +68,7 @@ class RecurrentLayer(Layer):
                 f"layer '{self.name}': bottoms '{self.param.bottom[0]}' {x} and '{self.param.bottom[1]}' {cont} must "
                 "be (T, N, C, ...) and (T, N)"
             )
-        if self.static_input and bottom_shapes[2][0] != x[1]:
+        if self.static_input and (len(bottom_shapes[2]) < 2 or bottom_shapes[2][0] != x[1]):
             raise ShapeError(
                 f"layer '{self.name}': the static input '{self.param.bottom[2]}' has shape {bottom_shapes[2]}, wanted "
                 f"({x[1]}, ...), one row a stream"

@@ -17,17 +17,18 @@ logger = logging.getLogger(__name__)
 STEPS = (v0, transform, v1, inputs, batch_norm)
 
 
-def upgrade_net(net: Any, path: str = "", compat: str = "bvlc") -> Any:
+def upgrade_net(net: Any, path: str = "", compat: str = "bvlc", inline: bool = False) -> Any:
     """`net` in the current form, as Caffe makes it on every read: a copy of an old one, a current one itself.
 
-    compat: "wen2017" and "scnn" leave the multipliers of BatchNorm as they are, for these forks obey them.
+    compat: "wen2017" and "scnn" leave the multipliers of BatchNorm as they are, for these forks obey them. inline: as
+    Caffe leaves them in a net that stands in a solver; its other steps, without which Caffe refuses, are taken.
 
     Each step taken is logged. Raises ParseError, with `path`, where Caffe refuses: `layer` and `layers` in one net,
     unknown old types, padding before something that cannot pad, inputs without shape.
     """
     upgraded = net
     for step in STEPS:
-        if step is batch_norm and compat in ("wen2017", "scnn"):
+        if step is batch_norm and (inline or compat in ("wen2017", "scnn")):
             continue
         if step.needed(upgraded):
             if upgraded is net:

@@ -51,3 +51,10 @@ def test_contrastive_pairs_that_coincide_have_no_gradient_and_no_nan() -> None:
 def test_contrastive_loss_refuses_what_are_not_pairs(shapes: tuple[tuple[int, ...], ...]) -> None:
     with pytest.raises(ShapeError, match="layer 'lay': "):
         build('type: "ContrastiveLoss"', *shapes)
+
+
+def test_features_of_one_axis_have_one_value_each() -> None:
+    layer = build('type: "ContrastiveLoss"', (3,), (3,), (3,))
+    a = torch.tensor([1.0, 0.5, 2.0], requires_grad=True)
+    loss = layer(a, torch.tensor([0.0, 0.5, 1.75]), torch.tensor([1.0, 0.0, 0.0]))
+    assert float(loss.detach()) == pytest.approx((1 + 1 + 0.75**2) / 6)

@@ -27,3 +27,12 @@ def test_a_hinge_margin_of_zero_has_no_gradient() -> None:
     build('type: "HingeLoss"', (1, 3), (1,))(scores, torch.zeros(1)).backward()
     assert scores.grad is not None
     assert scores.grad.tolist() == [[0, 0, 1]]
+
+
+def test_scores_of_one_axis_are_of_one_class() -> None:
+    layer = build('type: "HingeLoss"', (3,), (3,))
+    scores = torch.tensor([0.5, -2.0, 1.5], requires_grad=True)
+    loss = layer(scores, torch.zeros(3))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx((0.5 + 3 + 0) / 3)
+    torch.testing.assert_close(scores.grad, torch.tensor([-1.0, -1.0, 0.0]) / 3)

@@ -20,3 +20,9 @@ def test_multinomial_loss_is_the_mean_log_with_a_gradient_below_the_clamp() -> N
     assert probability.grad is not None
     wanted = np.array([[-2, 0], [0, -1 / 0.75], [-1e20, 0]]) / 3
     np.testing.assert_allclose(probability.grad.numpy(), wanted, rtol=1e-6)
+
+
+def test_probabilities_of_one_axis_are_of_one_class() -> None:
+    layer = build('type: "MultinomialLogisticLoss"', (2,), (2,))
+    loss = layer(torch.tensor([0.5, 0.25]), torch.zeros(2))
+    assert float(loss) == pytest.approx(-(math.log(0.5) + math.log(0.25)) / 2)

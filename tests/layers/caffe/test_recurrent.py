@@ -57,6 +57,7 @@ def test_multiply_adds_count_every_weight_once_a_step() -> None:
             r"first state 'b2' .* wanted \(1, 3, 2\)",
         ),
         (f'type: "RNN" {PARAM}', ((T, N, 3), (T, N), (5, 1)), 1, ShapeError, "the static input 'b2' has shape"),
+        (f'type: "RNN" {PARAM}', ((T, N, 3), (T, N), (N,)), 1, ShapeError, "the static input 'b2' has shape"),
         ('type: "LSTMUnit"', ((1, N, D), (1, N, D), (1, N)), 2, ShapeError, r"wanted \(1, N, D\)"),
     ],
 )
