@@ -114,7 +114,7 @@ class PackedConvolution(nn.Module):
         form = self._forms.get(key)
         if form is None:
             while len(self._forms) >= _MOST_SHAPES:
-                del self._forms[next(iter(self._forms))]
+                self._forms.pop(next(iter(self._forms)), None)  # another thread may have done so
             form = self._forms[key] = self._form(bottom)
         return form
 

@@ -7,7 +7,7 @@ go. What is left computes the same outputs to rounding, which the first pass of 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -68,6 +68,7 @@ class PreparedNet:
         self._compiled: dict[tuple[Any, ...], backends.Run] = {}
         self._checked: set[frozenset[str]] = set()
         self._packed_for: tuple[Any, ...] = ()
+        self._packed: list[Tensor] = []  # the blobs, kept so that no others get their ids
         self._blobs = [
             module._parameters for module in net.modules() if module._parameters
         ]  # quicker than parameters()
@@ -83,16 +84,20 @@ class PreparedNet:
         outputs, loss = self._run(None, inputs)
         return outputs, torch.zeros(()) if loss is None else loss  # a net without losses
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled as its net, whose copy is prepared anew."""
+        return PreparedNet, (self.net, self.names, self.backend)
+
     @torch.no_grad()
     def _run(self, only: Any, inputs: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor | None]:
         values = self.net.values_for(only, inputs)
         blobs = [blob for own in self._blobs for blob in own.values() if blob is not None]
-        state = (sum(blob._version for blob in blobs), *{(blob.dtype, blob.device) for blob in blobs})
+        state = (_versions(blobs), *map(id, blobs), *{(blob.dtype, blob.device) for blob in blobs})
         if state != self._packed_for:
             self._programs.clear()
             self._compiled.clear()
             self._checked.clear()
-            self._packed_for = state
+            self._packed_for, self._packed = state, blobs
         if self.backend is not None:
             return self._run_there(self.backend, values), None
         key = frozenset(values)
@@ -149,6 +154,14 @@ class PreparedNet:
             )  # fmt: skip
             self._programs[key] = plain
         return wanted
+
+
+def _versions(blobs: Sequence[Tensor]) -> int:
+    """How often torch has written on them in all; of tensors made in inference mode it counts nothing."""
+    try:
+        return sum(blob._version for blob in blobs)
+    except RuntimeError:
+        return sum(0 if blob.is_inference() else blob._version for blob in blobs)
 
 
 def _is_close(found: Tensor, wanted: Tensor, tolerance: float = TOLERANCE) -> bool:

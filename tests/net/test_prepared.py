@@ -1,6 +1,8 @@
 """A prepared net gives what the net gives, in fewer operations."""
 
+import copy
 import logging
+import pickle
 import sys
 
 import h5py
@@ -187,6 +189,47 @@ def test_changed_weights_are_seen():
         net.params["c"][0].mul_(2)
         net.params["c"][1].mul_(2)
     torch.testing.assert_close(prepared(data)["c"], 2 * before, rtol=0, atol=1e-5 * float(2 * before.abs().max()))
+
+
+SMALL = DATA.format("dim: 1 dim: 8 dim: 9 dim: 9") + CONV.format("c", "data", "num_output: 8 kernel_size: 3")
+
+
+@pytest.mark.parametrize("change", ["shared with another net", "put in their place", "assigned"])
+def test_other_weights_are_seen_that_were_written_on_as_often(change):
+    net, other = filled(SMALL), filled(SMALL)
+    for blob in other.layers["c"].blobs:
+        blob.data *= 2  # not counted
+    prepared, data = net.prepare(), image(1, 8, 9, 9)
+    prepared(data)
+    if change == "shared with another net":
+        net.share_weights_with(other)
+    elif change == "assigned":
+        net.load_state_dict(other.state_dict(), assign=True)
+    else:
+        for index, blob in enumerate(other.layers["c"].blobs):
+            net.layers["c"].blobs[index] = blob
+    assert_equal(net, prepared, data)
+    torch.testing.assert_close(prepared(data)["c"], other(data)["c"].detach())
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda prepared: pickle.loads(pickle.dumps(prepared))])
+def test_a_copy_goes_with_the_copy_of_its_net(copied):
+    net, data = filled(SMALL), image(1, 8, 9, 9)
+    prepared = net.prepare()
+    before = [prepared(data)["c"] for _ in range(2)][1]
+    twin = copied(prepared)
+    with torch.no_grad():
+        for blob in twin.net.layers["c"].blobs:
+            blob.mul_(2)
+    assert_equal(twin.net, twin, data)
+    torch.testing.assert_close(twin(data)["c"], 2 * before)
+    assert torch.equal(prepared(data)["c"], before)
+
+
+def test_a_net_made_in_inference_mode_is_prepared_too():
+    with torch.inference_mode():
+        net, data = filled(SMALL), image(1, 8, 9, 9)
+        assert_equal(net, net.prepare(), data)
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
