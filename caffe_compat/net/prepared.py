@@ -68,7 +68,7 @@ class PreparedNet:
         self._compiled: dict[tuple[Any, ...], backends.Run] = {}
         self._checked: set[frozenset[str]] = set()
         self._packed_for: tuple[Any, ...] = ()
-        self._packed: list[Tensor] = []  # the blobs, kept so that no others get their ids
+        self._packed: Sequence[Tensor] = ()  # the blobs, kept so that no others get their ids
         self._blobs = [
             module._parameters for module in net.modules() if module._parameters
         ]  # quicker than parameters()
