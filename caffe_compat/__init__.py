@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from caffe_compat.commands.registry import register_command
     from caffe_compat.data.contents import Record, first_records, survey
     from caffe_compat.data.crops import Preprocessing, list_images, read_labels, read_mean_planes
-    from caffe_compat.data.datasets import CIFAR10_SHA256, MNIST_SHA256, check_published, make_cifar10, make_mnist
+    from caffe_compat.data.datasets import (
+        CIFAR10_SHA256,
+        MNIST_SHA256,
+        check_published,
+        convert_mnist,
+        make_cifar10,
+        make_mnist,
+    )
     from caffe_compat.data.datum import encode_datum
     from caffe_compat.data.download import CIFAR10_FILES, CIFAR10_URL, MNIST_FILES, MNIST_URL, download
     from caffe_compat.data.float_labels import (
@@ -185,8 +192,8 @@ if TYPE_CHECKING:
         "all_or_none", "as_model", "break_even_rank", "can_train", "certify", "certify_pruned",
         "certify_surgery", "check", "check_exported_program", "check_onnx", "check_opencv", "check_published",
         "check_torch_source", "check_with", "choose_least", "common_shapes", "compare_blobs", "compare_cost",
-        "compare_time", "complete_inputs", "compute_mean", "convert_state", "convert_weights", "decompose",
-        "decompose_by_responses", "default_in_place", "deploy", "download", "encode_datum", "ending_at",
+        "compare_time", "complete_inputs", "compute_mean", "convert_mnist", "convert_state", "convert_weights",
+        "decompose", "decompose_by_responses", "default_in_place", "deploy", "download", "encode_datum", "ending_at",
         "extract_arrays", "extract_features", "factorize", "filter_angles", "filter_norms", "find_faults",
         "first_records", "fold_batch_norm", "fold_scaling", "for_runtime", "force_gradient", "format_text",
         "fully_connected", "fully_convolutional", "has_plugins", "html_page", "install_caffe",
@@ -219,7 +226,7 @@ _MODULES = {  # home -> its public names
     "commands.registry": "register_command",
     "data.contents": "Record first_records survey",
     "data.crops": "Preprocessing list_images read_labels read_mean_planes",
-    "data.datasets": "CIFAR10_SHA256 MNIST_SHA256 check_published make_cifar10 make_mnist",
+    "data.datasets": "CIFAR10_SHA256 MNIST_SHA256 check_published convert_mnist make_cifar10 make_mnist",
     "data.datum": "encode_datum",
     "data.download": "CIFAR10_FILES CIFAR10_URL MNIST_FILES MNIST_URL download",
     "data.float_labels": "labels_path make_labelled_databases make_labelled_hdf5 read_float_list",

@@ -23,13 +23,18 @@ class ToolParser(OneLineParser):
     """The parser of one tool; takes Caffe's spellings of its flags, as the verbs do."""
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        return super().parse_known_args(translate(args or (), self), namespace)
+        known, unknown = super().parse_known_args(translate(args or (), self), namespace)
+        if unknown:  # the verb's own parser would send to its help, not to the tool's
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     tools = parser.add_subparsers(dest="tool", metavar="TOOL", required=True, parser_class=ToolParser)
     for name, (add, _, summary) in TOOLS.items():
-        add(tools.add_parser(name, help=summary, description=summary, allow_abbrev=False))
+        tool = tools.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        add(tool)
+        tool.add_argument("--no-python", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,6 +44,24 @@ def run(arguments: argparse.Namespace) -> int:
 def add_backend(parser: argparse.ArgumentParser, default: str | None = "lmdb") -> None:
     shown = f"default {default}" if default else "default what it is"
     parser.add_argument("--backend", choices=("lmdb", "leveldb"), default=default, help=f"kind of database, {shown}")
+
+
+def _add_cifar10(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, nargs="?", metavar="INPUT_FOLDER", help="as convert_cifar_data: --from")
+    parser.add_argument("target", type=Path, nargs="?", metavar="OUTPUT_FOLDER", help="--out")
+    parser.add_argument("kind", choices=("lmdb", "leveldb"), nargs="?", metavar="DB_TYPE", help="--backend")
+    _add_data_set(parser)
+
+
+def _add_mnist(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "images", type=Path, nargs="?", metavar="IMAGE_FILE", help="as convert_mnist_data: one idx file"
+    )
+    parser.add_argument(
+        "labels", type=Path, nargs="?", metavar="LABEL_FILE", help="and that of its labels, of any name"
+    )
+    parser.add_argument("database", type=Path, nargs="?", metavar="DB_FILE", help="the database to make of these two")
+    _add_data_set(parser)
 
 
 def _add_data_set(parser: argparse.ArgumentParser) -> None:
@@ -83,11 +106,27 @@ def _made(make: Callable[..., list[Path]], arguments: argparse.Namespace, publis
 
 
 def _cifar10(arguments: argparse.Namespace) -> int:
+    arguments.source = arguments.folder or arguments.source
+    arguments.out = arguments.target or arguments.out
+    arguments.backend = arguments.kind or arguments.backend
     return _make(cc.make_cifar10, arguments, (cc.CIFAR10_URL, cc.CIFAR10_FILES, cc.CIFAR10_SHA256), "cifar10", True)
 
 
 def _mnist(arguments: argparse.Namespace) -> int:
+    if arguments.images is not None:
+        return _convert_mnist(arguments)
     return _make(cc.make_mnist, arguments, (cc.MNIST_URL, cc.MNIST_FILES, cc.MNIST_SHA256), "mnist", False)
+
+
+def _convert_mnist(arguments: argparse.Namespace) -> int:
+    images, labels, database = arguments.images, arguments.labels, arguments.database
+    if database is None or arguments.source is not None:
+        wanted = "IMAGE_FILE LABEL_FILE DB_FILE, as convert_mnist_data, or --from DIR with the published files"
+        raise cc.DataError(f"data mnist: wanted {wanted}")
+    with new_databases([database], [images, labels], arguments.force_overwrite):
+        count = cc.convert_mnist(images, labels, database, arguments.backend.upper())
+    print(f"{database}: {count} images")
+    return 0
 
 
 def _add_mean(parser: argparse.ArgumentParser) -> None:
@@ -169,12 +208,12 @@ def _backend(arguments: argparse.Namespace) -> str | None:
 Tool = tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int], str]
 
 TOOLS: dict[str, Tool] = {
-    "cifar10": (_add_data_set, _cifar10, "CIFAR-10's binary version -> cifar10_train_lmdb, cifar10_test_lmdb, mean"),
+    "cifar10": (_add_cifar10, _cifar10, "CIFAR-10's binary version -> cifar10_train_lmdb, cifar10_test_lmdb, mean"),
     "extract": (extract.add_arguments, extract.run, "what a net computes -> databases (Caffe's extract_features)"),
     "imagenet": (imagenet.add_arguments, imagenet.run, "ILSVRC2012's tar files or folders -> ilsvrc12_*_lmdb"),
     "imageset": (imageset.add_arguments, imageset.run, "images of a list -> a database or HDF5 (convert_imageset)"),
     "info": (_add_info, _info, "what is in a database"),
     "mean": (_add_mean, _mean, "the mean image of a database (Caffe's compute_image_mean)"),
-    "mnist": (_add_data_set, _mnist, "MNIST's idx files -> mnist_train_lmdb, mnist_test_lmdb"),
+    "mnist": (_add_mnist, _mnist, "MNIST's idx files -> mnist_train_lmdb, mnist_test_lmdb"),
     "pad": (_add_pad, _pad, "a database with a border round every image"),
 }

@@ -75,6 +75,16 @@ def make_mnist(
     return made
 
 
+def convert_mnist(images: Path, labels: Path, database: Path, backend: str = "LMDB") -> int:
+    """Write the database of two idx files of any name and content, packed (.gz) or not; how many images it has.
+
+    As Caffe's convert_mnist_data. DataError where a file is none, or the two do not belong together.
+    """
+    arrays = [read_idx(str(path), _unpacked(path)) for path in (images, labels)]
+    write_database(database, _numbered(*arrays), backend)
+    return len(arrays[0])
+
+
 def check_published(folder: Path, checksums: Mapping[str, str]) -> None:
     """DataError where a file in `folder`, packed in an archive or not, is not what `checksums` says of its name."""
     for name in checksums:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from caffe_compat.commands import main
+from caffe_compat.data.databases import open_database
 from caffe_compat.data.transform import read_mean
 from tests.conftest import golden
 
@@ -66,6 +67,9 @@ def test_skipped_images_are_counted(in_formats, tmp_path, capsys):
         (["data"], "the following arguments are required: TOOL"),
         (["data", "mean", "gone"], "gone: no LMDB there"),
         (["data", "cifar10", "--from", "gone"], "gone: no such folder or archive"),
+        (["data", "mnist", "images"], "data mnist: wanted IMAGE_FILE LABEL_FILE DB_FILE"),
+        (["data", "mnist", "list.txt", "list.txt", "x"], "list.txt: is no idx file of images or labels"),
+        (["data", "info", "db/raw_lmdb", "x"], "unrecognized arguments: x; see caffe-compat data info --help"),
         (["data", "mnist", "--from", "images"], "images: no train-images-idx3-ubyte there"),
         (["data", "imageset", "images/", "gone.txt", "x"], "gone.txt: cannot be read: No such file or directory"),
         (["data", "info", "db/raw_lmdb", "--most", "0"], "argument --most: '0': wanted a whole number, 1 or more"),
@@ -89,6 +93,18 @@ def test_what_is_refused_leaves_no_folder(in_formats, tmp_path, capsys, tool):
     for out in ("new", "deep/er", "kept", "kept/new"):
         assert main(["data", tool, "--from", "gone", "--out", str(tmp_path / out)]) == 2
     assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
+
+
+def test_mnist_and_cifar10_take_the_words_of_caffes_tools(in_formats, tmp_path, capsys, monkeypatch):
+    idx = [f"mnist_idx/{kind}" for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    assert main(["data", "mnist", "-backend=leveldb", *idx, f"{tmp_path}/made"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/made: 30 images\n"
+    ours, caffes = open_database(tmp_path / "made"), open_database(golden("formats", "db", "mnist_leveldb"))
+    assert [bytes(record) for record in ours.records()] == [bytes(record) for record in caffes.records()]
+    asked = []
+    monkeypatch.setattr("caffe_compat.make_cifar10", lambda *given: asked.append(given) or [])
+    assert main(["data", "cifar10", str(tmp_path), str(tmp_path / "out"), "leveldb", "--no-check"]) == 0
+    assert asked == [(tmp_path, tmp_path / "out", "LEVELDB", None)]
 
 
 def test_labels_that_are_no_classes_are_told_with_their_option(tmp_path, monkeypatch, capsys):

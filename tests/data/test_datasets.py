@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import text_format
 
 from caffe_compat.data.databases import open_database
-from caffe_compat.data.datasets import CIFAR10_SHA256, make_cifar10, make_mnist, read_idx
+from caffe_compat.data.datasets import CIFAR10_SHA256, convert_mnist, make_cifar10, make_mnist, read_idx
 from caffe_compat.layers.base import Context
 from caffe_compat.layers.registry import create_layer
 from caffe_compat.proto.binary import read_blob
@@ -88,6 +88,13 @@ def test_mnist_equals_the_database_of_caffes_tool(tmp_path):
     ours, caffes = open_database(train), open_database(golden("formats", "db", "mnist_lmdb"))
     assert list(ours.key_order()) == list(caffes.key_order())
     assert [bytes(record) for record in ours.records()] == [bytes(record) for record in caffes.records()]
+
+
+def test_two_idx_files_of_any_name_become_the_database_of_caffes_tool(tmp_path):
+    source = golden("formats", "mnist_idx")
+    (tmp_path / "labels.gz").write_bytes(gzip.compress((source / "labels-idx1-ubyte").read_bytes()))
+    assert convert_mnist(source / "images-idx3-ubyte", tmp_path / "labels.gz", tmp_path / "made") == 30
+    assert records_of(tmp_path / "made") == records_of(golden("formats", "db", "mnist_lmdb"))
 
 
 def test_a_missing_folder_and_a_missing_file_are_named(tmp_path):
