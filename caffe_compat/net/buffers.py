@@ -18,6 +18,7 @@ from caffe_compat.layers.caffe.lrn import LRN
 from caffe_compat.layers.caffe.lrn_loops import normalized_by_loop
 from caffe_compat.layers.caffe.pooling import Pooling
 from caffe_compat.layers.caffe.pooling_loops import average_by_loop, max_by_loop
+from caffe_compat.layers.compiled import CompiledConvolution
 from caffe_compat.layers.packed import PackedConvolution
 
 _APART = 64  # floats; buffers begin at multiples
@@ -47,6 +48,14 @@ class Plan:
         return tuple(output.clone() for output in self.outputs)
 
 
+@dataclass(frozen=True)
+class _Room:
+    """For the frames of every convolution, one after the other; and those convolutions, whose weights loops read."""
+
+    frames: Tensor
+    forms: list[CompiledConvolution]
+
+
 def planned(row: fx.GraphModule, inputs: tuple[Tensor, ...]) -> Plan | None:
     """The plan of `row` for inputs like these; None where a loop does not compute one of its layers."""
     module = kernels.loops("sequence")
@@ -66,13 +75,13 @@ def _plan(module: ModuleType, row: fx.GraphModule, inputs: tuple[Tensor, ...], m
     values, arena = _laid_out(dict(zip(given, inputs, strict=True)), nodes, modules, results)
     computed = [node for node in nodes if type(modules[node]) in COMPUTED]
     bottoms = {node: tuple(values[each] for each in node.args) for node in computed}
-    frames = _frames([(modules[node], bottoms[node]) for node in computed])
+    room = _room([(modules[node], bottoms[node]) for node in computed])
     read: dict[fx.Node, list[tuple[Any, int]]] = {node: [] for node in given}
     with module.put_down() as calls:
         for node in computed:
             before = len(calls)
             compute = COMPUTED[type(modules[node])]
-            if not compute(modules[node], bottoms[node], values[node], frames) or len(calls) != before + 1:
+            if not compute(modules[node], bottoms[node], values[node], room) or len(calls) != before + 1:
                 return None
             for place, source in zip((_BOTTOM, _OTHER), node.args, strict=False):
                 if source in read:
@@ -84,7 +93,7 @@ def _plan(module: ModuleType, row: fx.GraphModule, inputs: tuple[Tensor, ...], m
     ]
     for words, behind in pairwise(banks):
         words[_SOON] = behind[_WEIGHTS]
-    outputs, held = [values[node] for node in results], (row, arena, frames)
+    outputs, held = [values[node] for node in results], (row, arena, room)
     return Plan(module.Following(calls), outputs, list(read.values()), held, moves)
 
 
@@ -144,14 +153,13 @@ def _images(floats: Tensor, shape: Shape) -> Tensor:
     return floats[: math.prod(shape)].view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _frames(layers: list[tuple[nn.Module, tuple[Tensor, ...]]]) -> Tensor:
-    """Room for the frames of every convolution, one after the other."""
+def _room(layers: list[tuple[nn.Module, tuple[Tensor, ...]]]) -> _Room:
     sizes = [0]
     for module, bottoms in layers:
         if isinstance(module, PackedConvolution):
             form = module.compiled(*bottoms)
             sizes.append(form.frames() if form is not None else 0)
-    return torch.empty(max(sizes), dtype=torch.uint8, device="cpu")
+    return _Room(torch.empty(max(sizes), dtype=torch.uint8, device="cpu"), [])
 
 
 def _top_shape(module: Any, shapes: list[Shape]) -> Shape:
@@ -159,15 +167,16 @@ def _top_shape(module: Any, shapes: list[Shape]) -> Shape:
     return shape
 
 
-def _convolved(module: PackedConvolution, bottoms: tuple[Tensor, ...], top: Tensor, frames: Tensor) -> bool:
+def _convolved(module: PackedConvolution, bottoms: tuple[Tensor, ...], top: Tensor, room: _Room) -> bool:
     form = module.compiled(*bottoms)
     if form is None:
         return False
-    form.run(bottoms[0], bottoms[1] if len(bottoms) > 1 else None, top, frames)
+    form.run(bottoms[0], bottoms[1] if len(bottoms) > 1 else None, top, room.frames)
+    room.forms.append(form)  # the module keeps those of its last shapes alone
     return True
 
 
-def _pooled(module: Pooling, bottoms: tuple[Tensor, ...], top: Tensor, frames: Tensor) -> bool:
+def _pooled(module: Pooling, bottoms: tuple[Tensor, ...], top: Tensor, room: _Room) -> bool:
     (bottom,) = bottoms
     plan = module.plan(bottom.shape)
     if module.pool == "MAX" and not module.mask:
@@ -176,12 +185,12 @@ def _pooled(module: Pooling, bottoms: tuple[Tensor, ...], top: Tensor, frames: T
     return module.pool == "AVE" and average_by_loop(bottom, plan, include_pad, top) is not None
 
 
-def _normalized(module: LRN, bottoms: tuple[Tensor, ...], top: Tensor, frames: Tensor) -> bool:
+def _normalized(module: LRN, bottoms: tuple[Tensor, ...], top: Tensor, room: _Room) -> bool:
     return normalized_by_loop(bottoms[0], module.rule, top) is not None
 
 
-# by class: a function that computes (layer, bottoms, top, room for frames) with one loop, if that can be
-COMPUTED: dict[type, Callable[[Any, tuple[Tensor, ...], Tensor, Tensor], bool]] = {
+# by class: a function that computes (layer, bottoms, top, room) with one loop, if that can be
+COMPUTED: dict[type, Callable[[Any, tuple[Tensor, ...], Tensor, _Room], bool]] = {
     PackedConvolution: _convolved,
     Pooling: _pooled,
     LRN: _normalized,

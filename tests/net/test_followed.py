@@ -8,6 +8,7 @@ import threading
 import pytest
 import torch
 
+from caffe_compat.layers import packed
 from caffe_compat.layers.compiled import loops
 from caffe_compat.layers.layout import laid_out
 from caffe_compat.net import followed as under_test
@@ -126,6 +127,20 @@ def test_each_shape_and_number_of_threads_has_its_plan(monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert _plans(prepared) == [True, True]
+
+
+def test_weights_of_a_plan_outlive_those_that_a_convolution_keeps(monkeypatch):
+    """A plan is for one way in which inputs lie, packed weights for all of one shape: they are not dropped together."""
+    for module in (under_test, packed):
+        monkeypatch.setattr(module, "_MOST_SHAPES", 2)
+    net, shape = _net("an inception block")
+    prepared, last = net.prepare(), torch.channels_last
+    one, two, three = (image(batch, *shape[1:]) for batch in (1, 2, 3))
+    for data in (one, one, two, one.contiguous(memory_format=last), three):
+        prepared(data)
+    kept = [torch.full((size,), torch.nan) for size in range(16, 6000, 16) for _ in range(3)]  # where others were
+    assert_equal(net, prepared, one.contiguous(memory_format=last))
+    assert len(kept) > 0 and all(_plans(prepared))
 
 
 @pytest.mark.parametrize("name", ["a sum", "the input added"])
