@@ -206,14 +206,8 @@ def from_shares(q: Any) -> None:
 
     Where q[18] is no null it is the bottom, and the gradient 0 where that is at most q[17].
     """
-    below, shared, bottom, height, width, channels = (
-        floats_at(q[2]),
-        floats_at(q[3]),
-        floats_at(q[18]),
-        q[5],
-        q[6],
-        q[7],
-    )
+    below, shared, bottom = floats_at(q[2]), floats_at(q[3]), floats_at(q[18])
+    height, width, channels = q[5], q[6], q[7]
     tops, columns, kh, kw, sh, sw, ph, pw = q[8], q[9], q[10], q[11], q[12], q[13], q[14], q[15]
     rows, parts, part, zeros = q[4] * height, q[1], next_part(q), spread(np.float32(0))
     least, is_cut = spread(np.float32(number(q[17]))), q[18] != 0

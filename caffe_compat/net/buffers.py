@@ -17,7 +17,6 @@ from caffe_compat.layers.base import Shape
 from caffe_compat.layers.caffe.lrn import LRN
 from caffe_compat.layers.caffe.lrn_loops import normalized_by_loop
 from caffe_compat.layers.caffe.pooling import Pooling
-from caffe_compat.layers.caffe.pooling_loops import average_by_loop, max_by_loop
 from caffe_compat.layers.compiled import CompiledConvolution
 from caffe_compat.layers.packed import PackedConvolution
 
@@ -177,12 +176,7 @@ def _convolved(module: PackedConvolution, bottoms: tuple[Tensor, ...], top: Tens
 
 
 def _pooled(module: Pooling, bottoms: tuple[Tensor, ...], top: Tensor, room: _Room) -> bool:
-    (bottom,) = bottoms
-    plan = module.plan(bottom.shape)
-    if module.pool == "MAX" and not module.mask:
-        return max_by_loop(bottom, plan, top) is not None
-    include_pad = module.param.pooling_param.avg_include_pad
-    return module.pool == "AVE" and average_by_loop(bottom, plan, include_pad, top) is not None
+    return module.by_loop(bottoms[0], module.plan(bottoms[0].shape), top) is not None
 
 
 def _normalized(module: LRN, bottoms: tuple[Tensor, ...], top: Tensor, room: _Room) -> bool:

@@ -101,10 +101,11 @@ class PreparedNet:
         if self.backend is not None:
             return self._run_there(self.backend, values), None
         key = frozenset(values)
-        if key not in self._programs:
-            self._programs[key] = self._made(key)
+        program = self._programs.get(key)
+        if program is None:
+            program = self._programs[key] = self._made(key)
         given = [values[name] for name in self.net.input_names if name in values]
-        outputs, loss = self._programs[key](*given)
+        outputs, loss = program(*given)
         if key not in self._checked:
             self._checked.add(key)
             outputs = self._verified(key, given, outputs)

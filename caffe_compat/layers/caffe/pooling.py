@@ -264,7 +264,7 @@ class Pooling(Layer):
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         (bottom,) = bottoms
         plan = self.plan(bottom.shape)
-        looped = None if self.mask else self._by_loop(bottom, plan)
+        looped = self.by_loop(bottom, plan)
         if looped is not None:
             return looped
         if self.rectified == "before":
@@ -272,11 +272,12 @@ class Pooling(Layer):
         top = self._by_torch(bottom, plan)
         return F.relu(top) if self.rectified == "behind" and isinstance(top, Tensor) else top
 
-    def _by_loop(self, bottom: Tensor, plan: Plan) -> Tensor | None:
-        if self.pool == "MAX":
-            return max_by_loop(bottom, plan, rectified=self.rectified)
+    def by_loop(self, bottom: Tensor, plan: Plan, top: Tensor | None = None) -> Tensor | None:
+        """The top, on `top` where that is given, which goes without gradients; None where no loop computes it."""
+        if self.pool == "MAX" and not self.mask:
+            return max_by_loop(bottom, plan, top, self.rectified)
         if self.pool == "AVE":
-            return average_by_loop(bottom, plan, self.include_pad, is_rectified=self.rectified == "before")
+            return average_by_loop(bottom, plan, self.include_pad, top, self.rectified == "before")
         return None
 
     def _by_torch(self, bottom: Tensor, plan: Plan) -> Tensor | tuple[Tensor, Tensor]:
