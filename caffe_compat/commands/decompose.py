@@ -66,7 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="PREFIX", help="write PREFIX.prototxt, PREFIX.caffemodel, PREFIX.solver.prototxt"
     )
     add_for(parser, "write layers in a form that this runtime computes right, or refuse by name (TEST net)")
-    parser.add_argument("--solver", metavar="SOLVER", help="what trained NET; the fine-tune solver follows it")
+    parser.add_argument(
+        "--solver",
+        metavar="SOLVER",
+        help="what trained NET; the fine-tune solver follows it (default: AlexNet's, so 150,000 iterations)",
+    )
     add_force_overwrite(parser)
     parser.add_argument(
         "--certificate", metavar="PATH", help="check the written files and write what was found as JSON"

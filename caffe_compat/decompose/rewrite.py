@@ -132,7 +132,8 @@ def _factorize_layer(model: Model, name: str, rank: Rank, method: str) -> Factor
     except RankError as error:
         raise RankError(f"layer '{name}': {error}") from error
     if sum(factor.size for factor in made.factors) >= bank.weight.size:
-        log.warning("layer '%s': its chain at rank %s costs at least as much as the layer itself", name, rank)
+        told = "layer '%s': its chain at rank %s costs at least as much as the layer itself; without a rank, "
+        log.warning(told + "or among --except-layers, it stays as it is", name, rank)
     return made
 
 

@@ -69,6 +69,8 @@ def as_numbers(value: Any, name: str) -> Tensor:
         if value.layout is not torch.strided or value.is_complex() or value.is_quantized:
             raise DataError(f"blob '{name}': wanted a dense tensor of numbers, found {value.layout} of {value.dtype}")
         return value
+    if torch.compiler.is_dynamo_compiling():  # to which an array is a tensor that it makes itself
+        return torch.as_tensor(value)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -254,6 +254,8 @@ class Net(nn.Module):
             raise GraphError(f"net '{self.graph.name}' has no input '{name}'; {hint}")
 
     def _check_shapes(self, values: Mapping[str, Tensor]) -> None:
+        if torch.compiler.is_dynamo_compiling():  # which follows no messages, so that a whole graph could not be had
+            return
         shapes = {name: tuple(value.shape) for name, value in values.items()}
         if shapes != self._checked_shapes:
             infer_shapes(self.graph, self._sequence, shapes)

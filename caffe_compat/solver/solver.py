@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -265,6 +265,13 @@ class Solver(Resuming):
     def given_model(self) -> Model:
         """The same as `model`: a Solver stands wherever a Model is wanted."""
         return self.model()
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        """TypeError: it has files open and a run that others look at."""
+        raise TypeError(
+            "a Solver cannot be copied or pickled; its snapshot() keeps what it has for the restore() of another, and "
+            "its model() is the net"
+        )
 
     def __repr__(self) -> str:
         name, loss = self.path or self.net.graph.name, self.smoothed_loss

@@ -151,6 +151,20 @@ def test_an_array_of_any_strides_and_byte_order_may_be_given() -> None:
     assert torch.equal(model.blobs(data=data[::-1].astype(">f8")[::-1], label=np.zeros(4, ">i4"))["ip"], wanted)
 
 
+@pytest.mark.parametrize("make", [torch.ones, pytest.param(np.ones, marks=pytest.mark.slow)])
+def test_torch_compile_makes_one_program_of_a_net_for_a_shape_it_has_not_had(make: Any) -> None:
+    text = """
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 6 dim: 5 } } }
+    layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+            convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "gaussian" } } }
+    layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+    """
+    model = net(text)
+    images = make((2, 3, 7, 5))
+    compiled = torch.compile(model, backend="eager", fullgraph=True)(data=images)
+    torch.testing.assert_close(compiled["conv"], model(data=images)["conv"])
+
+
 @pytest.mark.parametrize("ignored", ["", "loss_param { ignore_label: 2 }"])
 def test_gradients_of_each_item_can_be_had_from_torch_func(ignored: str) -> None:
     text = """

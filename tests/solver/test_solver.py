@@ -1,8 +1,10 @@
 """What a user may ask of Solver: nets, tests, force, callbacks, requests, and what goes wrong on the way."""
 
+import copy
 import logging
 import math
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -349,6 +351,12 @@ def test_gpu_mode_without_a_gpu_warns_and_runs_on_the_cpu(caplog):
     assert "solver_mode: GPU is asked for, but this machine has no CUDA device; running on the CPU" in caplog.messages
     with pytest.raises(SolverError, match="device is 'cuda', but this machine has no CUDA device"):
         solver(device="cuda")
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_copy_is_refused_with_what_to_do(duplicate):
+    with pytest.raises(TypeError, match=r"a Solver cannot be copied or pickled; its snapshot\(\)"):
+        duplicate(solver())
 
 
 def test_unknown_device_is_named():
