@@ -19,6 +19,12 @@ class LossLayer(Layer):
     default_loss_weight = 1.0
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        for name, shape in zip(self.param.bottom[:2], bottom_shapes, strict=False):
+            if not shape:
+                raise ShapeError(
+                    f"layer '{self.name}': bottom '{name}' is one value without an axis; a loss is of the items along "
+                    "axis 0"
+                )
         if bottom_shapes[0][:1] != bottom_shapes[1][:1]:
             raise ShapeError(
                 f"layer '{self.name}': bottoms '{self.param.bottom[0]}' {bottom_shapes[0]} and "
@@ -44,8 +50,9 @@ class DifferenceLoss(LossLayer):
     """A loss of the differences of two bottoms with equally many values; both get gradients."""
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        tops = super().top_shapes(bottom_shapes)
         self.check_equal_counts(bottom_shapes)
-        return super().top_shapes(bottom_shapes)
+        return tops
 
 
 FLT_MIN = 2.0**-126  # the smallest normal float32: the least probability whose logarithm a SoftmaxWithLoss takes

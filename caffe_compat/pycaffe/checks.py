@@ -9,6 +9,7 @@ from caffe_compat.errors import CaffeCompatError, ParseError, UnsupportedLayerEr
 from caffe_compat.pycaffe.bindings import CheckError
 from caffe_compat.pycaffe.mode import CAFFE_TYPES
 
+_FIRST_AXIS = "bottom[0]->shape(0) == bottom[1]->shape(0) The data and label should have the same first dimension."
 # What Caffe's layers say of bottoms that they cannot take
 _OF_SHAPES = {
     "Convolution": "Input size incompatible with convolution kernel.",
@@ -20,6 +21,8 @@ _OF_SHAPES = {
     "SoftmaxWithLoss": "Number of labels must match number of predictions.",
     "Reshape": "output count must match input count",
     "EuclideanLoss": "Inputs must have the same dimension.",
+    "HingeLoss": _FIRST_AXIS,
+    "MultinomialLogisticLoss": _FIRST_AXIS,
 }
 # What Caffe says where our message has a pattern; names: the quoted words of our message, the layer first
 _OF_MESSAGES = (
@@ -34,7 +37,7 @@ _OF_MESSAGES = (
     ("propagate_down is given", "propagate_down param must be specified either 0 or bottom_size times"),
     ("does not work in place", "bottom[0] != top[0] {type} Layer does not allow in-place computation."),
     ("cannot share", "Cannot share param {names[1]} owned by layer {names[2]} with layer {names[0]}; shape mismatch."),
-    ("first dimension|same first", "The data and label should have the same first dimension."),
+    ("agree in the first axis", _FIRST_AXIS),
 )  # fmt: skip
 
 

@@ -283,7 +283,7 @@ class Quiet:
                     step.backward()
         _put(parameters, weights)
         restore_random(state)
-        for memory, content in contents:
+        for memory, content in reversed(contents):  # an output may lie in the memory of an input
             memory.exchange(content)
         CLOCK.tick()
 

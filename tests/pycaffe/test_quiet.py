@@ -309,3 +309,28 @@ def _leaves(found: Any) -> list[Any]:
     if isinstance(found, (tuple, list)):
         return [leaf for each in found for leaf in _leaves(each)]
     return [] if found is None else [found]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("Slice", ""),
+        ("Concat", ""),
+        ("Flatten", ""),
+        ("Split", ""),
+        ("Reshape", "reshape_param { shape { dim: 0 dim: -1 } }"),
+    ],
+)
+def test_an_output_in_the_memory_of_an_input_leaves_that_as_it_is(kind: str, fields: str, tmp_path: Path) -> None:
+    """The values are real pycaffe's."""
+    source = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 } } }\n'
+    (tmp_path / "net.prototxt").write_text(source + layer("a", kind, "data", "b", fields))
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN)
+    net.blobs["data"].data[...] = [[1, 2, 3], [4, 5, 6]]
+    net.forward()
+    net.forward()
+    net.blobs["data"].reshape(1, 3)
+    net.reshape()
+    net.blobs["data"].reshape(2, 3)
+    assert net.blobs["data"].data.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert net.blobs["b"].data.tolist() == [[1, 2, 3]]
