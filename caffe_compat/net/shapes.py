@@ -77,6 +77,8 @@ def top_shapes(node: Node, layer: Layer, bottom_shapes: list[Shape]) -> list[Sha
     except (IndexError, ValueError) as error:  # of an axis that is not there: unpacking, or asking for it
         found = ", ".join(map(str, bottom_shapes)) or "none"
         kind = node.param.type
+        if kind == "Python":  # the user's own code says what it wants
+            raise
         raise ShapeError(f"layer '{node.name}': type {kind} takes no bottoms of shape {found} ({error})") from error
     if len(shapes) != len(node.tops):
         raise GraphError(f"layer '{node.name}' makes {len(shapes)} tops, but names {len(node.tops)}")
