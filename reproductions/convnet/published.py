@@ -19,6 +19,11 @@ LENGTH, FREED_AT, FIRST_LR_TO = 240_000, 180_000, 200_000  # iterations
 BEGUN_IN_BF16 = {"baseline": "31,790", "l2-3e-4": "31,398", "l2": "80,564"}  # iterations of those runs; then fp32
 FLOAT32 = ("--precision", "fp32")
 HELD_OUT = 5000
+ANSWERED = {
+    "baseline": ("Table 1: ConvNet scaler 0 (baseline)", "Table 2: ConvNet none"),
+    "l2": ("Table 1: ConvNet scaler |W|", "Table 2: ConvNet l2"),
+    "l1, chosen": ("Table 2: ConvNet l1",),
+}
 CANDIDATES = ("1e-4", "1.5e-4", "2e-4", "3e-4")
 
 
@@ -30,6 +35,7 @@ def run(name: str, method: str, file: str, settings: str = "", seed: int = 1, **
         "note": BY_AUTHORS + (f"; precision bf16 to iteration {begun}" if begun else ""),
         "baseline": "" if method == "baseline" else "baseline-240k" + ("-seed2" if seed == 2 else ""),
         "keep_last": 2 if method == "baseline" else 99,  # for the freed variant begins at a snapshot
+        "paper": ANSWERED.get(method, ()),
         **more,
     }
     step = f"{name}-240k" + (f"-seed{seed}" if seed > 1 else "")
@@ -94,6 +100,7 @@ def freed(of: Step) -> Step:
         f"base_lr: 1e-3 stepvalue: {free} stepvalue: {2 * free} max_iter: {LENGTH - FREED_AT} snapshot: 10000",
         f"{of.name}@{FREED_AT}",
         options=FLOAT32,
+        paper=of.paper,
         baseline="baseline-240k",
         note=f"{FREED_AT:,} iterations with force, then {LENGTH - FREED_AT:,} without it; {BY_AUTHORS}",
     )

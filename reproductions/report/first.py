@@ -61,24 +61,24 @@ def findings_of(tables: Mapping[str, Sequence[Line]], runs: Sequence[Run]) -> tu
         (met if speed.difference >= -CLOSE_SPEED * speed.published.value else missed).append(text)
     if error and error.ours and error.difference is not None:
         side = "above" if error.difference > 0 else "below"
-        beside = beside_baseline(error, runs)
+        after = f" after {error.group.first.iterations:,} iterations" if error.group else ""
         text = (
-            f"that this costs no error: it is {percent(error.ours.value)}, {abs(error.difference):.2f} points {side} "
-            f"the paper's{beside}"
+            f"that this costs no error: it is {percent(error.ours.value)}{after}, {abs(error.difference):.2f} points "
+            f"{side} the paper's{beside_baseline(error, runs)}"
         )
         (met if error.difference <= SLACK else missed).append(text)
     return met, missed
 
 
 def beside_baseline(cell: Cell, runs: Sequence[Run]) -> str:
-    """How far from the run without force on the same schedule; nothing where no such run is named."""
+    """How far from the run without force beside it; nothing where no such run is named."""
     if cell.group is None or not cell.group.first.baseline:
         return ""
     above = error_above_baseline(cell.group, grouped(runs))
     if above is None:
         return ""
     side = "above" if above > 0 else "below"
-    return f" and {abs(above):.2f} {side} the run without force on the same {cell.group.first.iterations:,} iterations"
+    return f" and {abs(above):.2f} {side} the run without force of as many iterations"
 
 
 def waiting(tables: Mapping[str, Sequence[Line]], runs: Sequence[Run]) -> list[str]:

@@ -276,7 +276,7 @@ def test_a_number_is_confirmed_or_not_by_its_difference_and_the_open_runs_are_co
     waits = replace(waits, error=None, paper=())
     confirmed, unfinished = spoken([free, forced, waits])
     assert confirmed.startswith("Confirmed: under the l2 force") and "0.05 points above the paper" in confirmed
-    assert "0.70 below the run without force on the same 70,000 iterations" in confirmed
+    assert "after 70,000 iterations, " in confirmed and "0.70 below the run without force of as many" in confirmed
     assert unfinished.startswith("Unfinished: 1 of 1 ConvNet runs of 240,000 iterations, so that")
     worse = replace(forced, error=19.0, average_rank_ratio=60.0)
     missed, unfinished = spoken([free, worse, waits, replace(waits, status="finished", finish="", seed=2, error=18.0)])
