@@ -2,8 +2,8 @@
 # rknn-toolkit2 2.5.0 divides a window of a Caffe AVE pooling that reaches over the end of the bottom by the whole
 # kernel, and gives the last row and column too small; Caffe divides by the pixels in bottom and pad
 # (pooling_layer.cpp). Caffe rounds sizes up, so that such windows are common: the 3/2 AVE poolings of CIFAR-10 quick
-# have them, with no pad at all. Nothing is said, and the shape is right; of windows that fit the values are too. Seen in the
-# simulator of the toolkit, without quantisation and with torch 2.13.0, which it only imports here.
+# have them, with no pad at all. Nothing is said, and the shape is right; of windows that fit the values are too. Seen
+# in the simulator of the toolkit, without quantisation and with torch 2.13.0, which it only imports here.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
