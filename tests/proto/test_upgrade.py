@@ -16,6 +16,7 @@ SOLVERS = sorted(json.loads(golden("formats", "upgrade_solver", "index.json").re
 REFUSED = {
     "mixed_layer_and_layers": "the net has both 'layer' ('a') and 'layers' ('b'); write every one as layer {",
     "v0_padding_into_relu": "layer 'r': padding goes into type 'relu'; only conv and pool can pad",
+    "v0_padding_into_two_bottoms": "layer 'c': has 2 bottoms, one of them padded; wanted one",
     "v0_unknown_type": "layer 'p': unknown type 'frobnicate'; the first form has accuracy,",
     "v0_unknown_bottom": "layer 'p': bottom 'nowhere' is made by no layer before it",
     "unknown_field": "layer has no field 'no_such_field'",

@@ -31,10 +31,14 @@ def needed(net: Any) -> bool:
 
 
 def upgrade(net: Any) -> list[str]:
-    """Move the fields."""
+    """Move the fields; each data layer has both messages then, empty ones too, as in Caffe."""
     for layer in net.layers:
+        if layer.type not in _PARAMETERS:
+            continue
+        parameter = getattr(layer, _PARAMETERS[layer.type])
+        for message in (parameter, layer.transform_param):
+            message.SetInParent()
         for name in _old_fields(layer):
-            parameter = getattr(layer, _PARAMETERS[layer.type])
             setattr(layer.transform_param, name, getattr(parameter, name))
             parameter.ClearField(name)
     return []

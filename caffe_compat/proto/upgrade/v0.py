@@ -107,6 +107,10 @@ def _fold_padding(net: Any) -> None:
                 continue
             if old.type not in _WINDOWS:
                 raise ParseError(f"layer '{old.name}': padding goes into type '{old.type}'; only conv and pool can pad")
+            if len(connection.bottom) != 1:
+                raise ParseError(
+                    f"layer '{old.name}': has {len(connection.bottom)} bottoms, one of them padded; wanted one"
+                )
             if len(source.bottom) != 1 or len(source.top) != 1:
                 raise ParseError(f"layer '{source.layer.name}': a padding layer has one bottom and one top")
             old.pad = source.layer.pad
