@@ -15,6 +15,8 @@ from caffe_compat.proto import forks
 from caffe_compat.proto.tokens import NUMBER, STRING, WORD, Token, Tokens, shown, string_bytes, whole_number
 
 _SINGLE = struct.Struct("f")
+_LARGEST = (2 - 2**-23) * 2.0**127
+_MIDDLE = (2 - 2**-24) * 2.0**127  # between the largest and infinity, to which the processor would round it
 _TRUTH = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
 _RANGES = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -63,8 +65,10 @@ def integer(tokens: Tokens, field: Any) -> int:
 
 
 def float32(tokens: Tokens, field: Any) -> float:
-    """The value, rounded to single precision; beyond its range it is infinite, as in C++."""
+    """The value, rounded to single precision; beyond its range it is infinite, as in protobuf (DoubleToFloat)."""
     value = float64(tokens, field)
+    if abs(value) == _MIDDLE:
+        return math.copysign(_LARGEST, value)
     try:
         return float(_SINGLE.unpack(_SINGLE.pack(value))[0])
     except OverflowError:

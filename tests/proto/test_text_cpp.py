@@ -101,6 +101,9 @@ TAKEN = {
     "force_backward: 01": b"(\x01", "force_backward: 00": b"(\x00", "force_backward: 0x1": b"(\x01",
     "input_dim: -0": b" \x00", "input_dim: 010": b" \x08", "layer { phase: 01 }": b"\xa2\x06\x02P\x01",
     "layer { loss_weight: - 1 }": b"\xa2\x06\x05-\x00\x00\x80\xbf",
+    "layer { loss_weight: 3.4028235677973366e38 }": b"\xa2\x06\x05-\xff\xff\x7f\x7f",
+    "layer { loss_weight: -3.4028235677973366e38 }": b"\xa2\x06\x05-\xff\xff\x7f\xff",
+    "layer { loss_weight: 3.402823567797337e38 }": b"\xa2\x06\x05-\x00\x00\x80\x7f",
     r'name: "\ud83d\ude00"': b"\x0a\x04\xf0\x9f\x98\x80",
 }  # fmt: skip
 
