@@ -23,6 +23,10 @@ from caffe_compat.commands.streams import occupy_closed, safe_streams
 from caffe_compat.plugins import place_of
 from caffe_compat.showing import words_of
 
+FILES = """
+
+Verbs read and write files, by name: pipes, devices and - are refused, and files that exist kept unless
+--force-overwrite is given. The result is printed; the log and what is wrong go to stderr."""
 BAD_INPUT, BROKEN_PIPE = 2, 141  # exit statuses; the second as a shell reports the signal
 NO_PYTHON = "CAFFE_COMPAT_NO_PYTHON"  # an environment variable: set, Python layers are refused
 TRACEBACK = "CAFFE_COMPAT_TRACEBACK"  # an environment variable: faults of the package show where they are
@@ -143,6 +147,8 @@ def _dispatch(words: list[str]) -> int:
     parser.add_argument("--no-python", action="store_true", help=f"run no Python layers (also: {NO_PYTHON}=1)")
     own = set_apart(_joined(words[1:]), "-m") if verb.is_verbatim else translate(words[1:], parser)
     arguments = parser.parse_args(own)
+    if name in VERBS and not verb.is_verbatim:
+        _refuse_streams(arguments)
     for plugin in arguments.plugin if verb.builds else ():
         use_plugin(plugin)
     with _python_layers(off=arguments.no_python):
@@ -150,6 +156,13 @@ def _dispatch(words: list[str]) -> int:
         status = run_in_place(run, arguments)
     sys.stdout.flush()
     return status
+
+
+def _refuse_streams(arguments: argparse.Namespace) -> None:
+    """CaffeCompatError where `-` stands among the arguments, by which other programs mean what is typed or printed."""
+    for value in vars(arguments).values():
+        if any(str(each) == "-" for each in (value if isinstance(value, list | tuple) else [value])):
+            raise CaffeCompatError("-: is no name of a file or folder here; give one, or ./- for what is called -")
 
 
 @contextmanager
@@ -205,7 +218,7 @@ def _top_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="caffe-compat",
         description="Read, run, train, shrink and write Caffe models in PyTorch, with Caffe's own numbers.",
-        epilog="verbs:\n" + "\n".join(f"  {name:<{width}}  {summary}" for name, summary in lines.items()),
+        epilog="verbs:\n" + "\n".join(f"  {name:<{width}}  {summary}" for name, summary in lines.items()) + FILES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"caffe-compat {__version__}")

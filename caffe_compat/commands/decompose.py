@@ -155,7 +155,18 @@ def run(arguments: argparse.Namespace) -> int:
         print_json({"ranks": ranks, "costs": costs and costs_of(costs), "saved": paths})
     else:
         print("\n".join(f"Saved as {path}" for path in paths.values()))
+        if "solver" in paths and base is None:
+            print(foreign_solver(paths["solver"], net))
     return 0
+
+
+def foreign_solver(path: Path, net: str) -> str:
+    """The line on a solver whose values are AlexNet's, not those of what trained the net."""
+    iterations = cc.read_solver(path).max_iter
+    return (
+        f"{path} fine-tunes as for AlexNet, {iterations:,} iterations; "
+        f"--solver SOLVER, what trained {net}, gives its values and a third of its iterations"
+    )
 
 
 def certificate_of(start: cc.Model, written: cc.Model, arguments: argparse.Namespace, folder: Path) -> cc.Certificate:

@@ -73,7 +73,7 @@ def find_log(name: str) -> Path:
             raise cc.DataError(f"{path}: wanted one .jsonl in this folder, found {names}; name the file")
         return found[0]
     for candidate in (path, Path(f"{name}.jsonl")):
-        if candidate.is_file():
+        if candidate.exists():
             return candidate
     raise cc.DataError(f"{name}: no such log, and no {name}.jsonl; give a log file or a snapshot_prefix")
 

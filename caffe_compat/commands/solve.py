@@ -1,8 +1,8 @@
 """Train a net as its solver prototxt says, as `caffe train` does, with or without force.
 
 The log goes to stderr in Caffe's form, and as JSON lines to PREFIX.jsonl beside the snapshots. Ctrl-C takes a snapshot
-and stops; a second one stops at once. SIGTERM takes a snapshot and stops with exit status 143. SIGHUP takes a snapshot
-and goes on.
+and stops; a second one stops at once. SIGTERM takes a snapshot and stops with exit status 143. The log's last line
+then says how to go on. SIGHUP takes a snapshot and goes on.
 
 Several processes train together when torchrun starts them, each with its own part of the data and its own GPU:
 torchrun --nproc-per-node N -m caffe_compat.solve SOLVER
@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.going_on import LastSnapshot
 from caffe_compat.commands.numbers import real_number, whole_number
 from caffe_compat.commands.options import (
     add_compat,
@@ -146,11 +147,12 @@ def told(solver: cc.Solver, arguments: argparse.Namespace, snapshot: cc.Snapshot
     """Within this block, logs, ranks, the snapshots to keep and the progress bar follow `solver`."""
     journal = cc.JsonLinesLog(f"{solver.config.snapshot_prefix}.jsonl")
     boards = [] if arguments.tensorboard is None else [board(arguments.tensorboard)]
-    solver.callbacks += [journal, RankReport(journal), *boards, *keepers(arguments)]
+    last = LastSnapshot(snapshot.path if snapshot else None)
+    solver.callbacks += [journal, RankReport(journal), *boards, *keepers(arguments), last]
     resume = str(snapshot.path) if snapshot else None
     journal.begin(event="start", command=shlex.join(sys.argv), resume=resume, **circumstances(solver))
     try:
-        with progress(solver):
+        with progress(solver), last.told_when_stopped(solver):
             yield
     finally:
         journal.close()

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from caffe_compat import WriteError
+from caffe_compat.proto.files import is_irreplaceable
 
 Name = str | os.PathLike[str]
 
@@ -34,9 +35,9 @@ def check_targets(targets: Iterable[Name | None], sources: Iterable[Name | None]
     for path in paths:
         if path.is_dir():
             raise WriteError(f"{path}: is a folder; name the file to write")
+        if is_irreplaceable(path):
+            raise WriteError(f"{path}: is no file that can be replaced; name another file")
         if os.path.lexists(path):
-            if path.exists() and not path.is_file():
-                raise WriteError(f"{path}: is no file that can be replaced; name another file")
             _refuse_existing(path, overwrite)
         if not path.parent.is_dir():
             raise WriteError(f"{path}: cannot be written: there is no folder {path.parent}; make it first")

@@ -31,7 +31,7 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     if "\0" in os.fspath(path):
         raise WriteError(f"{path}: cannot be written: no file has a NUL character in its name")
     path = Path(path)
-    if os.path.exists(path) and not os.path.isfile(path):  # which, unlike Path's own, raise nothing
+    if is_irreplaceable(path):
         raise WriteError(f"{path}: cannot be written: it is no file that can be replaced; name another one")
     held = _held.get()
     try:
@@ -55,6 +55,16 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         kept = "; the file that stood there is unchanged" if os.path.exists(path) else ""
         raise WriteError(f"{path}: cannot be written: {_reason(error)}{kept}") from error
+
+
+def is_irreplaceable(path: Path) -> bool:
+    """Whether `path` is a folder, FIFO or device, or a name that the system has for an open file, as /dev/stdout.
+
+    A file may stand behind such a name; the name itself is what a new file would take the place of.
+    """
+    folder = os.path.realpath(path.parent)
+    is_of_system = folder == "/dev" or folder.startswith("/proc/")
+    return os.path.exists(path) and (is_of_system or not os.path.isfile(path))  # unlike Path's own, these raise nothing
 
 
 def _reason(error: OSError) -> str:

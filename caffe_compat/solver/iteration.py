@@ -57,6 +57,7 @@ class Iterations(Updating):
         self._methods = MethodStates()
         self._unknown: dict[str, Any] = {}  # sections of the side-car that a later version wrote
         self.is_writing = False  # a snapshot, at this moment
+        self.is_stopped = False  # whether the last `solve` was asked to end early, and did
         self._random: list[dict[str, bytes]] = []  # of all ranks, while a snapshot is being written
         self._random_before: dict[str, bytes] = {}  # at the start of this iteration
         self._test_places: list[tuple[Any, int]] = []  # of the data of test nets, likewise

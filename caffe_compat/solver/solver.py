@@ -216,6 +216,7 @@ class Solver(Resuming):
 
     def _train(self) -> None:
         config = self.config
+        self.is_stopped = False
         self.step(config.max_iter - self.iteration)
         if "snapshot" in self._requests:  # and a test was stopped before it could be taken
             self._requests.discard("snapshot")
@@ -224,6 +225,7 @@ class Solver(Resuming):
             self.snapshot()
         if "stop" in self._requests:
             self._requests.discard("stop")
+            self.is_stopped = True
             logger.info("Optimization stopped early.")
             return
         if self._is_due(config.display):

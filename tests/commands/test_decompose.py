@@ -79,7 +79,7 @@ def test_existing_files_are_kept_unless_told(folder, capsys):
     assert cc.read_net("net.prototxt.lowrank.prototxt") != before
 
 
-def test_a_net_with_a_loss_gets_a_solver_that_trains_it(folder):
+def test_a_net_with_a_loss_gets_a_solver_that_trains_it(folder, capsys):
     folder("pca_ratio_convs")
     loss = 'type: "SoftmaxWithLoss" bottom: "f2" bottom: "label"'
     text = Path(NET).read_text().replace('type: "Softmax" bottom: "f2"', loss)
@@ -90,6 +90,7 @@ def test_a_net_with_a_loss_gets_a_solver_that_trains_it(folder):
         'weight_decay: 0.004 force_decay: 0.001 force_type: "Constant" snapshot_prefix: "s/x"\n'
     )
     assert main(["decompose", NET, WEIGHTS, "--keep=.9", "--solver=base.prototxt"]) == 0
+    assert "AlexNet" not in capsys.readouterr().out
     solver = cc.read_solver("net.prototxt.lowrank.solver.prototxt")
     assert (solver.net, list(solver.weights)) == (
         "net.prototxt.lowrank.prototxt",
@@ -99,6 +100,13 @@ def test_a_net_with_a_loss_gets_a_solver_that_trains_it(folder):
     assert f"{solver.base_lr:.6g}" == "0.0001" and solver.lr_policy == "multistep" and not solver.HasField("stepsize")
     assert not solver.HasField("force_decay") and not solver.HasField("force_type")
     assert solver.snapshot_prefix == "s/x_lowrank" and f"{solver.weight_decay:.6g}" == "0.004"
+    assert main(["decompose", NET, WEIGHTS, "--keep=.9", "--out=own"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "own.solver.prototxt fine-tunes as for AlexNet, 150,000 iterations; "
+        "--solver SOLVER, what trained net.prototxt, gives its values and a third of its iterations"
+    )
+    assert main(["decompose", NET, WEIGHTS, "--keep=.9", "--out=told", "--json"]) == 0
+    json.loads(capsys.readouterr().out)
 
 
 def test_a_deploy_net_gets_no_solver(folder, tmp_path):

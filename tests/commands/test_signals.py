@@ -44,7 +44,7 @@ def test_sigterm_takes_a_snapshot_and_stops_with_status_143(problem):
         if "Iteration 5, loss" in line:
             break
     run.terminate()
-    assert run.communicate(timeout=60)[1].splitlines()[-1].endswith("] Optimization stopped early.")
+    assert run.communicate(timeout=60)[1].splitlines()[-2].endswith("] Optimization stopped early.")
     assert run.returncode == 143
     assert len(list(problem.folder.glob("small_iter_*.solverstate"))) == 1
 

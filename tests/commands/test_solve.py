@@ -259,7 +259,7 @@ def test_sighup_takes_a_snapshot_and_goes_on_and_ctrl_c_takes_one_and_stops(prob
     assert running.process.poll() is None
     running.process.send_signal(signal.SIGINT)
     assert running.finish() == 0, running.lines[-5:]
-    assert running.lines[-1].endswith("] Optimization stopped early.")
+    assert running.lines[-2].endswith("] Optimization stopped early.")
     states = list(problem.folder.glob("small_iter_*.solverstate"))
     assert len(states) == 2 and all(state.with_suffix(".caffemodel").exists() for state in states)
 

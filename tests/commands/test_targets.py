@@ -161,3 +161,35 @@ def test_training_goes_on_over_its_own_snapshots_and_logs(problem, capsys):
     for _ in range(2):
         assert main(["solve", "solver.prototxt", "--max-iter", "10"]) == 0
     assert np.isfinite(cc.read_weights("small_iter_10.caffemodel")["conv1"][0]).all()
+
+
+def test_a_dash_is_refused_by_every_verb_before_any_work(filled, capsys):
+    for command, (words, _) in WRITING.items():
+        if "{}" in words:
+            assert refused(capsys, words.format("-").split()).startswith("caffe-compat: -: is no name of"), command
+    for words in ("show -", "check net.prototxt -", "compare - net.prototxt", "log -", "data info -", "solve -"):
+        assert refused(capsys, words.split()).startswith("caffe-compat: -: is no name of"), words
+    assert not (filled.folder / "-").exists()
+    assert main(["upgrade", "net.prototxt", "./-"]) == 0
+    assert main(["show", "./-"]) == 0 and (filled.folder / "-").is_file()
+
+
+@pytest.mark.parametrize("command", [name for name, (words, _) in WRITING.items() if "{}" in words])
+def test_the_systems_name_of_an_open_file_is_never_replaced(filled, capsys, command):
+    """As /dev/stdout with standard output in a file."""
+    with open("log.txt", "wb") as file:
+        name = f"/dev/fd/{file.fileno()}"
+        line = refused(capsys, [*WRITING[command][0].format(name).split(), "--force-overwrite"])
+        assert line == f"caffe-compat: {name}: is no file that can be replaced; name another file"
+    assert not (filled.folder / "log.txt").read_bytes()
+
+
+def test_a_pipe_is_refused_by_name_and_a_file_on_standard_input_is_read(filled, capsys):
+    reader, writer = os.pipe()
+    with open(reader, "rb"), open(writer, "wb"):
+        for words in ("show", "check", "log", "compare net.prototxt"):
+            line = refused(capsys, [*words.split(), f"/dev/fd/{reader}"])
+            assert "is a FIFO; a regular file is wanted" in line, words
+        assert "is no file that can be replaced" in refused(capsys, ["upgrade", "net.prototxt", f"/dev/fd/{writer}"])
+    with open("net.prototxt", "rb") as file:
+        assert main(["show", f"/dev/fd/{file.fileno()}"]) == 0

@@ -165,7 +165,8 @@ def test_a_request_of_one_rank_stops_all_after_the_same_iteration(tmp_path):
     log = root.communicate(timeout=100)[1]
     other.communicate(timeout=100)
     assert (root.returncode, other.returncode) == (0, 0), log
-    assert log.splitlines()[-1].endswith("Optimization stopped early.")
+    assert log.splitlines()[-2].endswith("Optimization stopped early.")
+    assert log.splitlines()[-1].endswith("run the same command with --snapshot latest")
     assert len(list(tmp_path.glob("small_iter_*.solverstate"))) == 1
 
 
