@@ -206,6 +206,7 @@ class Execution:
                 if ours._data is not theirs._data:
                     ours._data.give(target.parameters[index], theirs._data)
                     ours._data = theirs._data
+                    self._memories[id(target.parameters[index])] = theirs._data, ours._diff
 
     def _part_from(self, targets: list[Step]) -> None:
         """Let layers that share a blob with `targets`, and are none of them, have its memory as their own from now on.
@@ -220,6 +221,7 @@ class Execution:
                 if id(memory) in moving:
                     parameter = own[id(memory)] if id(memory) in own else memory.take_over()
                     own[id(memory)] = step.parameters[index] = step.layer.blobs[index] = parameter
+                    self._memories[id(parameter)] = memory, blob._diff
                     vars(step).pop("learns", None)
 
     def _explain_forward(self, number: int) -> None:

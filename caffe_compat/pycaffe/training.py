@@ -112,6 +112,7 @@ class LiveSolver(Iterations):
             self.count_update()
             if self._is_due(self.config.snapshot):
                 self.snapshot()
+        self.live.quiet.keeps_weights = False  # scripts may write into them again
 
     def solve(self, resume: Any = None) -> None:
         """Train to max_iter, from the state in the file `resume` if given, in the order of Solver::Solve."""
@@ -140,7 +141,10 @@ class LiveSolver(Iterations):
         results = []
         for index, live in enumerate(self.live_tests):
             live.share_with(self.live)
+            live.quiet.keeps_weights = True
             results.append(run_test(_Outputs(live), index, self.config, self.iteration, lambda: False))  # type: ignore[arg-type]
+            live.quiet.keep_weights()
+            live.quiet.keeps_weights = False
         return results
 
     def snapshot(self, name: str | None = None) -> Path:

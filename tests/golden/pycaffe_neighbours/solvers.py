@@ -445,3 +445,62 @@ def case_weight_sharing_solver(caffe, f):
         shares(n.params["a"][0].data, n.params["ip"][0].data),
         n.params["a"][0] is n.params["ip"][0],
     ]
+
+
+CONVOLVED = """
+layer { name: "data" type: "Input" top: "data" top: "label" input_param { shape { dim: 2 dim: 3 dim: 5 dim: 4 } shape { dim: 2 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 4 kernel_size: 3 } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "relu" }
+layer { name: "ip" type: "InnerProduct" bottom: "relu" top: "ip" inner_product_param { num_output: 3 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+
+
+def convolved(caffe, look):
+    put(CONVOLVED)
+    put(solver_text("net.prototxt", base_lr=0.1, momentum=0.5, test_iter=1, test_interval=1), "s.prototxt")
+    s = caffe.SGDSolver("s.prototxt")
+    fill(s.net)
+    for net in (s.net, s.test_nets[0]):
+        net.blobs["data"].data[...] = wave(2, 3, 5, 4)
+        net.blobs["label"].data[...] = [0, 2]
+    if look:
+        s.test_nets[0].params["conv"][0].data[...] = 1
+    return s
+
+
+def inside(net):
+    return [net.blobs[name].data.ravel()[:4] for name in ("conv", "relu", "ip")] + [net.blobs["loss"].data]
+
+
+def case_test_weights_looked_at(caffe, f):
+    s = convolved(caffe, True)
+    s.step(3)
+    f["tested"] = inside(s.test_nets[0])
+    f["weights"] = s.test_nets[0].params["conv"][0].data.ravel()[:5]
+    s.test_nets[0].forward()
+    f["again"] = inside(s.test_nets[0])
+
+
+def case_test_blobs_are_of_the_test(caffe, f):
+    s = convolved(caffe, False)
+    s.step(3)
+    f["tested"] = inside(s.test_nets[0])
+    s.net.params["conv"][0].data[...] *= 2
+    f["weights changed"] = inside(s.test_nets[0])
+    s.test_nets[0].forward()
+    f["again"] = inside(s.test_nets[0])
+
+
+def case_weights_written_behind_a_pass(caffe, f):
+    s = convolved(caffe, False)
+    s.step(2)
+    weights = s.net.params["conv"][0].data
+    s.step(1)
+    s.net.forward()
+    weights[...] = 0
+    f["trained"] = inside(s.net)
+    s.step(2)
+    s.net.forward()
+    s.test_nets[0].params["conv"][0].data[...] = 1
+    f["by the test net"] = inside(s.net)
