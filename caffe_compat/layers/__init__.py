@@ -13,6 +13,7 @@
     stored          StoredLayer: from files
     shapes_only     ShapesOnly: one that does not run
     regions         RegionLayer: one that pools regions
+    function        operations with a gradient of their own, for torch.func too
     kinks           functions with a kink, and Caffe's gradient there
     boxes           boxes: codes, overlaps, suppression
     sampling        values between pixels

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from caffe_compat.layers.function import Function
 
-class _Absolute(torch.autograd.Function):
+
+class _Absolute(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
@@ -27,7 +29,7 @@ def absolute(x: Tensor) -> Tensor:
     return top
 
 
-class _Clipped(torch.autograd.Function):
+class _Clipped(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
         ctx.save_for_backward(x)
@@ -46,7 +48,7 @@ def clipped(x: Tensor, low: float, high: float) -> Tensor:
     return top
 
 
-class _HardSwish(torch.autograd.Function):
+class _HardSwish(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, closed: bool) -> Tensor:
         ctx.save_for_backward(x)
@@ -67,7 +69,7 @@ def hard_swish(x: Tensor, closed: bool) -> Tensor:
     return top
 
 
-class _HardSigmoid(torch.autograd.Function):
+class _HardSigmoid(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, alpha: float, beta: float) -> Tensor:
         line = alpha * x + beta
@@ -87,7 +89,7 @@ def hard_sigmoid(x: Tensor, alpha: float, beta: float) -> Tensor:
     return top
 
 
-class _Length(torch.autograd.Function):
+class _Length(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, axis: int, epsilon: float) -> Tensor:
         top = x.square().sum(axis, keepdim=True).sqrt_()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from caffe_compat.errors import DataError, ShapeError
 from caffe_compat.layers.base import Layer, Shape
-from caffe_compat.layers.looped import is_mapped
+from caffe_compat.layers.looped import shows_values
 
 
 def check_label_count(layer: Layer, label: Shape, wanted: Shape) -> None:
@@ -35,8 +35,8 @@ def class_labels(
     if ignore is not None:
         counts = index != ignore
         index = torch.where(counts, index, 0)
-    recorded = torch.compiler.is_exporting() or (index.is_cuda and torch.cuda.is_current_stream_capturing())
-    if index.numel() and not recorded and not is_mapped():
+    recorded = index.is_cuda and torch.cuda.is_current_stream_capturing()
+    if index.numel() and not recorded and shows_values():
         low, high = torch.stack(torch.aminmax(index)).tolist()
         if low < 0 or high >= classes:
             raise DataError(

@@ -50,6 +50,11 @@ def is_mapped() -> bool:
     return any(each.key() == functorch.TransformType.Vmap for each in functorch.get_interpreter_stack() or ())
 
 
+def shows_values() -> bool:
+    """Whether a layer may look at values of blobs: programs of torch.export and torch.func.vmap have none to show."""
+    return not (torch.compiler.is_exporting() or is_mapped())
+
+
 def gradient_for_loops(gradient: Tensor) -> Tensor | None:
     """What loops of a backward pass may read of a gradient; None where torch is to compute, as for a second backward.
 

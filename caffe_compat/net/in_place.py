@@ -20,6 +20,7 @@ from caffe_compat.graph.hazards import Hazard, Hazards, find_hazards
 from caffe_compat.layers.base import Layer
 from caffe_compat.layers.caffe.backward import Pass, backward_of, destroying_backward_of
 from caffe_compat.layers.caffe.overwriting import destroying_forward_of
+from caffe_compat.layers.function import Function, need_values
 
 IN_PLACE = ("caffe", "right")
 _chosen: ContextVar[str] = ContextVar("in_place", default="caffe")
@@ -77,7 +78,7 @@ def as_left(value: Tensor, there: Tensor) -> Tensor:
     return found
 
 
-class _Found(torch.autograd.Function):
+class _Found(Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, there: Tensor) -> Tensor:
         return _over(there.detach(), value.detach()).clone()
@@ -95,7 +96,7 @@ def with_lost_gradient(value: Tensor) -> Tensor:
     return same
 
 
-class _Lost(torch.autograd.Function):
+class _Lost(Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
         return value.view_as(value)
@@ -186,6 +187,7 @@ class InMemory(nn.Module):
         tensors = (*bottoms, *self.layer.blobs)
         if not (torch.is_grad_enabled() and any(each.requires_grad for each in tensors)):
             return self.forward_pass(self.layer, *bottoms)
+        need_values(self.layer, "in place goes back by what others left in its memory", "choose in_place 'right'")
         tops = _Remembering.apply(self, memory, len(bottoms), *tensors)  # type: ignore[no-untyped-call]
         return tops[0] if len(tops) == 1 else tops
 

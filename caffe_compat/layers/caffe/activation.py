@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Context, Elementwise, Shape
+from caffe_compat.layers.looped import is_transformed
 from caffe_compat.layers.registry import register
 from caffe_compat.proto.schema import FillerParameter
 
@@ -49,7 +50,7 @@ class ReLU(Elementwise):
 
 def _can_be_marked(bottom: Tensor) -> bool:
     """Whether autograd lets a Function of ours write on `bottom`; on a CPU alone, where it was measured."""
-    if bottom._is_view() or bottom.device.type != "cpu" or torch.compiler.is_compiling():
+    if bottom._is_view() or bottom.device.type != "cpu" or torch.compiler.is_compiling() or is_transformed():
         return False
     return bottom.requires_grad and torch.is_grad_enabled()
 

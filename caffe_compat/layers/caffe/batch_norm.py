@@ -9,6 +9,7 @@ from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.layers.caffe.batch_norm_chain import Chain
 from caffe_compat.layers.caffe.scale_bias import Scale
+from caffe_compat.layers.function import need_batch
 from caffe_compat.layers.registry import register
 from caffe_compat.proto.schema import FillerParameter
 
@@ -69,6 +70,7 @@ class BatchNorm(Layer):
             unit = torch.where(factor == 0, factor, 1 / factor)
             mean, var = stored_mean * unit, stored_var * unit
             return torch.batch_norm(bottom, scale, shift, mean, var, False, 0.0, self.eps, False)
+        need_batch(self)
         mean, var = torch.zeros_like(stored_mean), torch.zeros_like(stored_var)
         # with momentum 1 the running statistics become those of this batch, the variance unbiased as Caffe stores it
         top = torch.batch_norm(bottom, scale, shift, mean, var, True, 1.0, self.eps, False)

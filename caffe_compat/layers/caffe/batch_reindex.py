@@ -7,7 +7,7 @@ from torch import Tensor
 
 from caffe_compat.errors import DataError, ShapeError
 from caffe_compat.layers.base import Layer, Shape, exactly
-from caffe_compat.layers.looped import is_mapped
+from caffe_compat.layers.looped import shows_values
 from caffe_compat.layers.registry import register
 
 
@@ -27,8 +27,7 @@ class BatchReindex(Layer):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         x, index = bottoms[0], bottoms[1].detach().long()
-        # the look would break a program being recorded
-        if index.numel() and not torch.compiler.is_exporting() and not is_mapped():
+        if index.numel() and shows_values():
             low, high = torch.stack(torch.aminmax(index)).tolist()
             if low < 0 or high >= x.shape[0]:
                 raise DataError(

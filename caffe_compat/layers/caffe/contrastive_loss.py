@@ -10,11 +10,12 @@ from torch import Tensor
 
 from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Context, Shape, exactly
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.loss import LossLayer, rows
 from caffe_compat.layers.registry import register
 
 
-class _Contrast(torch.autograd.Function):
+class _Contrast(Function):
     """The loss of pairs by difference a - b; the gradient of dissimilar pairs divides by d + 1e-4, not by d."""
 
     @staticmethod

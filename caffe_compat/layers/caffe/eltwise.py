@@ -13,10 +13,11 @@ from caffe_compat.layers.base import Context, Count, Layer, Shape
 from caffe_compat.layers.caffe.batch_norm_chain import Chain
 from caffe_compat.layers.caffe.eltwise_loops import RectifiedSum
 from caffe_compat.layers.fields import enum_name
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.registry import register
 
 
-class _UnstableProduct(torch.autograd.Function):
+class _UnstableProduct(Function):
     """The product of all bottoms with `stable_prod_grad: false`: bottom i's gradient is top / bottom i * top's."""
 
     @staticmethod

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from caffe_compat.errors import DataError, UnsupportedParameterError
 from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.layers.looped import shows_values
 from caffe_compat.layers.registry import register
 
 
@@ -32,7 +32,7 @@ class Embed(Layer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         index = bottoms[0].long()
         # elsewhere the look would wait for the device, or break a program being recorded
-        if index.device.type == "cpu" and index.numel() and not torch.compiler.is_exporting():
+        if index.device.type == "cpu" and index.numel() and shows_values():
             least, most = index.aminmax()
             if least < 0 or most >= self.rows:
                 raise DataError(

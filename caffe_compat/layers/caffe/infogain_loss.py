@@ -17,6 +17,7 @@ from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Shape
 from caffe_compat.layers.caffe.multinomial_logistic_loss import LOG_THRESHOLD, clamped_log
 from caffe_compat.layers.fields import given
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.loss import LossLayer, normalization, normalizer
 from caffe_compat.layers.registry import register
@@ -24,7 +25,7 @@ from caffe_compat.proto.binary import read_blob
 from caffe_compat.proto.files import find_file
 
 
-class _InfogainLoss(torch.autograd.Function):
+class _InfogainLoss(Function):
     """The loss of scores (N, C, M) with weights of the same shape; its gradient takes no notice of the clamp."""
 
     @staticmethod

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Layer, Shape
-from caffe_compat.layers.caffe.lrn_loops import derivative, normalized_by_loop
+from caffe_compat.layers.caffe.lrn_loops import derivative, normalized, normalized_by_loop
 from caffe_compat.layers.layout import channels_last
+from caffe_compat.layers.looped import is_transformed
 from caffe_compat.layers.registry import register
 
 
@@ -44,6 +45,8 @@ class LRN(Layer):
         looped = normalized_by_loop(bottom, self.rule)
         if looped is not None:
             return looped
+        if is_transformed():
+            return normalized(bottom, self.rule)
         is_trained = torch.is_grad_enabled() and bottom.requires_grad
         if bottom.device.type == "cpu" and not (self.rule.within or torch.compiler.is_compiling()):
             if not is_trained:

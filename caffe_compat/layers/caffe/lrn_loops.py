@@ -51,17 +51,27 @@ class _Normalize(torch.autograd.Function):
         return back(ctx.loops, bottom, above, ctx.rule), None, None
 
 
+def normalized(bottom: Tensor, rule: Rule) -> Tensor:
+    """The top, in operations that torch differentiates, and maps by torch.func."""
+    return bottom * _scale(bottom, rule).pow(-rule.beta)
+
+
 def derivative(bottom: Tensor, above: Tensor, rule: Rule) -> Tensor:
     """The gradient of the bottom from that of the top, in operations that have derivatives themselves."""
-
-    def mean(values: Tensor) -> Tensor:
-        if rule.within:
-            return F.avg_pool2d(values, rule.size, 1, rule.size // 2)
-        return F.avg_pool3d(values[:, None], (rule.size, 1, 1), 1, (rule.size // 2, 0, 0))[:, 0]
-
-    scale = rule.k + rule.alpha * mean(bottom * bottom)
+    scale = _scale(bottom, rule)
     direct = above * scale.pow(-rule.beta)
-    return direct - bottom * mean(direct * bottom / scale) * (2 * rule.beta * rule.alpha)
+    return direct - bottom * _mean(direct * bottom / scale, rule) * (2 * rule.beta * rule.alpha)
+
+
+def _scale(bottom: Tensor, rule: Rule) -> Tensor:
+    return rule.k + rule.alpha * _mean(bottom * bottom, rule)
+
+
+def _mean(values: Tensor, rule: Rule) -> Tensor:
+    """Over the window around each value."""
+    if rule.within:
+        return F.avg_pool2d(values, rule.size, 1, rule.size // 2)
+    return F.avg_pool3d(values[:, None], (rule.size, 1, 1), 1, (rule.size // 2, 0, 0))[:, 0]
 
 
 def _across(loops: ModuleType, bottom: Tensor, rule: Rule, top: Tensor | None) -> Tensor:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from caffe_compat.layers.base import Shape
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.loss import LossLayer, rows
 from caffe_compat.layers.registry import register
@@ -15,7 +15,7 @@ from caffe_compat.layers.registry import register
 LOG_THRESHOLD = 1e-20  # the least probability whose logarithm the losses on given probabilities take
 
 
-class _ClampedLog(torch.autograd.Function):
+class _ClampedLog(Function):
     """log(max(p, 1e-20)), with gradient 1 / max(p, 1e-20) on both sides of the clamp."""
 
     @staticmethod

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Layer, Shape
+from caffe_compat.layers.function import Function
+from caffe_compat.layers.looped import is_transformed
 from caffe_compat.layers.registry import register
 
 
@@ -40,7 +41,7 @@ class MVN(Layer):
         return planes - planes.mean(axes, keepdim=True)
 
 
-class _Standardize(torch.autograd.Function):
+class _Standardize(Function):
     """y = (x - mean) / (std + eps), with Caffe's gradient.
 
     dx = (dy - mean(dy) - y mean(y dy)) / (std + eps): the derivative of the forward only for eps = 0, for Caffe
@@ -50,8 +51,8 @@ class _Standardize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
         centred = x - x.mean(axes, keepdim=True)
-        divisor = centred.square().mean(axes, keepdim=True).sqrt_().add_(eps)
-        top = centred.div_(divisor)
+        divisor = centred.square().mean(axes, keepdim=True).sqrt() + eps
+        top = centred / divisor if is_transformed() else centred.div_(divisor)
         ctx.save_for_backward(top, divisor)
         ctx.axes = axes
         return top
@@ -62,4 +63,6 @@ class _Standardize(torch.autograd.Function):
         (diff,) = gradients
         along_top = (top * diff).mean(ctx.axes, keepdim=True)
         centred = diff - diff.mean(ctx.axes, keepdim=True)
+        if is_transformed():
+            return (centred - top * along_top) / divisor, None, None
         return centred.sub_(top * along_top).div_(divisor), None, None

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Count, Layer, Shape
 from caffe_compat.layers.caffe.pooling_loops import LEAST, average_by_loop, max_by_loop
-from caffe_compat.layers.looped import is_mapped
+from caffe_compat.layers.looped import is_mapped, is_transformed
 from caffe_compat.layers.registry import register
 from caffe_compat.layers.windows import Sizes, Windows, check_output, overhang, pooled_size, pooling_windows
 from caffe_compat.proto.schema import message_class
@@ -138,7 +138,7 @@ _LARGE = 1 << 22  # values of a bottom; of fewer torch's own keeping costs littl
 
 def _keeps_places(bottom: Tensor, plan: Plan) -> bool:
     """Whether a backward pass may follow for which the places of the maxima alone are worth keeping."""
-    if bottom.device.type != "cpu" or torch.compiler.is_compiling() or plan.ceil_mode is None:
+    if bottom.device.type != "cpu" or torch.compiler.is_compiling() or is_transformed() or plan.ceil_mode is None:
         return False
     return torch.is_grad_enabled() and bottom.requires_grad and bottom.numel() >= _LARGE
 

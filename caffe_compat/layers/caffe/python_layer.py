@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from caffe_compat.errors import CaffeCompatError, UnsupportedLayerError, UserCodeError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
+from caffe_compat.layers.function import need_values
 from caffe_compat.layers.numpy_blob import BlobVector, NumPyBlob
 from caffe_compat.layers.python_modules import NO_PYTHON, announce, module_place, python_is_off, stand_in
 from caffe_compat.layers.registry import register
@@ -200,6 +201,7 @@ class PythonLayer(Layer):
             return [tuple(top.shape) for top in self._tops]
 
     def forward(self, *bottoms: Tensor) -> Any:
+        need_values(self, "gives arrays to its user's code")
         if not self._tops:
             return self.run_forward(bottoms)
         blobs = [self.blob(i) for i in range(len(self.blobs))]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.fields import given
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.loss import LossLayer, normalization, normalizer
 from caffe_compat.layers.registry import register
 
@@ -26,7 +27,7 @@ def _as_given(layer: SigmoidCrossEntropyLoss) -> str:
     return normalization(layer.param.loss_param, "BATCH_SIZE")
 
 
-class _SigmoidCrossEntropy(torch.autograd.Function):
+class _SigmoidCrossEntropy(Function):
     """-t log(s) - (1 - t) log(1 - s) with s = sigmoid(x), in Caffe's terms; the gradient is s - t.
 
     log(1 + exp(-|x|)) is rounded as Caffe rounds it, not log1p: a loss of right answers is made of such terms alone.

@@ -12,18 +12,19 @@ from torch.nn import functional
 from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Shape
 from caffe_compat.layers.fields import given
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.labels import check_label_count, class_labels
+from caffe_compat.layers.looped import is_mapped
 from caffe_compat.layers.loss import FLT_MIN, LossLayer, normalization, normalizer
 from caffe_compat.layers.registry import register
 
 
-class _SoftmaxLoss(torch.autograd.Function):
+class _SoftmaxLoss(Function):
     """The loss with its probability clamped from below, the gradient p - 1 as if it were not."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(
+        ctx: Any,
         scores: Tensor,
         index: Tensor,
         counts: Tensor | None,
@@ -37,26 +38,22 @@ class _SoftmaxLoss(torch.autograd.Function):
         if counts is not None:
             counts = counts.unsqueeze(axis)
             losses = torch.where(counts, losses, 0)
+        ctx.axis, ctx.divisor, ctx.slopes = axis, divisor, slopes
+        ctx.save_for_backward(probability, index, counts)
+        ctx.mark_non_differentiable(probability)
         return -losses.sum() / divisor, probability
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        _, index, counts, divisor, ctx.axis, ctx.slopes = inputs
-        is_counted = isinstance(divisor, Tensor)
-        ctx.divisor = None if is_counted else divisor
-        ctx.save_for_backward(output[1], index, counts, divisor if is_counted else None)
-        ctx.mark_non_differentiable(output[1])
-
-    @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        probability, index, counts, divisor = ctx.saved_tensors
-        index = index.unsqueeze(ctx.axis)
+        probability, index, counts = ctx.saved_tensors
         scale, each, own = ctx.slopes
         gradient = probability.clone() if (scale, each) == (1, 0) else probability * scale - each
         gradient.scatter_add_(ctx.axis, index, gradient.new_full((), -own).expand(index.shape))
         if counts is not None:
-            gradient = torch.where(counts.unsqueeze(ctx.axis), gradient, 0)
-        return gradient.mul_(gradients[0] / (ctx.divisor if divisor is None else divisor)), None, None, None, None, None
+            gradient = torch.where(counts, gradient, 0)
+        factor = gradients[0] / ctx.divisor
+        gradient = gradient * factor if is_mapped() else gradient.mul_(factor)  # one of many gradients, perhaps
+        return gradient, None, None, None, None, None
 
 
 def _intel(smoothing: float, count: int) -> tuple[float, float, float]:

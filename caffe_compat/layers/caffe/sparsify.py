@@ -13,10 +13,11 @@ from torch.nn import functional
 
 from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context, Elementwise
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.registry import register
 
 
-class _Sparsified(torch.autograd.Function):
+class _Sparsified(Function):
     """softshrink(x, threshold), with gradient dy + coefficient * sign(y), masked by y != 0 if there is a threshold."""
 
     @staticmethod

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Elementwise, Shape
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.registry import register
 
 
-class _Rectified(torch.autograd.Function):
+class _Rectified(Function):
     """Soft thresholding: dx = dy * (y != 0); the threshold's gradient is minus sum(dy * sign(y)) minus `decay`."""
 
     @staticmethod

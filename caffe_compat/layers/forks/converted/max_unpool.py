@@ -9,6 +9,7 @@ from torch import Tensor
 
 from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Layer, Shape, exactly
+from caffe_compat.layers.looped import shows_values
 from caffe_compat.layers.registry import register
 
 
@@ -44,8 +45,7 @@ class MaxUnPool(Layer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         x, mask = bottoms[0], bottoms[1].detach().flatten(2).long()
         plane = self.size[0] * self.size[1]
-        recorded = torch.compiler.is_exporting()  # the look at the values would break the program
-        if mask.numel() and not recorded and (mask.min() < 0 or mask.max() >= plane):
+        if mask.numel() and shows_values() and (mask.min() < 0 or mask.max() >= plane):
             wrong = int(mask.min()) if mask.min() < 0 else int(mask.max())
             raise DataError(
                 f"layer '{self.name}': mask '{self.param.bottom[1]}' names place {wrong} of a plane of {plane}; give "

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from caffe_compat.layers.base import Elementwise
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.registry import register
 
 
-class _Softplus(torch.autograd.Function):
+class _Softplus(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)

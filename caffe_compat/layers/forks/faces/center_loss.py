@@ -11,12 +11,13 @@ from torch import Tensor
 from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.fields import refuse_other_fields
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.loss import LossLayer
 from caffe_compat.layers.registry import register
 
 
-class _Centred(torch.autograd.Function):
+class _Centred(Function):
     """sum((x - c)^2) / (2 M); a centre's gradient is the mean of its own c - x with one more in the divisor."""
 
     @staticmethod

@@ -13,6 +13,7 @@ from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context
 from caffe_compat.layers.caffe.softmax_with_loss import SoftmaxWithLoss
 from caffe_compat.layers.fields import enum_name, refuse_other_fields
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.labels import class_labels
 from caffe_compat.layers.loss import FLT_MIN, normalizer
 from caffe_compat.layers.registry import register
@@ -20,7 +21,7 @@ from caffe_compat.layers.registry import register
 _LEAST = 1e-10  # what 1 - p counts as at least, in the gradient
 
 
-class _Focal(torch.autograd.Function):
+class _Focal(Function):
     """-alpha (1 - p)^gamma max(log p, log FLT_MIN) of log p, with a gradient that passes below that clamp."""
 
     @staticmethod

@@ -15,6 +15,7 @@ from torch import Tensor
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Layer, Shape, exactly
 from caffe_compat.layers.fields import enum_name
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.registry import register
 
@@ -31,6 +32,16 @@ def margin(cosine: Tensor, times: int) -> Tensor:
         return half * (4 * cosine**3 - 3 * cosine) + sign * (1 + half) - 2
     quarter = sign * (2 * cosine.detach().square() - 1).sign()
     return quarter * (8 * cosine**4 - 8 * cosine.square() + 1) + 2 * sign + quarter - 3
+
+
+def _slope(cosine: Tensor, times: int) -> Tensor:
+    """The derivative of `margin` by the cosine, between its kinks."""
+    sign = cosine.sign()
+    if times == 2:
+        return 4 * sign * cosine
+    if times == 3:
+        return (cosine.abs() - 0.5).sign() * (12 * cosine**2 - 3)
+    return sign * (2 * cosine.square() - 1).sign() * (32 * cosine**3 - 16 * cosine)
 
 
 class MarginProduct(Layer):
@@ -103,7 +114,7 @@ class LargeMarginInnerProduct(MarginProduct):
         return product.scatter(1, index[:, None], mixed[:, None])
 
 
-class _Angular(torch.autograd.Function):
+class _Angular(Function):
     """A-Softmax: the label's score with its own gradient.
 
     Caffe takes the derivative of |x| psi by x as a w + b x and divides it by sqrt(a^2 + b^2); that by w is x, as if
@@ -114,11 +125,7 @@ class _Angular(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, times: int, share: float) -> Tensor:
         size = x.norm(dim=1)
         cosine = (x * weight).sum(1) / size
-        with torch.enable_grad():
-            angle = cosine.detach().requires_grad_()
-            psi = margin(angle, times)
-            (slope,) = torch.autograd.grad(psi.sum(), angle)
-        psi = psi.detach()
+        psi, slope = margin(cosine, times), _slope(cosine, times)
         along = (psi - slope * cosine) / size
         scale = (slope.square() + along.square()).sqrt()
         ctx.save_for_backward(x, weight, slope / scale, along / scale)

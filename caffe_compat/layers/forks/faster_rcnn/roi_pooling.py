@@ -10,6 +10,7 @@ from torch import Tensor
 from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.fields import refuse_other_fields
+from caffe_compat.layers.looped import shows_values
 from caffe_compat.layers.regions import Bins, RegionLayer, filled, largest, rounded
 from caffe_compat.layers.registry import register
 
@@ -50,7 +51,7 @@ class ROIPooling(RegionLayer):
         rows = _bins(corners[:, 1], corners[:, 3], self.pooled[0], features.shape[2])
         columns = _bins(corners[:, 0], corners[:, 2], self.pooled[1], features.shape[3])
         items = regions[:, 0].long()
-        if torch.compiler.is_exporting():
+        if not shows_values():
             found = largest(features, items, rows, columns)
             return torch.where(filled(rows, columns), found, 0)
         with torch.no_grad():

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.caffe.batch_norm import BatchNorm
+from caffe_compat.layers.function import need_batch
 from caffe_compat.layers.registry import variant
 from caffe_compat.proto.schema import FillerParameter
 
@@ -88,6 +89,7 @@ class ScaledBatchNorm(BatchNorm):
         scale, shift = self.blob(3), self.blob(4)
         if self.context.phase == "TEST":
             return torch.batch_norm(bottom, scale, shift, mean, var, False, 0.0, self.eps, False)
+        need_batch(self)
         with torch.no_grad():
             own_var, own_mean = torch.var_mean(bottom, (0, *range(2, bottom.dim())), correction=0)
             share = 1 - self.fraction if self.passes > 1 else 1.0

@@ -14,6 +14,7 @@ from torch import Tensor
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
 from caffe_compat.layers.fields import enum_name, refuse_other_fields
+from caffe_compat.layers.function import need_batch
 from caffe_compat.layers.registry import register
 from caffe_compat.proto.schema import FillerParameter
 
@@ -93,6 +94,7 @@ class BN(Layer):
         if self.frozen or self.context.phase == "TEST":
             statistics = (stored_mean.flatten(), stored_var.flatten())
             return torch.batch_norm(x, slope, bias, *statistics, False, 0.0, self.eps, False)
+        need_batch(self)
         top, mean, var = self._of_batch(x, slope, bias)
         for stored, found in ((stored_mean, mean), (stored_var, var)):
             stored.mul_(self.momentum).add_(found.detach().view(stored.shape), alpha=1 - self.momentum)

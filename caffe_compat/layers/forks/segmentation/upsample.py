@@ -10,6 +10,7 @@ from torch import Tensor
 
 from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
+from caffe_compat.layers.looped import shows_values
 from caffe_compat.layers.registry import register
 
 
@@ -56,8 +57,7 @@ class Upsample(Layer):
         shape = self.top_shapes([tuple(bottom.shape) for bottom in bottoms])[0]
         mask = bottoms[1].detach().flatten(2).long()
         plane = math.prod(shape[2:])
-        recorded = torch.compiler.is_exporting()  # the look at the values would break the program
-        if mask.numel() and not recorded and (mask.min() < 0 or mask.max() >= plane):
+        if mask.numel() and shows_values() and (mask.min() < 0 or mask.max() >= plane):
             raise DataError(
                 f"layer '{self.name}': mask '{self.param.bottom[1]}' names place {int(mask.max())} of a plane of "
                 f"{plane}; give upsample_h and upsample_w of the pooling layer's bottom"

@@ -15,6 +15,7 @@ from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Shape, exactly
 from caffe_compat.layers.boxes import DECODE, ENCODE, overlaps, suppressed
 from caffe_compat.layers.fields import enum_name, refuse_other_fields
+from caffe_compat.layers.function import need_values
 from caffe_compat.layers.loss import FLT_MIN, LossLayer, normalization, normalizer
 from caffe_compat.layers.registry import register
 
@@ -126,6 +127,7 @@ class MultiBoxLoss(LossLayer):
         return [()]
 
     def forward(self, *bottoms: Tensor) -> Tensor:
+        need_values(self, "matches boxes by their values")
         prior, variance = bottoms[2].detach().cpu().numpy()[0].reshape(2, -1, 4).astype(np.float64)
         number = len(prior)
         locations = bottoms[0].reshape(len(bottoms[0]), number, self.location_classes, 4)

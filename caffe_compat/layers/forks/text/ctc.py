@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
+from caffe_compat.layers.function import need_values
 from caffe_compat.layers.loss import LossLayer
 from caffe_compat.layers.registry import register
 
@@ -53,6 +54,7 @@ class WarpCTCLoss(LossLayer):
         return [()]
 
     def forward(self, *bottoms: Tensor) -> Tensor:
+        need_values(self, "reads how long its labels are")
         scores = bottoms[0].reshape(*bottoms[0].shape[:3])
         labels, steps = self._targets(*(bottom.detach().cpu().numpy() for bottom in bottoms[1:]), shape=scores.shape)
         classes = scores.shape[2]

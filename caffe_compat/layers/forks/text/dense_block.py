@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Layer, Shape
+from caffe_compat.layers.function import need_batch
 from caffe_compat.layers.registry import register
 from caffe_compat.proto.schema import FillerParameter
 
@@ -105,6 +106,7 @@ class DenseBlock(Layer):
             factor = self.blobs[-1].detach()
             unit = torch.where(factor == 0, factor, 1 / factor)
             return (x - mean * unit) * (var * unit + _EPS).rsqrt() * scale + bias
+        need_batch(self)
         own_var, own_mean = torch.var_mean(x, (0, 2, 3), correction=1, keepdim=True)
         mean.mul_(self.fraction).add_(own_mean.detach())
         var.mul_(self.fraction).add_(own_var.detach())

@@ -11,10 +11,11 @@ from torch.nn import functional
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.registry import register
 
 
-class _ClippedGradient(torch.autograd.Function):
+class _ClippedGradient(Function):
     """The values as they are; their gradient within [-threshold, threshold]."""
 
     @staticmethod

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.layers.forks.transcnn.group_norm import ONE, ZERO
+from caffe_compat.layers.function import need_batch
 from caffe_compat.layers.registry import register
 from caffe_compat.proto.schema import FillerParameter, message_class
 
@@ -126,6 +127,8 @@ class HMHSA(Layer):
         place = self.places[f"{name} statistics"]
         mean, var = self.blob(place).detach(), self.blob(place + 1).detach()
         training = self.context.phase == "TRAIN"
+        if training:
+            need_batch(self)
         return torch.batch_norm(x, gamma, beta, mean, var, training, self.momentum, self.eps, False)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:

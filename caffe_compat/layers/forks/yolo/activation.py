@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from caffe_compat.layers.base import Context, Elementwise
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.registry import register
 
 
-class _Rectified(torch.autograd.Function):
+class _Rectified(Function):
     """min(max(x, 0) + slope * min(x, 0), 6), whose gradient looks at x alone: 0 from 6 on, slope up to 0, else 1."""
 
     @staticmethod

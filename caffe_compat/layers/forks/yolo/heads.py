@@ -17,10 +17,11 @@ from torch import Tensor
 from caffe_compat.errors import DataError, ShapeError
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.boxes import overlaps
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.loss import LossLayer
 
 
-class SquaredDeltas(torch.autograd.Function):
+class SquaredDeltas(Function):
     """sum(deltas^2) / N of a head whose gradient is deltas / N."""
 
     @staticmethod

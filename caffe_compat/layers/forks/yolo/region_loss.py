@@ -12,6 +12,7 @@ from caffe_compat.layers.base import Context
 from caffe_compat.layers.boxes import overlaps
 from caffe_compat.layers.forks.yolo.detection_output import region_boxes, sigmoid
 from caffe_compat.layers.forks.yolo.heads import DetectionHeadLoss, _corners, _shape_overlaps, _squared
+from caffe_compat.layers.function import need_values
 from caffe_compat.layers.registry import register
 
 
@@ -37,6 +38,7 @@ class RegionLoss(DetectionHeadLoss):
             )
 
     def forward(self, *bottoms: Tensor) -> Tensor:
+        need_values(self, "matches boxes by their values")
         items, _, height, width = bottoms[0].shape
         head = bottoms[0].detach().double().cpu().numpy().reshape(items, self.field.num, self.length, height, width)
         deltas = np.zeros_like(head)

@@ -12,6 +12,7 @@ from caffe_compat.layers.base import Context
 from caffe_compat.layers.fields import enum_name
 from caffe_compat.layers.forks.yolo.detection_output import region_boxes, sigmoid
 from caffe_compat.layers.forks.yolo.heads import DetectionHeadLoss, _shape_overlaps, _squared
+from caffe_compat.layers.function import need_values
 from caffe_compat.layers.registry import register
 
 
@@ -49,6 +50,7 @@ class Yolov3(DetectionHeadLoss):
     def forward(self, *bottoms: Tensor) -> Tensor:
         if self.shortcoming(self.param):
             raise UnsupportedParameterError(f"layer '{self.name}': {self.shortcoming(self.param)}")
+        need_values(self, "matches boxes by their values")
         items, _, height, width = bottoms[0].shape
         head = bottoms[0].detach().double().cpu().numpy().reshape(items, self.field.num, self.length, height, width)
         swapped = np.concatenate((sigmoid(head[:, :, :2]), head[:, :, 2:4], sigmoid(head[:, :, 4:])), 2)

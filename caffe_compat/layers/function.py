@@ -1,0 +1,128 @@
+"""Operations with a gradient of their own, as torch.autograd.Function has them, that torch.func takes too."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caffe_compat.errors import UnsupportedLayerError
+from caffe_compat.layers.looped import is_mapped, is_transformed
+
+
+class Function(torch.autograd.Function):
+    """forward(ctx, *inputs) and backward(ctx, *gradients), of which only `inputs` may be known to autograd.
+
+    Under a transform of torch.func what `forward` keeps is made anew from the inputs when it is needed, so that it is
+    part of what is differentiated; gradients are the same. Everywhere else it is torch's own class.
+    """
+
+    @classmethod
+    def apply(cls, *inputs: Any) -> Any:
+        """The outputs of `forward`."""
+        if is_transformed():
+            return _transformed(cls).apply(_Notes(()), *inputs)  # type: ignore[no-untyped-call]
+        return super().apply(*inputs)  # type: ignore[no-untyped-call]
+
+
+class _Notes:
+    """Takes the place of ctx: what `forward` says of its inputs and outputs."""
+
+    def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
+        self.needs_input_grad = needs_input_grad
+        self.saved_tensors: tuple[Tensor | None, ...] = ()
+        self.constant: tuple[int, ...] = ()  # places of outputs
+        self._marked: tuple[Tensor, ...] = ()
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep them."""
+        self.saved_tensors = tensors
+
+    def mark_non_differentiable(self, *outputs: Tensor) -> None:
+        """Have no gradient go through these."""
+        self._marked = outputs
+
+    def see(self, outputs: Any) -> None:
+        """Note the places of the outputs that were marked."""
+        marked = [id(each) for each in self._marked]
+        self.constant = tuple(place for place, each in enumerate(_as_tuple(outputs)) if id(each) in marked)
+        self._marked = self.saved_tensors = ()
+
+
+@functools.cache
+def _transformed(function: Any) -> Any:
+    """`function` in the form that torch.func asks for, with an argument before the others, a _Notes."""
+
+    def forward(notes: _Notes, *inputs: Any) -> Any:
+        outputs = function.forward(notes, *inputs)
+        notes.see(outputs)
+        return outputs
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        notes, *given = inputs
+        is_tensor = [isinstance(each, Tensor) for each in given]
+        tensors = [each for each in given if isinstance(each, Tensor)]
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+        ctx.others = [None if is_one else each for each, is_one in zip(given, is_tensor, strict=True)]
+        ctx.is_tensor, ctx.constant = is_tensor, notes.constant
+        ctx.mark_non_differentiable(*(_as_tuple(output)[place] for place in notes.constant))
+
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        notes = _Notes(tuple(ctx.needs_input_grad[1:]))
+        function.forward(notes, *_inputs(ctx))
+        return None, *_as_tuple(function.backward(notes, *gradients))
+
+    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Any:
+        return _push(function, ctx, tangents)
+
+    methods: dict[str, Any] = {"forward": forward, "setup_context": setup_context, "backward": backward, "jvp": jvp}
+    of: dict[str, Any] = {name: staticmethod(method) for name, method in methods.items()}
+    return type(function.__name__, (torch.autograd.Function,), {"generate_vmap_rule": True, **of})
+
+
+def _inputs(ctx: Any) -> list[Any]:
+    tensors = iter(ctx.saved_tensors)
+    return [next(tensors) if flag else other for flag, other in zip(ctx.is_tensor, ctx.others, strict=True)]
+
+
+def _push(function: Any, ctx: Any, tangents: tuple[Tensor | None, ...]) -> Any:
+    """From the tangents of all inputs to those of all outputs: `backward` is linear, and this is its transpose."""
+    notes, inputs = _Notes((True,) * len(tangents)), _inputs(ctx)
+    found = function.forward(notes, *inputs)
+    chosen = [place for place, tangent in enumerate(tangents) if tangent is not None]
+
+    def pulled(*gradients: Tensor) -> tuple[Tensor, ...]:
+        back = _as_tuple(function.backward(notes, *gradients))
+        return tuple(torch.zeros_like(inputs[place]) if back[place] is None else back[place] for place in chosen)
+
+    push: Any = torch.func.vjp(pulled, *map(torch.zeros_like, _as_tuple(found)))[1]
+    made = push(tuple(tangents[place] for place in chosen))
+    pushed = tuple(None if place in ctx.constant else each for place, each in enumerate(made))
+    return pushed if isinstance(found, tuple) else pushed[0]
+
+
+def _as_tuple(made: Any) -> tuple[Any, ...]:
+    return made if isinstance(made, tuple) else (made,)
+
+
+def need_values(layer: Any, why: str, instead: str = "take its gradients by backward()") -> None:
+    """UnsupportedLayerError under a transform of torch.func; for layers that look at values, which it hides.
+
+    why: what they do with them. instead: what to do.
+    """
+    if is_transformed():
+        raise UnsupportedLayerError(
+            f"layer '{layer.name}': type {layer.param.type} {why}, which torch.func's transforms hide; {instead}"
+        )
+
+
+def need_batch(layer: Any) -> None:
+    """UnsupportedLayerError under torch.func.vmap; for layers that keep statistics of whole batches in their blobs."""
+    if is_mapped():
+        raise UnsupportedLayerError(
+            f"layer '{layer.name}': type {layer.param.type} keeps statistics of a batch, of which torch.func.vmap "
+            "shows one item at a time; build the net for phase TEST, or let the layer use the statistics it has"
+        )
