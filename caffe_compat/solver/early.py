@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from caffe_compat.layers.caffe.inner_product import InnerProduct
+from caffe_compat.solver.looped import parts_of
 
 if TYPE_CHECKING:
     from caffe_compat.solver.passes import Passes
@@ -61,7 +62,7 @@ def updating_early(
     early = EarlyUpdates(solver, update, rate)
     before, passes.before_backward = passes.before_backward, early.expect
     try:
-        with early.run():
+        with parts_of(solver.moving_values), early.run():
             yield early
     finally:
         passes.before_backward = before

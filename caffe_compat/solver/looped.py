@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import accumulate, chain
 from types import ModuleType
 
@@ -15,6 +17,19 @@ from caffe_compat import kernels
 
 LEAST = 1 << 14  # values in all that a loop, and Numba with it, is loaded for
 PLAIN = {Tensor, Parameter}  # and no subclass, which may compute otherwise
+
+
+_whole: ContextVar[int] = ContextVar("whole", default=0)
+
+
+@contextmanager
+def parts_of(values: int) -> Iterator[None]:
+    """Within this block, updates are of parts of so many values, and take the way that they would together."""
+    token = _whole.set(values)
+    try:
+        yield
+    finally:
+        _whole.reset(token)
 
 
 def loops_for(name: str, values: int) -> ModuleType | None:
@@ -31,7 +46,7 @@ def run_loop(
     shape. factors: one a parameter.
     """
     counts, every = list(map(Tensor.numel, lists[0])), list(chain.from_iterable(lists))
-    loops = loops_for("updates", sum(counts))
+    loops = loops_for("updates", max(sum(counts), _whole.get()))
     if loops is None or not _are_plain(every) or not (all(map(Tensor.is_contiguous, every)) or _are_alike(lists)):
         return False
     addresses = [list(map(Tensor.data_ptr, tensors)) for tensors in lists]

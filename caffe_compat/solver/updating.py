@@ -116,6 +116,11 @@ class Updating:
             moving[index % count] = moving[index % count] or bool(blob.any())
         self._moving = [index for index in range(count) if moving[index]]
 
+    @property
+    def moving_values(self) -> int:
+        """How many values an update treats in all."""
+        return sum(self._params[index].tensor.numel() for index in self._moving)
+
     def _history_of(self, moving: Sequence[int]) -> list[Tensor]:
         """The history of the parameters of these numbers, in as many rounds as the solver's type keeps."""
         count, history = len(self._params), self.state.history

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import caffe_compat as cc
-from caffe_compat.errors import GraphError
+from caffe_compat.errors import GraphError, UnsupportedLayerError
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.proto.text import parse_text
 from tests.conftest import golden, shared
@@ -125,6 +125,18 @@ def test_max_pooling_in_place_is_refused_by_name(name: str) -> None:
     with pytest.raises(GraphError, match=r"layer 't': Pooling in place has no defined values in Caffe.*'right'"):
         net_of(text)
     assert net_of(text, in_place="right")(x=torch.ones(2, 3, 4, 5))["c"].shape == (2, 3, 4, 5)
+
+
+def test_torch_func_is_told_to_choose_the_right_values() -> None:
+    text = INPUT + layer("a", "TanH", "x", "c") + layer("b", "Power", "c", "c", "power_param { power: 2 }")
+    x = torch.ones(2, 3, 4, 5)
+
+    def loss(x: torch.Tensor, in_place: str) -> torch.Tensor:
+        return net_of(text, in_place=in_place)(x=x)["c"].sum()
+
+    with pytest.raises(UnsupportedLayerError, match=r"layer 'a': type TanH in place .* choose in_place 'right'"):
+        torch.func.grad(loss)(x, "caffe")
+    torch.testing.assert_close(torch.func.grad(loss)(x, "right"), 2 * x.tanh() * (1 - x.tanh() ** 2))
 
 
 def test_in_place_right_is_the_gradient_of_what_the_prototxt_says() -> None:

@@ -12,7 +12,8 @@ import torch
 import caffe_compat as cc
 from caffe_compat.proto.schema import SolverParameter
 from caffe_compat.proto.text import parse_text
-from caffe_compat.solver import early
+from caffe_compat.solver import early, looped
+from tests.kernels.switch import needs_loops
 
 NET = """
 layer { name: "data" type: "DummyData" top: "data" top: "label"
@@ -103,6 +104,18 @@ def test_solve_gives_the_weights_and_the_history_of_step_to_the_bit(
     assert stepped.smoothed_loss == solved.smoothed_loss and stepped.applied_rate == solved.applied_rate
     assert all(param.tensor.grad is None for param in solved.net.learnable_params)
     assert any(param.tensor.grad is not None for param in stepped.net.learnable_params)
+
+
+@needs_loops
+def test_few_values_take_the_way_that_all_would_take_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looped, "LEAST", 1200)  # of 1284; no parameter has so many
+    more = 'type: "Adam" momentum2: 0.99 delta: 1e-6'
+    stepped, solved = (solver_of(tmp_path, more, NET.replace("FORCED", "")) for _ in range(2))
+    torch.manual_seed(5)
+    stepped.step(5)
+    torch.manual_seed(5)
+    solved.solve()
+    assert all(torch.equal(a, b) for a, b in zip(weights(stepped), weights(solved), strict=True))
 
 
 class Reader:

@@ -290,6 +290,11 @@ def test_what_forward_and_backward_raise_is_one_line_too(bad: Path) -> None:
         out.sum().backward()
 
 
+def test_torch_func_is_refused_in_a_line(bad: Path) -> None:
+    with pytest.raises(UnsupportedLayerError, match=r"type Python gives arrays to its user's code.*backward\(\)"):
+        torch.func.vmap(build(_bad(""), (4, 3), folder=bad))(torch.ones(2, 4, 3))
+
+
 def test_only_a_class_that_derives_from_caffes_layer_is_made(bad: Path) -> None:
     with pytest.raises(UnsupportedLayerError, match="'NoLayer' is no class of module 'py_bad' that derives from caffe"):
         build(_text("py_bad", "NoLayer"), (4, 3), folder=bad)
