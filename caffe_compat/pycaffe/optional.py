@@ -7,10 +7,13 @@ from typing import Any
 
 
 def needed(module: str, wanted_by: str) -> Any:
-    """The module, imported; ImportError that names the extra where it is missing."""
+    """The module, imported; where it is missing the error of its import, which names the extra."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(
-            f"{wanted_by} needs {module} ({error}); install it with: pip install 'caffe_compat[pycaffe]'"
+        kind = ModuleNotFoundError if isinstance(error, ModuleNotFoundError) else ImportError
+        raise kind(
+            f"{wanted_by} needs {module} ({error}); install it with: pip install 'caffe_compat[pycaffe]'",
+            name=error.name,
+            path=error.path,
         ) from error
