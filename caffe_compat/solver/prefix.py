@@ -36,7 +36,7 @@ def prefix_reserved(config: SolverConfig) -> Iterator[None]:
     that takes no snapshots needs none.
     """
     prefix = Path(config.snapshot_prefix)
-    if fcntl is None or not prefix.parent.is_dir():
+    if fcntl is None or not prefix.name or not prefix.parent.is_dir():  # no name: no prefix, or a root
         yield
         return
     with ExitStack() as stack:

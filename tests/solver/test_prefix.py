@@ -4,11 +4,13 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from caffe_compat.errors import SolverError
-from caffe_compat.solver.prefix import reserved
+from caffe_compat.solver.prefix import prefix_reserved, reserved
 
 
 def contend(prefix: Path, seconds: float) -> int:
@@ -61,3 +63,9 @@ def test_a_mark_that_is_no_file_is_told_of_and_nobody_waits(tmp_path):
     os.mkfifo(tmp_path / ".small.lock")
     with pytest.raises(SolverError, match="but is no regular file; remove it"), reserved(tmp_path / "small"):
         pytest.fail("the prefix is not reserved")
+
+
+def test_a_run_without_a_prefix_reserves_nothing() -> None:
+    config: Any = SimpleNamespace(snapshot_prefix="", snapshot=0, snapshot_after_train=False)
+    with prefix_reserved(config):
+        pass
