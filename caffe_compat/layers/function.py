@@ -11,12 +11,16 @@ from torch import Tensor
 from caffe_compat.errors import UnsupportedLayerError
 from caffe_compat.layers.looped import is_mapped, is_transformed
 
+FORWARD = "take them by torch.func.jvp of torch.func.grad"
+DIFFERENCES = "take differences of its gradients"
+
 
 class Function(torch.autograd.Function):
     """forward(ctx, *inputs) and backward(ctx, *gradients), of which only `inputs` may be known to autograd.
 
     Under a transform of torch.func what `forward` keeps is made anew from the inputs when it is needed, so that it is
-    part of what is differentiated; gradients are the same. Everywhere else it is torch's own class.
+    part of what is differentiated; gradients are the same. Everywhere else it is torch's own class, where what
+    `forward` keeps beside inputs and outputs is a constant: `backward` makes it anew if `is_differentiated`.
     """
 
     @classmethod
@@ -34,6 +38,7 @@ class _Notes:
         self.needs_input_grad = needs_input_grad
         self.saved_tensors: tuple[Tensor | None, ...] = ()
         self.constant: tuple[int, ...] = ()  # places of outputs
+        self.is_pushed = False  # whether `backward` is differentiated for the sake of its transpose alone
         self._marked: tuple[Tensor, ...] = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
@@ -92,6 +97,7 @@ def _push(function: Any, ctx: Any, tangents: tuple[Tensor | None, ...]) -> Any:
     """From the tangents of all inputs to those of all outputs: `backward` is linear, and this is its transpose."""
     notes, inputs = _Notes((True,) * len(tangents)), _inputs(ctx)
     found = function.forward(notes, *inputs)
+    notes.is_pushed = True
     chosen = [place for place, tangent in enumerate(tangents) if tangent is not None]
 
     def pulled(*gradients: Tensor) -> tuple[Tensor, ...]:
@@ -106,6 +112,50 @@ def _push(function: Any, ctx: Any, tangents: tuple[Tensor | None, ...]) -> Any:
 
 def _as_tuple(made: Any) -> tuple[Any, ...]:
     return made if isinstance(made, tuple) else (made,)
+
+
+def is_differentiated(ctx: Any) -> bool:
+    """Whether `backward` must make anew what depends on inputs, for autograd may differentiate what it gives.
+
+    Under torch.func it has been made anew, and torch.compile has no second derivatives.
+    """
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling() and not isinstance(ctx, _Notes)
+
+
+def without_derivative(
+    ctx: Any, gradient: Tensor, layer: tuple[str, str], why: str, instead: str = FORWARD, of: tuple[Tensor, ...] = ()
+) -> Tensor:
+    """`gradient`, found in `backward`; UnsupportedLayerError where its derivative is asked for.
+
+    layer: its name and type. why: what that type does. instead: what to do. of: what it depends on without a trace for
+    autograd.
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or getattr(ctx, "is_pushed", False):
+        return gradient
+    line = "layer '{}': type {} {}, so that backward() gives no second derivatives; {}".format(*layer, why, instead)
+    last: Tensor = _Last.apply(line, gradient, *of)  # type: ignore[no-untyped-call]
+    return last
+
+
+class _Last(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(line: str, gradient: Tensor, *of: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.line = inputs[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        raise UnsupportedLayerError(ctx.line)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        tangent: Tensor = tangents[1].clone()
+        return tangent
 
 
 def need_values(layer: Any, why: str, instead: str = "take its gradients by backward()") -> None:

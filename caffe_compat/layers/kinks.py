@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from caffe_compat.layers.function import Function
+from caffe_compat.layers.looped import is_transformed
 
 
 class _Absolute(Function):
@@ -107,3 +108,11 @@ def length(x: Tensor, axis: int, epsilon: float) -> Tensor:
     """sqrt(sum(x^2)) along `axis`, which stays with size 1; the gradient is x / (length + epsilon), and so 0 at 0."""
     top: Tensor = _Length.apply(x, axis, epsilon)  # type: ignore[no-untyped-call]
     return top
+
+
+def root(x: Tensor) -> Tensor:
+    """sqrt(x); the gradient at 0 is 0, not infinite."""
+    if torch.compiler.is_compiling() or not (x.requires_grad or is_transformed()):
+        return x.sqrt()
+    is_there = x != 0
+    return torch.where(is_there, torch.where(is_there, x, 1).sqrt(), 0)

@@ -20,9 +20,10 @@ from caffe_compat.graph.hazards import Hazard, Hazards, find_hazards
 from caffe_compat.layers.base import Layer
 from caffe_compat.layers.caffe.backward import Pass, backward_of, destroying_backward_of
 from caffe_compat.layers.caffe.overwriting import destroying_forward_of
-from caffe_compat.layers.function import Function, need_values
+from caffe_compat.layers.function import Function, need_values, without_derivative
 
 IN_PLACE = ("caffe", "right")
+_LEFT = "in place goes back by what others left in its memory"
 _chosen: ContextVar[str] = ContextVar("in_place", default="caffe")
 
 
@@ -187,7 +188,7 @@ class InMemory(nn.Module):
         tensors = (*bottoms, *self.layer.blobs)
         if not (torch.is_grad_enabled() and any(each.requires_grad for each in tensors)):
             return self.forward_pass(self.layer, *bottoms)
-        need_values(self.layer, "in place goes back by what others left in its memory", "choose in_place 'right'")
+        need_values(self.layer, _LEFT, "choose in_place 'right'")
         tops = _Remembering.apply(self, memory, len(bottoms), *tensors)  # type: ignore[no-untyped-call]
         return tops[0] if len(tops) == 1 else tops
 
@@ -206,8 +207,15 @@ class _Remembering(torch.autograd.Function):
         return tops
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *diffs: Tensor) -> Any:
+        with torch.no_grad():
+            gradients = _Remembering.gradients(ctx, *diffs)
+        of, layer = (*ctx.saved_tensors, *diffs), ctx.module.layer
+        how = (layer.name, layer.param.type), _LEFT, "choose in_place 'right'", of
+        return tuple(None if each is None else without_derivative(ctx, each, *how) for each in gradients)
+
+    @staticmethod
+    def gradients(ctx: Any, *diffs: Tensor) -> Any:
         module, count = ctx.module, ctx.count
         read, made = tuple(each.detach() for each in ctx.saved_tensors), ctx.made
         bottoms = _replaced(read, module.left_bottoms, ctx.memory)

@@ -24,6 +24,7 @@ MORE = {  # a type, and which way through it; those whose gradient is not the de
     "ContrastiveLoss apart": Case("contrastive_loss_param { margin: 30 }", ((4, 3), (4, 3), labels(4, 2))),
     "Eltwise divided": Case("eltwise_param { operation: PROD stable_prod_grad: false }", (PLANES, PLANES)),
     "HingeLoss L1": Case("", ((4, 3), labels(4, 3))),
+    "LRN wide": Case("lrn_param { local_size: 9 alpha: 0.5 }"),
     "LRN within": Case("lrn_param { local_size: 3 alpha: 0.5 norm_region: WITHIN_CHANNEL }"),
     "Lstm clipped": Case(
         f"lstm_param {{ num_output: 3 clipping_threshold: 0.05 weight_filler {FILLER} }}", ((3, 2, 4), CONT)
@@ -76,6 +77,14 @@ class Setup:
 
     def loss(self, blobs: dict[str, Tensor], own: tuple[Tensor, ...], bottoms: tuple[Tensor, ...]) -> Tensor:
         """Of the blobs, the bottoms with a gradient, and all bottoms: a sum of the tops with factors."""
+        tops = self.tops(blobs, own, bottoms)
+        parts = [(torch.linspace(0.3, 1, each.numel(), dtype=each.dtype) * each.flatten()).sum() for each in tops]
+        return torch.stack(parts).sum()
+
+    def tops(
+        self, blobs: dict[str, Tensor], own: tuple[Tensor, ...], bottoms: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """Those of the layer, as if it had never run."""
         if hasattr(self.layer, "state"):
             self.layer.state = ()  # of recurrent layers
         if hasattr(self.layer, "iteration"):
@@ -83,9 +92,7 @@ class Setup:
         chosen = iter(own)
         given = tuple(next(chosen) if flag else x for x, flag in zip(bottoms, self.has, strict=True))
         tops = functional_call(self.layer, blobs, given)
-        tops = tops if isinstance(tops, tuple) else (tops,)
-        parts = [(torch.linspace(0.3, 1, each.numel(), dtype=each.dtype) * each.flatten()).sum() for each in tops]
-        return torch.stack(parts).sum()
+        return tops if isinstance(tops, tuple) else (tops,)
 
     def gradients(self, place: int) -> Any:
         """What autograd gives for one item."""

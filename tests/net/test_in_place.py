@@ -139,6 +139,20 @@ def test_torch_func_is_told_to_choose_the_right_values() -> None:
     torch.testing.assert_close(torch.func.grad(loss)(x, "right"), 2 * x.tanh() * (1 - x.tanh() ** 2))
 
 
+def test_second_derivatives_are_those_of_the_right_values_or_refused() -> None:
+    text = INPUT + layer("a", "TanH", "x", "c") + layer("b", "Power", "c", "c", "power_param { power: 2 }")
+    x = torch.ones(2, 3, 4, 5, requires_grad=True)
+
+    def second(in_place: str) -> torch.Tensor:
+        (gradient,) = torch.autograd.grad(net_of(text, in_place=in_place)(x=x)["c"].sum(), x, create_graph=True)
+        return torch.autograd.grad(gradient.sum(), x)[0]
+
+    with pytest.raises(UnsupportedLayerError, match=r"layer 'a': type TanH in place .* choose in_place 'right'"):
+        second("caffe")
+    t = x.detach().tanh()
+    torch.testing.assert_close(second("right"), 2 * (1 - t**2) * (1 - 3 * t**2))
+
+
 def test_in_place_right_is_the_gradient_of_what_the_prototxt_says() -> None:
     text = INPUT + layer("a", "Sigmoid", "x", "c") + layer("t", "BNLL", "c", "c")
     apart = INPUT + layer("a", "Sigmoid", "x", "b") + layer("t", "BNLL", "b", "c")

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Context, Shape, exactly
-from caffe_compat.layers.function import Function
+from caffe_compat.layers.function import Function, is_differentiated
+from caffe_compat.layers.kinks import root
 from caffe_compat.layers.loss import LossLayer, rows
 from caffe_compat.layers.registry import register
 
@@ -21,21 +22,26 @@ class _Contrast(Function):
     @staticmethod
     def forward(ctx: Any, difference: Tensor, similar: Tensor, margin: float, legacy: bool) -> Tensor:
         squared = difference.square().sum(1, keepdim=True)
-        distance = squared if legacy else squared.sqrt()
-        gap = (margin - distance).clamp(min=0)
-        if legacy:
-            apart, factor = gap, -(gap > 0).to(gap.dtype)
-        else:
-            apart, factor = gap.square(), -gap / (distance + 1e-4)
-        ctx.save_for_backward(difference, torch.where(similar, 1.0, factor))
+        gap, factor = _apart(squared, margin, legacy)
+        ctx.save_for_backward(difference, torch.where(similar, 1.0, factor), similar)
         number: int = difference.shape[0]
-        ctx.number = number
-        return torch.where(similar, squared, apart).sum() / (2 * number)
+        ctx.number, ctx.how = number, (margin, legacy)
+        return torch.where(similar, squared, gap if legacy else gap.square()).sum() / (2 * number)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        difference, factor = ctx.saved_tensors
+        difference, factor, similar = ctx.saved_tensors
+        if is_differentiated(ctx):
+            squared = difference.square().sum(1, keepdim=True)
+            factor = torch.where(similar, 1.0, _apart(squared, *ctx.how)[1])
         return difference * factor * (gradients[0] / ctx.number), None, None, None
+
+
+def _apart(squared: Tensor, margin: float, legacy: bool) -> tuple[Tensor, Tensor]:
+    """What dissimilar pairs lack to the margin, and by what their difference is multiplied in its gradient."""
+    distance = squared if legacy else root(squared)
+    gap = (margin - distance).clamp(min=0)
+    return gap, -(gap > 0).to(gap.dtype) if legacy else -gap / (distance + 1e-4)
 
 
 def contrast(difference: Tensor, similar: Tensor, margin: float, legacy: bool) -> Tensor:

@@ -17,7 +17,7 @@ from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Shape
 from caffe_compat.layers.caffe.multinomial_logistic_loss import LOG_THRESHOLD, clamped_log
 from caffe_compat.layers.fields import given
-from caffe_compat.layers.function import Function
+from caffe_compat.layers.function import Function, is_differentiated
 from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.loss import LossLayer, normalization, normalizer
 from caffe_compat.layers.registry import register
@@ -31,14 +31,16 @@ class _InfogainLoss(Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, weights: Tensor, divisor: Tensor | float) -> tuple[Tensor, Tensor]:
         probability = functional.softmax(scores, 1)
-        ctx.save_for_backward(probability, weights)
+        ctx.save_for_backward(probability, weights, scores)
         ctx.divisor = divisor
         ctx.mark_non_differentiable(probability)
         return -(weights * probability.clamp(min=LOG_THRESHOLD).log()).sum() / divisor, probability
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        probability, weights = ctx.saved_tensors
+        probability, weights, scores = ctx.saved_tensors
+        if is_differentiated(ctx):
+            probability = functional.softmax(scores, 1)
         gradient = probability * weights.sum(1, keepdim=True) - weights
         return gradient * (gradients[0] / ctx.divisor), None, None
 

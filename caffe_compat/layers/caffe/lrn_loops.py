@@ -71,7 +71,8 @@ def _mean(values: Tensor, rule: Rule) -> Tensor:
     """Over the window around each value."""
     if rule.within:
         return F.avg_pool2d(values, rule.size, 1, rule.size // 2)
-    return F.avg_pool3d(values[:, None], (rule.size, 1, 1), 1, (rule.size // 2, 0, 0))[:, 0]
+    half = rule.size // 2  # padded beforehand, for torch has no gradient of fewer channels than are averaged
+    return F.avg_pool3d(F.pad(values, (0, 0, 0, 0, half, half))[:, None], (rule.size, 1, 1), 1)[:, 0]
 
 
 def _across(loops: ModuleType, bottom: Tensor, rule: Rule, top: Tensor | None) -> Tensor:

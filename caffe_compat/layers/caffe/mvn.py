@@ -8,7 +8,8 @@ from torch import Tensor
 
 from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Layer, Shape
-from caffe_compat.layers.function import Function
+from caffe_compat.layers.function import Function, is_differentiated
+from caffe_compat.layers.kinks import root
 from caffe_compat.layers.looped import is_transformed
 from caffe_compat.layers.registry import register
 
@@ -50,19 +51,27 @@ class _Standardize(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-        centred = x - x.mean(axes, keepdim=True)
-        divisor = centred.square().mean(axes, keepdim=True).sqrt() + eps
+        centred, divisor = _parts(x, axes, eps)
         top = centred / divisor if is_transformed() else centred.div_(divisor)
-        ctx.save_for_backward(top, divisor)
-        ctx.axes = axes
+        ctx.save_for_backward(top, divisor, x)
+        ctx.axes, ctx.eps = axes, eps
         return top
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        top, divisor = ctx.saved_tensors
+        top, divisor, x = ctx.saved_tensors
+        if is_differentiated(ctx):
+            centred, divisor = _parts(x, ctx.axes, ctx.eps)
+            top = centred / divisor
         (diff,) = gradients
         along_top = (top * diff).mean(ctx.axes, keepdim=True)
         centred = diff - diff.mean(ctx.axes, keepdim=True)
         if is_transformed():
             return (centred - top * along_top) / divisor, None, None
         return centred.sub_(top * along_top).div_(divisor), None, None
+
+
+def _parts(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
+    """x - mean, and std + eps."""
+    centred = x - x.mean(axes, keepdim=True)
+    return centred, root(centred.square().mean(axes, keepdim=True)) + eps

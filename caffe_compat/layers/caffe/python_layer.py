@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from caffe_compat.errors import CaffeCompatError, UnsupportedLayerError, UserCodeError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
-from caffe_compat.layers.function import need_values
+from caffe_compat.layers.function import DIFFERENCES, need_values, without_derivative
 from caffe_compat.layers.numpy_blob import BlobVector, NumPyBlob
 from caffe_compat.layers.python_modules import NO_PYTHON, announce, module_place, python_is_off, stand_in
 from caffe_compat.layers.registry import register
@@ -150,6 +150,8 @@ class _UserPass(torch.autograd.Function):
         flags = list(ctx.needs_input_grad[1:])
         bottoms, tops = saved[:number], saved[number + blobs :]
         found = layer.run_backward(bottoms, tops, gradients, flags[:number])
+        how = (layer.name, "Python"), "runs its user's code on arrays", DIFFERENCES, (*saved, *gradients)
+        found = [without_derivative(ctx, each, *how) for each in found]
         return None, *(gradient if flag else None for gradient, flag in zip(found, flags, strict=True))
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Shape
 from caffe_compat.layers.fields import given
-from caffe_compat.layers.function import Function
+from caffe_compat.layers.function import Function, is_differentiated
 from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.looped import is_mapped
 from caffe_compat.layers.loss import FLT_MIN, LossLayer, normalization, normalizer
@@ -39,13 +39,15 @@ class _SoftmaxLoss(Function):
             counts = counts.unsqueeze(axis)
             losses = torch.where(counts, losses, 0)
         ctx.axis, ctx.divisor, ctx.slopes = axis, divisor, slopes
-        ctx.save_for_backward(probability, index, counts)
+        ctx.save_for_backward(probability, index, counts, scores)
         ctx.mark_non_differentiable(probability)
         return -losses.sum() / divisor, probability
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        probability, index, counts = ctx.saved_tensors
+        probability, index, counts, scores = ctx.saved_tensors
+        if is_differentiated(ctx):
+            probability = functional.softmax(scores, ctx.axis)
         scale, each, own = ctx.slopes
         gradient = probability.clone() if (scale, each) == (1, 0) else probability * scale - each
         gradient.scatter_add_(ctx.axis, index, gradient.new_full((), -own).expand(index.shape))

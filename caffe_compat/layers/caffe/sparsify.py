@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context, Elementwise
-from caffe_compat.layers.function import Function
+from caffe_compat.layers.function import Function, without_derivative
 from caffe_compat.layers.registry import register
 
 
@@ -21,9 +21,9 @@ class _Sparsified(Function):
     """softshrink(x, threshold), with gradient dy + coefficient * sign(y), masked by y != 0 if there is a threshold."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, threshold: float, coefficient: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, threshold: float, coefficient: float, name: str) -> Tensor:
         y = functional.softshrink(x, threshold) if threshold else x.clone()
-        ctx.threshold, ctx.coefficient = threshold, coefficient
+        ctx.threshold, ctx.coefficient, ctx.name = threshold, coefficient, name
         ctx.save_for_backward(y)
         return y
 
@@ -31,7 +31,10 @@ class _Sparsified(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (y,) = ctx.saved_tensors
         gradient = gradients[0] + ctx.coefficient * y.sign()
-        return torch.where(y != 0, gradient, 0) if ctx.threshold else gradient, None, None
+        if ctx.coefficient:
+            why = "adds sparsify_param.coef to every gradient"
+            gradient = without_derivative(ctx, gradient, (ctx.name, "Sparsify"), why)
+        return torch.where(y != 0, gradient, 0) if ctx.threshold else gradient, None, None, None
 
 
 @register("Sparsify")
@@ -55,5 +58,5 @@ class Sparsify(Elementwise):
                 )
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        y: Tensor = _Sparsified.apply(bottoms[0], self.thre, self.coef)  # type: ignore[no-untyped-call]
+        y: Tensor = _Sparsified.apply(bottoms[0], self.thre, self.coef, self.name)  # type: ignore[no-untyped-call]
         return y

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Elementwise, Shape
-from caffe_compat.layers.function import Function
+from caffe_compat.layers.function import Function, without_derivative
 from caffe_compat.layers.registry import register
 
 
@@ -20,17 +20,21 @@ class _Rectified(Function):
     """Soft thresholding: dx = dy * (y != 0); the threshold's gradient is minus sum(dy * sign(y)) minus `decay`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, threshold: Tensor, decay: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, threshold: Tensor, decay: float, name: str) -> Tensor:
         y = x.sign() * (x.abs() - threshold).clamp(min=0)
-        ctx.threshold_shape, ctx.decay = threshold.shape, decay
+        ctx.threshold_shape, ctx.decay, ctx.name = threshold.shape, decay, name
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (y,) = ctx.saved_tensors
-        pull = -(gradients[0] * y.sign()).sum_to_size(ctx.threshold_shape) - ctx.decay
-        return torch.where(y != 0, gradients[0], 0), pull, None
+        (above,) = gradients
+        if ctx.decay:
+            why = "takes symmetric_rectify_param.thre_decay off every gradient"
+            above = without_derivative(ctx, above, (ctx.name, "SymmetricRectify"), why)
+        pull = -(above * y.sign()).sum_to_size(ctx.threshold_shape) - ctx.decay
+        return torch.where(y != 0, above, 0), pull, None, None
 
 
 @register("SymmetricRectify")
@@ -66,5 +70,5 @@ class SymmetricRectify(Elementwise):
         threshold = self.blob(0)
         if not self.channel_shared:
             threshold = threshold.view(-1, *(1,) * (x.dim() - 2))
-        y: Tensor = _Rectified.apply(x, threshold, self.thre_decay)  # type: ignore[no-untyped-call]
+        y: Tensor = _Rectified.apply(x, threshold, self.thre_decay, self.name)  # type: ignore[no-untyped-call]
         return y

@@ -47,6 +47,16 @@ def test_contrastive_pairs_that_coincide_have_no_gradient_and_no_nan() -> None:
     assert not a.grad.any()
 
 
+def test_pairs_that_coincide_have_second_derivatives() -> None:
+    a = torch.ones(2, 3, requires_grad=True, dtype=torch.float64)
+    layer = build('type: "ContrastiveLoss"', (2, 3), (2, 3), (2,)).double()
+    loss = layer(a, a.detach(), torch.tensor([0.0, 1.0]))
+    (gradient,) = torch.autograd.grad(loss, a, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.sum(), a)
+    # the gradient of pair n is difference * factor / 2: here -(margin - 0) / (0 + 1e-4), and 1
+    torch.testing.assert_close(second, torch.tensor([[-1e4], [1.0]], dtype=torch.float64).expand(2, 3) / 2)
+
+
 @pytest.mark.parametrize("shapes", [((4, 3), (4, 2), (4,)), ((4, 3, 2), (4, 3, 2), (4,)), ((4, 3), (4, 3), (3,))])
 def test_contrastive_loss_refuses_what_are_not_pairs(shapes: tuple[tuple[int, ...], ...]) -> None:
     with pytest.raises(ShapeError, match="layer 'lay': "):

@@ -43,3 +43,16 @@ def test_the_gradient_of_mvn_is_the_derivative_without_eps_and_leaves_eps_out_wi
         torch.testing.assert_close(gradient[index].flatten(), expected)
     with pytest.raises(ShapeError, match="more than Caffe's 4 axes"):
         build('type: "MVN"', (1, 1, 1, 1, 1))
+
+
+def test_planes_of_one_value_add_nothing_to_second_derivatives() -> None:
+    layer, x = build('type: "MVN" mvn_param { eps: 0.1 }', (2, 2, 3, 2)), _random((2, 2, 3, 2))
+    x[0, 1] = 7
+
+    def second(x: torch.Tensor) -> torch.Tensor:
+        (gradient,) = torch.autograd.grad(layer(x.requires_grad_()).pow(3).sum(), x, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), x)[0]
+
+    whole = second(x.clone())
+    torch.testing.assert_close(whole[1], second(x[1:].clone())[0])
+    torch.testing.assert_close(whole[0, 1], torch.zeros(3, 2, dtype=x.dtype), rtol=0, atol=1e-9)

@@ -116,6 +116,16 @@ def test_blobs_and_gradients_of_the_users_class_are_torchs(beside: Callable[[str
     assert layer.user.propagated == [True]
 
 
+def test_second_derivatives_are_refused_in_a_line(beside: Callable[[str], Path]) -> None:
+    layer = build(_text("py_second", "Affine", "3"), (4, 3), folder=beside("py_second"))
+    x = torch.ones(4, 3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(x).sum(), x, create_graph=True)
+    torch.testing.assert_close(gradient.detach(), torch.full((4, 3), 3.0))
+    line = r"layer 'lay': type Python runs its user's code .* no second derivatives; take differences of its gradients"
+    with pytest.raises(UnsupportedLayerError, match=line):
+        gradient.sum().backward()
+
+
 def test_a_bottom_without_gradient_is_not_asked_for(beside: Callable[[str], Path]) -> None:
     layer = build(_text("py_flag", "Affine"), (4, 3), folder=beside("py_flag"))
     layer(torch.randn(4, 3)).sum().backward()

@@ -13,7 +13,7 @@ from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context
 from caffe_compat.layers.caffe.softmax_with_loss import SoftmaxWithLoss
 from caffe_compat.layers.fields import enum_name, refuse_other_fields
-from caffe_compat.layers.function import Function
+from caffe_compat.layers.function import Function, is_differentiated
 from caffe_compat.layers.labels import class_labels
 from caffe_compat.layers.loss import FLT_MIN, normalizer
 from caffe_compat.layers.registry import register
@@ -26,17 +26,24 @@ class _Focal(Function):
 
     @staticmethod
     def forward(ctx: Any, logs: Tensor, alpha: float, gamma: float) -> Tensor:
-        share, clamped = logs.exp(), logs.clamp(min=math.log(FLT_MIN))
-        weight = alpha * (1 - share).pow(gamma)
-        ctx.gamma = gamma
-        ctx.save_for_backward(share, clamped, weight)
+        share, clamped, weight = _parts(logs, alpha, gamma)
+        ctx.alpha, ctx.gamma = alpha, gamma
+        ctx.save_for_backward(share, clamped, weight, logs)
         return -weight * clamped
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        share, clamped, weight = ctx.saved_tensors
+        share, clamped, weight, logs = ctx.saved_tensors
+        if is_differentiated(ctx):
+            share, clamped, weight = _parts(logs, ctx.alpha, ctx.gamma)
         slope = weight - ctx.gamma * weight / (1 - share).clamp(min=_LEAST) * clamped * share
         return -gradients[0] * slope, None, None
+
+
+def _parts(logs: Tensor, alpha: float, gamma: float) -> tuple[Tensor, Tensor, Tensor]:
+    """p, its logarithm clamped, and alpha (1 - p)^gamma."""
+    share = logs.exp()
+    return share, logs.clamp(min=math.log(FLT_MIN)), alpha * (1 - share).pow(gamma)
 
 
 @register("FocalLoss")

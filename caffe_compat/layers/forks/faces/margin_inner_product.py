@@ -15,7 +15,7 @@ from torch import Tensor
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Layer, Shape, exactly
 from caffe_compat.layers.fields import enum_name
-from caffe_compat.layers.function import Function
+from caffe_compat.layers.function import Function, is_differentiated
 from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.registry import register
 
@@ -123,22 +123,30 @@ class _Angular(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, times: int, share: float) -> Tensor:
-        size = x.norm(dim=1)
-        cosine = (x * weight).sum(1) / size
-        psi, slope = margin(cosine, times), _slope(cosine, times)
-        along = (psi - slope * cosine) / size
-        scale = (slope.square() + along.square()).sqrt()
-        ctx.save_for_backward(x, weight, slope / scale, along / scale)
-        ctx.share = share
+        size, cosine, psi, by_weight, by_x = _angle(x, weight, times)
+        ctx.save_for_backward(x, weight, by_weight, by_x)
+        ctx.share, ctx.times = share, times
         score: Tensor = (share * cosine + psi) * size / (1 + share)
         return score
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, weight, by_weight, by_x = ctx.saved_tensors
+        if is_differentiated(ctx):
+            by_weight, by_x = _angle(x, weight, ctx.times)[3:]
         part = gradients[0][:, None] / (1 + ctx.share)
         steered = by_weight[:, None] * weight + by_x[:, None] * x
         return part * (steered + ctx.share * weight), gradients[0][:, None] * x, None, None
+
+
+def _angle(x: Tensor, weight: Tensor, times: int) -> tuple[Tensor, ...]:
+    """|x|, the cosine, its margin, and how much of the weight and of x there is in the gradient of x."""
+    size = x.norm(dim=1)
+    cosine = (x * weight).sum(1) / size
+    psi, slope = margin(cosine, times), _slope(cosine, times)
+    along = (psi - slope * cosine) / size
+    scale = (slope.square() + along.square()).sqrt()
+    return size, cosine, psi, slope / scale, along / scale
 
 
 @register("MarginInnerProduct")

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Layer, Shape
-from caffe_compat.layers.function import Function
+from caffe_compat.layers.function import Function, without_derivative
 from caffe_compat.layers.registry import register
 
 
@@ -19,13 +19,15 @@ class _ClippedGradient(Function):
     """The values as they are; their gradient within [-threshold, threshold]."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, threshold: float) -> Tensor:
-        ctx.threshold = threshold
+    def forward(ctx: Any, values: Tensor, threshold: float, name: str) -> Tensor:
+        ctx.threshold, ctx.name = threshold, name
         return values.view_as(values)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0].clamp(-ctx.threshold, ctx.threshold), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        why = "bounds every gradient by lstm_param.clipping_threshold"
+        gradient = without_derivative(ctx, gradients[0], (ctx.name, "Lstm"), why)
+        return gradient.clamp(-ctx.threshold, ctx.threshold), None, None
 
 
 @register("Lstm")
@@ -84,7 +86,7 @@ class Lstm(Layer):
         for x, go_on in zip(gates_of_x, cont, strict=True):
             gates = x + go_on * functional.linear(h, self.blob(1))
             if self.threshold > 0:
-                gates = _ClippedGradient.apply(gates, self.threshold)  # type: ignore[no-untyped-call]
+                gates = _ClippedGradient.apply(gates, self.threshold, self.name)  # type: ignore[no-untyped-call]
             i, f, o, g = gates.chunk(4, 1)
             c = go_on * torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
             h = torch.sigmoid(o) * torch.tanh(c)

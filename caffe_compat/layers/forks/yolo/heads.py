@@ -17,28 +17,24 @@ from torch import Tensor
 from caffe_compat.errors import DataError, ShapeError
 from caffe_compat.layers.base import Shape
 from caffe_compat.layers.boxes import overlaps
-from caffe_compat.layers.function import Function
+from caffe_compat.layers.function import DIFFERENCES, Function, without_derivative
 from caffe_compat.layers.loss import LossLayer
 
 
-class SquaredDeltas(Function):
-    """sum(deltas^2) / N of a head whose gradient is deltas / N."""
+class _SquaredDeltas(Function):
+    """sum(deltas^2) / N of a head whose gradient is `gradient` / N."""
 
     @staticmethod
-    def forward(ctx: Any, head: Tensor, deltas: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
+    def forward(ctx: Any, head: Tensor, deltas: Tensor, gradient: Tensor, layer: tuple[str, str]) -> Tensor:
+        ctx.layer = layer
+        ctx.save_for_backward(gradient, head)
         return deltas.square().sum() / head.shape[0]
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * (gradients[0] / gradient.shape[0]), None, None
-
-
-def _squared(head: Tensor, deltas: np.ndarray, gradient: np.ndarray) -> Tensor:
-    parts = (torch.from_numpy(each).to(head).view(head.shape) for each in (deltas, gradient))
-    loss: Tensor = SquaredDeltas.apply(head, *parts)  # type: ignore[no-untyped-call]
-    return loss
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, head = ctx.saved_tensors
+        gradient = without_derivative(ctx, gradient, ctx.layer, "matches boxes by their values", DIFFERENCES, (head,))
+        return gradient * (gradients[0] / gradient.shape[0]), None, None, None
 
 
 def _corners(boxes: np.ndarray) -> np.ndarray:
@@ -57,6 +53,12 @@ class DetectionHeadLoss(LossLayer):
     """What the two versions share: `num` boxes a cell, each x, y, w, h, objectness and num_class scores."""
 
     field: Any
+
+    def squared(self, head: Tensor, deltas: np.ndarray, gradient: np.ndarray) -> Tensor:
+        """The loss of these deltas, with this gradient."""
+        parts = (torch.from_numpy(each).to(head).view(head.shape) for each in (deltas, gradient))
+        loss: Tensor = _SquaredDeltas.apply(head, *parts, (self.name, self.param.type))  # type: ignore[no-untyped-call]
+        return loss
 
     @property
     def length(self) -> int:

@@ -11,7 +11,7 @@ from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context
 from caffe_compat.layers.boxes import overlaps
 from caffe_compat.layers.forks.yolo.detection_output import region_boxes, sigmoid
-from caffe_compat.layers.forks.yolo.heads import DetectionHeadLoss, _corners, _shape_overlaps, _squared
+from caffe_compat.layers.forks.yolo.heads import DetectionHeadLoss, _corners, _shape_overlaps
 from caffe_compat.layers.function import need_values
 from caffe_compat.layers.registry import register
 
@@ -44,7 +44,7 @@ class RegionLoss(DetectionHeadLoss):
         deltas = np.zeros_like(head)
         for item, truth in enumerate(self.rows(bottoms[1])):
             self._of_item(head[item], truth, deltas[item])
-        return _squared(bottoms[0], deltas, deltas)
+        return self.squared(bottoms[0], deltas, deltas)
 
     def _of_item(self, head: np.ndarray, truth: np.ndarray, deltas: np.ndarray) -> None:
         """Fill in the deltas (num, length, H, W) of one item."""

@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from caffe_compat.layers.base import Count, Shape
-from caffe_compat.layers.forks.yolo.heads import SquaredDeltas
+from caffe_compat.layers.function import Function, is_differentiated
 from caffe_compat.layers.loss import LossLayer
 from caffe_compat.layers.registry import register
+
+
+class _SquaredDeltas(Function):
+    """sum(deltas^2) / N, whose gradient is deltas / N."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, labels: Tensor, weight: Tensor | None, scale: float) -> Tensor:
+        deltas = _deltas(x, labels, weight, scale)
+        ctx.scale = scale
+        ctx.save_for_backward(deltas, x, labels, weight)
+        return deltas.square().sum() / x.shape[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        deltas, x, labels, weight = ctx.saved_tensors
+        if is_differentiated(ctx):
+            deltas = _deltas(x, labels, weight, ctx.scale)
+        return deltas * (gradients[0] / deltas.shape[0]), None, None, None
+
+
+def _deltas(x: Tensor, labels: Tensor, weight: Tensor | None, scale: float) -> Tensor:
+    deltas = torch.sigmoid(x) - labels
+    return (deltas if weight is None else deltas * weight) * scale
 
 
 @register("YoloSeg")
@@ -30,13 +54,12 @@ class YoloSeg(LossLayer):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         x, labels = bottoms[0], bottoms[1].detach().reshape(bottoms[0].shape)
-        deltas = torch.sigmoid(x.detach()) - labels
+        weight = None
         if len(bottoms) > 2:
             counts = bottoms[2].detach().reshape(-1, x.shape[1])
             pixels = math.prod(x.shape[2:])
             share = counts.sum(0) / (pixels - counts).sum(0)
             weight = torch.where(labels > 0.5, (2 - share).view(1, -1, 1, 1), 1)
-            deltas = deltas * weight
-        deltas = deltas * self.param.yolo_seg_param.object_scale
-        loss: Tensor = SquaredDeltas.apply(x, deltas, deltas)  # type: ignore[no-untyped-call]
+        scale = self.param.yolo_seg_param.object_scale
+        loss: Tensor = _SquaredDeltas.apply(x, labels, weight, scale)  # type: ignore[no-untyped-call]
         return loss

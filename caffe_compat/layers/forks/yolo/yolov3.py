@@ -11,7 +11,7 @@ from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context
 from caffe_compat.layers.fields import enum_name
 from caffe_compat.layers.forks.yolo.detection_output import region_boxes, sigmoid
-from caffe_compat.layers.forks.yolo.heads import DetectionHeadLoss, _shape_overlaps, _squared
+from caffe_compat.layers.forks.yolo.heads import DetectionHeadLoss, _shape_overlaps
 from caffe_compat.layers.function import need_values
 from caffe_compat.layers.registry import register
 
@@ -59,7 +59,7 @@ class Yolov3(DetectionHeadLoss):
             self._of_item(swapped[item], truth, deltas[item])
         slope = swapped * (1 - swapped) if self.field.use_logic_gradient else np.ones_like(swapped)
         slope[:, :, 2:4] = 1
-        return _squared(bottoms[0], deltas, deltas * slope)
+        return self.squared(bottoms[0], deltas, deltas * slope)
 
     def _of_item(self, values: np.ndarray, truth: np.ndarray, deltas: np.ndarray) -> None:
         """Fill in the deltas (num, length, H, W) of one item."""

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_compat.errors import UnsupportedLayerError
+
 CLASSES, NUM, H, W = 3, 2, 3, 4
 LENGTH = 5 + CLASSES
 SHAPES = ((2, NUM * LENGTH, H, W), (2, 1, 4, 5))
@@ -40,3 +42,6 @@ def check(layer: torch.nn.Module, deltas: np.ndarray, slope: np.ndarray | float 
     (3 * loss).backward()
     assert head.grad is not None
     np.testing.assert_allclose(head.grad, 3 * (deltas * slope).reshape(SHAPES[0]) / 2, atol=1e-9)
+    (gradient,) = torch.autograd.grad(layer(head, labels), head, create_graph=True)
+    with pytest.raises(UnsupportedLayerError, match=r"layer 'lay': type \w+ matches boxes .* no second derivatives"):
+        gradient.sum().backward()
