@@ -40,7 +40,10 @@ def choose(candidates: Sequence[Candidate], slack: float) -> Candidate:
 
 
 def candidate(runner: Runner, step: Step) -> Candidate:
-    """What the log of a finished step says of it. StepError where its last test is not there."""
+    """What the log of a finished step says of it, or its row. StepError where its last test is not there."""
+    row = None if runner.is_done(step) else runner.recorded(step)
+    if row is not None and row.error is not None:
+        return Candidate(step.name, row.force_decay, row.error)
     last = runner.iterations(step)
     path = runner.folder(step) / "run.jsonl"
     for event in read_events(path):

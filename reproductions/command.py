@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import caffe_compat as cc
-from reproductions.measures import keep_checkpoint, record
+from reproductions.checkpoints import keep_checkpoint
+from reproductions.measures import record
 from reproductions.runner import Runner
 from reproductions.runs import RESULTS
 from reproductions.steps import Network, Place

@@ -9,42 +9,45 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import re
-import shutil
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import caffe_compat as cc
-from reproductions import choosing
-from reproductions.record import LOGS, forget_renamed, forget_runs, keep_log, processor, record_run
-from reproductions.runner import KEEP, PREFIX, Runner, cheaper_ranks, newest_state
+from reproductions.checkpoints import LOG_FILES, keep_logs, keep_starts
+from reproductions.record import LOGS, forget_renamed, forget_runs, processor, record_run
+from reproductions.runner import KEEP, PREFIX, Runner, cheaper_ranks
 from reproductions.runs import HERE, RESULTS, Run, read_events
-from reproductions.steps import Step, StepError
+from reproductions.steps import Step
 
-LOG_FILES = ("log", f"{PREFIX}.jsonl")
 FORCES = {"Degradation": "l2", "Constant": "l1"}
 
 
 def record(runner: Runner, steps: Iterable[Step], root: Path = HERE) -> None:
     """Write the row of every step into root/results, and the logs of those that are finished into root/logs.
 
-    Rows of steps that the network has no more go when all steps are recorded; checkpoints go when their step is done.
+    A finished row that the project keeps stays where the step's folder has no finished run. Rows of steps that the
+    network has no more go when all steps are recorded. Of a finished step's checkpoint, what others start from stays.
     """
     steps = list(steps)
+    rows = [current_run(runner, step, root / LOGS.name) for step in steps]
     if len(steps) == len(runner.network.steps):
         forget_runs(runner.network.name, f"python -m {runner.network.program} ", root / RESULTS.name)
-    for step in steps:
-        done = runner.is_done(step)
-        run = finished_run(runner, step, root / LOGS.name) if done else unfinished_run(runner, step)
-        forget_renamed(run, root / RESULTS.name)
-        record_run(run, folder=root / RESULTS.name)
-        if done and root == HERE:
-            shutil.rmtree(runner.checkpoint(step), ignore_errors=True)
+    for row in rows:
+        forget_renamed(row, root / RESULTS.name)
+        record_run(row, folder=root / RESULTS.name)
+    if root == HERE:
+        for step in steps:
+            keep_starts(runner, step)
+
+
+def current_run(runner: Runner, step: Step, logs: Path) -> Run:
+    """The row of a step as it stands."""
+    if runner.is_done(step) and (runner.folder(step) / LOG_FILES[1]).exists():
+        return finished_run(runner, step, logs)
+    return runner.recorded(step) or unfinished_run(runner, step)
 
 
 def unfinished_run(runner: Runner, step: Step) -> Run:
@@ -58,8 +61,8 @@ def unfinished_run(runner: Runner, step: Step) -> Run:
         seed=step.seed,
         iterations=in_all(runner, step),
         status="unfinished",
-        finish=command(runner, step),
-        command=command(runner, step),
+        finish=runner.command(step),
+        command=runner.command(step),
         paper=step.paper,
         baseline=f"{baseline.experiment}: {baseline.method}" if baseline else "",
         note=f"{step.note}; at iteration {runner.reached(step)}".lstrip("; "),
@@ -89,12 +92,6 @@ def finished_run(runner: Runner, step: Step, logs: Path) -> Run:
     more = {tuple(name.split("@")) if "@" in name else (name, ""): value for name, value in found.pop("more").items()}
     facts["measures"] |= more
     return Run(**(fields | facts | found | {"log": keep_logs(runner, step, logs)}))
-
-
-def command(runner: Runner, step: Step) -> str:
-    """The command that finishes the step, or repeats it."""
-    models = " --models MODELS" if runner.is_public(step) else ""
-    return f"python -m {runner.network.program} {runner.network.source}{models} --only {step.name}"
 
 
 def circumstances(runner: Runner, step: Step) -> dict[str, Any]:
@@ -195,44 +192,3 @@ def seconds(events: list[dict[str, Any]]) -> float:
     """The time between events, without that before a resumption."""
     pairs = itertools.pairwise(events)
     return float(sum(after["time"] - before["time"] for before, after in pairs if after["event"] != "start"))
-
-
-def keep_logs(runner: Runner, step: Step, logs: Path) -> str:
-    """Copy the log and the JSON lines into the folder `logs`, without places of the machine; the path of the latter."""
-    name, kept = f"{runner.network.name.replace('/', '-')}-{step.name}", ""
-    for source in LOG_FILES:
-        clean = runner.folder(step) / f".clean.{source}"
-        clean.write_text(cleaned(runner, runner.folder(step) / source), encoding="utf-8")
-        kept = keep_log(clean, f"{name}.{'jsonl' if source.endswith('jsonl') else 'log'}", logs)
-    return kept
-
-
-def cleaned(runner: Runner, source: Path) -> str:
-    """The text of a log without places of the machine."""
-    places = {str(runner.place.models.resolve()): "MODELS"} if runner.place.models else {}
-    places |= {str(runner.place.work.resolve()): "WORK"}
-    return cleaned_text(source.read_text(encoding="utf-8"), places)
-
-
-def cleaned_text(text: str, places: Mapping[str, str]) -> str:
-    """`text` with a word for each of these places, and without other folders of the machine."""
-    for place, word in ({**places} | {str(HERE.parent): ".", str(Path(sys.executable).parent): ""}).items():
-        text = text.replace(place + os.sep, word + "/" if word else "")
-    return re.sub(r'(?<=[\s"])/[\w./-]+/', "", text)
-
-
-def keep_checkpoint(runner: Runner, step: Step) -> Path:
-    """Copy the newest snapshot of an unfinished step, and its log so far, to where `Runner.prepare` finds them."""
-    state = newest_state(runner.folder(step))
-    if state is None or runner.is_done(step):
-        raise StepError(f"{step.name}: is {runner.state(step)}; a checkpoint is kept of a step that is under way")
-    kept = runner.checkpoint(step)
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(parents=True)
-    for path in (state, state.with_name(f"{state.name}.json"), runner.weights_at(step, runner.reached(step))):
-        shutil.copy(path, kept)
-    for name in LOG_FILES:
-        (kept / name).write_text(cleaned(runner, runner.folder(step) / name), encoding="utf-8")
-    for name in ("commit", *([choosing.FILE] if step.chosen else ())):
-        shutil.copy(runner.folder(step) / name, kept)
-    return kept

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from reproductions import choosing
 from reproductions.averages import lightened
 from reproductions.narrowing import narrowed
 from reproductions.record import commit, locked
+from reproductions.runs import Run, read_runs
 from reproductions.steps import PUBLIC, Network, Place, Step, StepError
 
-PREFIX = "run"
+PREFIX, NET = "run", "train_test.prototxt"  # of the files in a step's folder
 KEEP = 0.95  # share of energy that a rank keeps: at most 5 % reconstruction error, as the paper measures ranks
 SMOKE_ITERATIONS, SMOKE_BATCH = 2, 4
 
@@ -45,7 +46,7 @@ class Runner:
         param.MergeFrom(changes)
         if step.chosen is not None:
             param.force_decay = choosing.found(self, step) or 0.0
-        param.net, param.snapshot_prefix, param.random_seed = "train_test.prototxt", PREFIX, step.seed
+        param.net, param.snapshot_prefix, param.random_seed = NET, PREFIX, step.seed
         if self.place.smoke:
             param.max_iter = param.test_interval = param.snapshot = param.display = SMOKE_ITERATIONS
             del param.test_iter[:], param.stepvalue[:]
@@ -79,6 +80,23 @@ class Runner:
     def is_done(self, step: Step) -> bool:
         return self.weights(step).exists()
 
+    def recorded(self, step: Step) -> Run | None:
+        """The finished row of the step that the project keeps; None also where steps begin where they begin."""
+        if self.place.smoke or self.place.fresh:
+            return None
+        command = self.command(step)
+        rows = (run for run in read_runs(self.network.name) if run.status == "finished")
+        return next((run for run in rows if run.command == command), None)
+
+    def is_finished(self, step: Step) -> bool:
+        """Whether the step is finished, here or in the results that the project keeps."""
+        return self.is_done(step) or self.recorded(step) is not None
+
+    def command(self, step: Step) -> str:
+        """The command that finishes the step, or repeats it."""
+        models = " --models MODELS" if self.is_public(step) else ""
+        return f"python -m {self.network.program} {self.network.source}{models} --only {step.name}"
+
     def reached(self, step: Step) -> int:
         """The iteration of the newest snapshot, 0 where there is none."""
         state = newest_state(self.folder(step))
@@ -88,11 +106,13 @@ class Runner:
         """One word or two for --list."""
         if self.is_done(step):
             return "finished"
+        if self.recorded(step) is not None:
+            return "recorded"
         return f"at {self.reached(step)}" if self.folder(step).exists() else "to do"
 
     def is_public(self, step: Step) -> bool:
         """Whether the step, or one that it needs, starts from a public model."""
-        return step.start.startswith(PUBLIC) or any(map(self.is_public, self.needs(step)))
+        return step.start.startswith(PUBLIC) or any(map(self.is_public, self.rests_on(step)))
 
     def before(self, step: Step) -> Step | None:
         """The step that this one starts from."""
@@ -100,17 +120,28 @@ class Runner:
             return None
         return self.network.step(step.start.partition("@")[0])
 
+    def rests_on(self, step: Step) -> list[Step]:
+        """The steps that this one takes weights, ranks or its strength from."""
+        ranks_of = [step.low_rank.ranks_of] if step.low_rank and step.low_rank.ranks_of else []
+        names = [*ranks_of, *(step.chosen.among if step.chosen else ())]
+        before = self.before(step)
+        return [*([before] if before else []), *map(self.network.step, names)]
+
     def needs(self, step: Step) -> list[Step]:
-        """The steps that must be finished first."""
-        owner = step.low_rank.ranks_of if step.low_rank else ""
-        found = [each for each in (self.before(step), self.network.step(owner) if owner else None) if each]
-        if step.chosen is not None and choosing.found(self, step) is None:
-            found += map(self.network.step, step.chosen.among)
-        return found
+        """The steps that must be finished first: ranks and errors of recorded ones are known, their weights are not."""
+        before, is_chosen = self.before(step), step.chosen is not None and choosing.found(self, step) is not None
+        others = [each for each in self.rests_on(step) if each != before and not is_chosen]
+        unknown = [each for each in others if self.is_done(each) or self.recorded(each) is None]
+        return [*([before] if before else []), *unknown]
 
     def do(self, step: Step) -> None:
-        """Finish the step, and first those that it needs; of one whose snapshot it starts from, that is enough."""
-        for needed in self.needs(step):
+        """Finish the step, and first those that it needs; of one whose snapshot it starts from, that is enough.
+
+        A step that is under way needs no other any more.
+        """
+        self.take_checkpoint(step)
+        for needed in () if self.reached(step) else self.needs(step):
+            self.take_checkpoint(needed)
             if not ("@" in step.start and needed == self.before(step) and self.start_weights(step).exists()):
                 self.do(needed)
         if not self.is_done(step):
@@ -122,8 +153,7 @@ class Runner:
         folder = self.folder(step)
         folder.mkdir(parents=True, exist_ok=True)
         solver = folder / "solver.prototxt"
-        if not newest_state(folder) and self.has_checkpoint(step):
-            shutil.copytree(self.checkpoint(step), folder, dirs_exist_ok=True)
+        self.take_checkpoint(step)
         if step.chosen is not None:
             choosing.settle(self, step)
         wanted = self.solver(step)
@@ -132,10 +162,15 @@ class Runner:
         self.link_data(folder, step)
         if not (folder / "commit").exists():
             (folder / "commit").write_text(commit() + "\n", encoding="utf-8")
-        if not (folder / "train_test.prototxt").exists():
+        if not (folder / NET).exists():
             self.write_net(step)
         with cc.write_atomically(solver) as temporary:
             temporary.write_text(cc.format_text(wanted), encoding="utf-8")
+
+    def take_checkpoint(self, step: Step) -> None:
+        """Copy what the project keeps of a step into its folder, unless that has a snapshot to go on from."""
+        if self.has_checkpoint(step) and not newest_state(self.folder(step)):
+            shutil.copytree(self.checkpoint(step), self.folder(step), dirs_exist_ok=True)
 
     def write_net(self, step: Step) -> None:
         """The net that the step trains, and the weights that it starts from where they are its own."""
@@ -152,7 +187,7 @@ class Runner:
             model = lightened(model)
         if step.edit is not None:
             step.edit(model.net)
-        cc.write_model(model, folder / "train_test.prototxt", weights)
+        cc.write_model(model, folder / NET, weights)
 
     def network_net(self) -> Any:
         """The network's own net; with --smoke, in small batches and narrow."""
@@ -168,7 +203,7 @@ class Runner:
     def source_net(self, step: Step) -> Any:
         """The net of the step that this one starts from, else the network's own."""
         before = self.before(step)
-        return cc.read_net(self.folder(before) / "train_test.prototxt") if before else self.network_net()
+        return cc.read_net(self.folder(before) / NET) if before else self.network_net()
 
     def chosen_ranks(self, step: Step, dense: cc.Model) -> dict[str, Any]:
         """The ranks of a decomposing step, of layers that become cheaper by it."""
@@ -178,7 +213,10 @@ class Runner:
             return {name: max(rank // narrow, 1) for name, rank in step.low_rank.ranks.items()}
         if step.low_rank.ranks_of:
             owner = self.network.step(step.low_rank.ranks_of)
-            dense = cc.read_model(self.folder(owner) / "train_test.prototxt", self.weights(owner))
+            row = None if self.is_done(owner) else self.recorded(owner)
+            if row is not None:
+                return below_break_even({name: rank for name, (rank, _) in row.ranks.items()}, dense)
+            dense = cc.read_model(self.folder(owner) / NET, self.weights(owner))
         return cheaper_ranks(dense, step.low_rank.keep)
 
     def start_weights(self, step: Step) -> Path:
@@ -275,7 +313,11 @@ def working_in(folder: Path) -> Iterator[None]:
 
 def cheaper_ranks(model: cc.Model, keep: float = KEEP) -> dict[str, Any]:
     """The rank at `keep` of every layer that costs less multiply-adds at it."""
-    ranks = cc.ranks_by_energy(model, keep)
+    return below_break_even(cc.ranks_by_energy(model, keep), model)
+
+
+def below_break_even(ranks: Mapping[str, Any], model: cc.Model) -> dict[str, Any]:
+    """Those of `ranks` at which a layer costs less multiply-adds than dense."""
     groups = {layer.name: layer.convolution_param.group for layer in model.net.layer}
     even = {name: cc.break_even_rank(model.weights[name][0].shape, groups[name]) for name in ranks}
     return {name: rank for name, rank in ranks.items() if rank < even[name]}

@@ -16,12 +16,14 @@ from caffe_compat.commands import main as solve
 from caffe_compat.data.datum import parse_datum
 from caffe_compat.data.lmdb import LMDB
 from reproductions import measures
+from reproductions.checkpoints import keep_checkpoint
 from reproductions.command import main
 from reproductions.datasets import shuffle_database
-from reproductions.measures import keep_checkpoint, record, unfinished_run
+from reproductions.measures import record, unfinished_run
+from reproductions.record import record_run
 from reproductions.runner import Runner, newest_state, working_in
 from reproductions.runs import read_runs
-from reproductions.steps import Place, Step, StepError
+from reproductions.steps import LowRank, Place, Step, StepError
 
 pytest.importorskip("lmdb")
 NETWORKS = {name: import_module(f"reproductions.{name}.run").NETWORK for name in ("convnet", "lenet", "resnet20")}
@@ -85,28 +87,90 @@ def test_a_branch_counts_the_force_and_the_iterations_of_its_trunk():
     assert (run.iterations, run.force_decay) == (11000 + 4000, 6.5e-4)
 
 
-def test_a_checkpoint_lets_another_place_go_on_until_the_step_is_recorded(tmp_path, monkeypatch):
-    network = replace(NETWORKS["lenet"], name=str(tmp_path / "net"))  # an absolute name is a folder outside the project
-    shutil.copytree(NETWORKS["lenet"].folder, network.folder, ignore=shutil.ignore_patterns("run"))
-    step = network.step("baseline-seed1")
-    first, second = (Runner(network, Place(tmp_path / name, smoke=name == "a")) for name in "ab")
-    with pytest.raises(StepError, match="is to do; a checkpoint is kept of a step that is under way"):
-        keep_checkpoint(first, step)
-    first.prepare(step)
-    with working_in(first.folder(step)), open("log", "w") as log, redirect_stderr(log):
-        assert solve(["solve", "solver.prototxt", "--max-iter", "1"]) == 0
-    assert main(network, ["--work", str(tmp_path / "a"), "--checkpoint", "--only", step.name]) == 0
-    assert read_runs(network.name)[0].note.endswith("at iteration 1")
-    kept = first.checkpoint(step)
-    assert str(tmp_path) not in (kept / "run.jsonl").read_text() + (kept / "log").read_text()
-    shutil.copytree(first.data_folder(1), tmp_path / "b" / "data")
-    second.prepare(step)
-    assert second.state(step) == "at 1"
-    with redirect_stderr(io.StringIO()):
-        first.do(step)
+@pytest.fixture
+def runners(tmp_path, monkeypatch):
+    """Two places with a network, outside the project, of LeNet's training and of what it leaves, decomposed."""
+    name = str(tmp_path / "net")  # an absolute name is a folder outside the project
+    shutil.copytree(NETWORKS["lenet"].folder, name, ignore=shutil.ignore_patterns("run"))
+    settings = "max_iter: 2 stepvalue: 2 test_interval: 2 test_iter: 1 snapshot: 2"
+    dense = Step("dense", "baseline", "baseline", "solver_baseline.prototxt", settings)
+    small = replace(dense, name="small", experiment="decompose", start="dense", low_rank=LowRank(ranks_of="dense"))
+    network = replace(NETWORKS["lenet"], name=name, steps=(dense, small))
+    for place in "ab":
+        (tmp_path / place / "data").mkdir(parents=True)
+        network.make_smoke(tmp_path / place / "data")
     monkeypatch.setattr(measures, "HERE", tmp_path)
-    record(first, [step], tmp_path)
+    with redirect_stderr(io.StringIO()):
+        yield [Runner(network, Place(tmp_path / place, device="cpu")) for place in "ab"]
+
+
+def test_a_checkpoint_lets_another_place_go_on_until_the_step_is_recorded(runners, tmp_path):
+    first, second = runners
+    dense, small = first.network.steps
+    kept = first.checkpoint(dense)
+    with pytest.raises(StepError, match="is to do; a checkpoint is kept of a step that is under way"):
+        keep_checkpoint(first, dense)
+    first.prepare(dense)
+    with working_in(first.folder(dense)), open("log", "w") as log, redirect_stderr(log):
+        assert solve(["solve", "solver.prototxt", "--max-iter", "1"]) == 0
+    assert main(first.network, ["--work", str(tmp_path / "a"), "--checkpoint", "--only", "dense"]) == 0
+    assert read_runs(first.network.name)[0].note.endswith("at iteration 1")
+    assert str(tmp_path) not in (kept / "run.jsonl").read_text() + (kept / "log").read_text()
+    second.prepare(dense)
+    assert second.state(dense) == "at 1"
+    first.do(dense)
+    record(first, [dense], tmp_path)
+    assert {path.name for path in kept.iterdir()} == {"train_test.prototxt", first.weights(dense).name}
+    first.do(small)
+    record(first, [small], tmp_path)
     assert not kept.exists()
+
+
+def test_what_is_recorded_is_not_done_again_elsewhere(runners, tmp_path):
+    here, elsewhere = runners
+    dense, small = here.network.steps
+    here.do(dense)
+    record(here, [dense], tmp_path)
+    (row,) = read_runs(here.network.name)
+    assert (here.state(dense), elsewhere.state(dense)) == ("finished", "recorded")
+    elsewhere.do(small)
+    assert not (elsewhere.folder(dense) / "log").exists()
+    record(elsewhere, here.network.steps, tmp_path)
+    first, second = read_runs(here.network.name)
+    assert first == row and row.error is not None
+    assert second.ranks == {layer: pair for layer, pair in row.ranks.items() if layer in second.ranks} != {}
+    shutil.rmtree(elsewhere.place.work)
+    record(elsewhere, here.network.steps, tmp_path)
+    assert read_runs(here.network.name) == [first, second]
+
+
+def test_a_step_under_way_goes_on_elsewhere_without_those_that_it_started_from(runners):
+    here, elsewhere = runners
+    dense, small = here.network.steps
+    here.do(dense)
+    here.prepare(small)
+    with working_in(here.folder(small)), open("log", "w") as log, redirect_stderr(log):
+        assert solve(["solve", "solver.prototxt", "--weights", "start.caffemodel.h5", "--max-iter", "1"]) == 0
+    keep_checkpoint(here, small)
+    elsewhere.do(small)
+    assert elsewhere.state(small) == "finished" and not elsewhere.folder(dense).exists()
+
+
+def test_ranks_of_a_recorded_step_need_no_weights_of_it(runners, tmp_path):
+    here, elsewhere = runners
+    dense, small = here.network.steps
+    here.do(dense)
+    record(here, [dense], tmp_path)
+    (row,) = read_runs(here.network.name)
+    record_run(replace(row, ranks={"conv1": (3, 20), "conv2": (7, 50)}))
+    other = replace(dense, name="other", seed=2, settings=dense.settings + " base_lr: 0")
+    again = replace(small, name="again", start="other")
+    elsewhere.network = replace(elsewhere.network, steps=(dense, other, again))
+    assert elsewhere.needs(again) == [other]
+    shutil.copytree(elsewhere.place.work / "data", elsewhere.place.work / "data-seed2")
+    elsewhere.do(again)
+    convolutions = {layer.name: layer for layer in cc.read_net(elsewhere.folder(again) / "train_test.prototxt").layer}
+    assert [convolutions[f"{name}_lowrank"].convolution_param.num_output for name in ("conv1", "conv2")] == [3, 7]
 
 
 def test_a_folder_with_other_settings_is_refused(tmp_path):
@@ -147,14 +211,18 @@ def test_another_seed_gives_the_training_images_another_order(tmp_path):
 
 
 def test_list_says_how_far_each_step_is(tmp_path, capsys):
-    assert main(NETWORKS["lenet"], ["--list", "--work", str(tmp_path)]) == 0
+    assert main(NETWORKS["convnet"], ["--list", "--work", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(NETWORKS["lenet"].steps) and all(" to do " in line for line in lines)
+    known = {run.command.rpartition(" ")[2] for run in read_runs("convnet") if run.status == "finished"}
+    for step, line in zip(NETWORKS["convnet"].steps, lines, strict=True):
+        assert line.startswith(
+            f"{step.name:<28} {'recorded' if step.name in known else 'to do':<12} {step.experiment}: "
+        )
 
 
 def test_unfinished_steps_stand_with_the_command_that_finishes_them(tmp_path):
     network = NETWORKS["resnet20"]
-    record(Runner(network, Place(tmp_path)), [network.step("none")], tmp_path)
+    record(Runner(network, Place(tmp_path, fresh=True)), [network.step("none")], tmp_path)
     with (tmp_path / "results" / "resnet20.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert row["status"] == "unfinished"
