@@ -98,8 +98,10 @@ class Runner:
         return f"python -m {self.network.program} {self.network.source}{models} --only {step.name}"
 
     def reached(self, step: Step) -> int:
-        """The iteration of the newest snapshot, 0 where there is none."""
+        """The iteration of the newest snapshot, here or that the project keeps; 0 where there is none."""
         state = newest_state(self.folder(step))
+        if state is None and self.has_checkpoint(step):
+            state = newest_state(self.checkpoint(step))
         return int(state.name.split("_")[2].split(".")[0]) if state else 0
 
     def state(self, step: Step) -> str:
@@ -108,7 +110,8 @@ class Runner:
             return "finished"
         if self.recorded(step) is not None:
             return "recorded"
-        return f"at {self.reached(step)}" if self.folder(step).exists() else "to do"
+        reached = self.reached(step)
+        return f"at {reached}" if reached or self.folder(step).exists() else "to do"
 
     def is_public(self, step: Step) -> bool:
         """Whether the step, or one that it needs, starts from a public model."""

@@ -116,8 +116,9 @@ def test_a_checkpoint_lets_another_place_go_on_until_the_step_is_recorded(runner
     assert main(first.network, ["--work", str(tmp_path / "a"), "--checkpoint", "--only", "dense"]) == 0
     assert read_runs(first.network.name)[0].note.endswith("at iteration 1")
     assert str(tmp_path) not in (kept / "run.jsonl").read_text() + (kept / "log").read_text()
+    assert second.state(dense) == "at 1" and not second.folder(dense).exists()
     second.prepare(dense)
-    assert second.state(dense) == "at 1"
+    assert second.state(dense) == "at 1" and newest_state(second.folder(dense)) is not None
     first.do(dense)
     record(first, [dense], tmp_path)
     assert {path.name for path in kept.iterdir()} == {"train_test.prototxt", first.weights(dense).name}
