@@ -212,13 +212,13 @@ def test_another_seed_gives_the_training_images_another_order(tmp_path):
 
 
 def test_list_says_how_far_each_step_is(tmp_path, capsys):
-    assert main(NETWORKS["convnet"], ["--list", "--work", str(tmp_path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    network = NETWORKS["convnet"]
+    assert main(network, ["--list", "--work", str(tmp_path)]) == 0
     known = {run.command.rpartition(" ")[2] for run in read_runs("convnet") if run.status == "finished"}
-    for step, line in zip(NETWORKS["convnet"].steps, lines, strict=True):
-        assert line.startswith(
-            f"{step.name:<28} {'recorded' if step.name in known else 'to do':<12} {step.experiment}: "
-        )
+    for step, line in zip(network.steps, capsys.readouterr().out.splitlines(), strict=True):
+        has_checkpoint = (network.folder / "checkpoints" / step.name / "log").exists()
+        state = "recorded" if step.name in known else "at " if has_checkpoint else "to do"
+        assert line.startswith(f"{step.name:<28} {state}") and f" {step.experiment}: " in line
 
 
 def test_unfinished_steps_stand_with_the_command_that_finishes_them(tmp_path):
