@@ -1,8 +1,9 @@
 """The precision of a run: which layers compute in half, and the factor that keeps fp16 gradients from vanishing.
 
-The weights, their gradients, the history and every test stay in float32. Layers outside HALF get float32 inputs, so
-that statistics, normalizations and losses are as exact as ever. On NVIDIA's GPUs "fp32" is that, as in Caffe, where
-torch by itself rounds what convolutions multiply to ten bits (TF32); "tf32" takes this speed, in matrix products too.
+The weights, their gradients, the history and every test stay in float32. Layers outside HALF, on a CPU HALF_ON_CPU,
+get float32 inputs, so that statistics, normalizations and losses are as exact as ever. On NVIDIA's GPUs "fp32" is that,
+as in Caffe, where torch by itself rounds what convolutions multiply to ten bits (TF32); "tf32" takes this speed, in
+matrix products too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ HALF = {
     "Concat", "Convolution", "Deconvolution", "Dropout", "Eltwise", "Flatten", "InnerProduct", "Pooling", "ReLU",
     "Reshape", "Slice", "Split",
 }  # fmt: skip
+HALF_ON_CPU = HALF - {"Pooling", "ReLU"}  # whose loops in float32 are faster there than torch's in bf16
 
 
 class LossScale:
@@ -77,8 +79,9 @@ def choose_precision(net: Net, precision: str) -> Callable[[], AbstractContextMa
         return contextlib.nullcontext
     if precision == "bf16" and net._place.device.type == "cpu" and not multiplies_bf16():
         logger.warning("precision bf16: this processor has no instructions for it; fp32 is faster here, and exact")
+    half = HALF_ON_CPU if net._place.device.type == "cpu" else HALF
     for _, layer in net.steps:
-        if layer.param.type not in HALF:
+        if layer.param.type not in half:
             layer.register_forward_pre_hook(_in_single)
     return lambda: torch.autocast(net._place.device.type, PRECISIONS[precision])
 

@@ -44,6 +44,27 @@ def test_fp32_is_the_default_to_the_bit(problem):
     assert losses(3)[1] == losses(3, precision="fp32")[1]
 
 
+def test_on_a_cpu_pooling_and_relu_stay_in_float32(tmp_path):
+    text = (
+        'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } } '
+        'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" '
+        'convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } } '
+        'layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" } '
+        'layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param { kernel_size: 2 stride: 2 } }'
+    )
+    net = cc.Net(cc.Model(cc.parse_text(text, cc.NetParameter), {}), phase="TRAIN")
+    seen = {}
+    context = precision.choose_precision(net, "bf16")
+    for node, layer in net.steps:
+        name = node.param.name
+        layer.register_forward_hook(lambda _, bottoms, top, name=name: seen.update({name: (bottoms[0], top)}))
+    with context():
+        net(data=torch.ones(2, 3, 8, 8))
+    kinds = {name: (bottom.dtype, top.dtype) for name, (bottom, top) in seen.items()}
+    assert kinds["conv"][1] == torch.bfloat16
+    assert kinds["relu"] == kinds["pool"] == (torch.float32, torch.float32)
+
+
 def test_tests_stay_in_float32(problem):
     exact = cc.Solver("solver.prototxt").test()
     assert cc.Solver("solver.prototxt", precision="bf16").test() == exact
