@@ -11,6 +11,8 @@ import caffe_compat.early  # isort: split
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from caffe_compat.progress import doing as _doing
+
 if TYPE_CHECKING:
     from caffe_compat.commands.registry import register_command
     from caffe_compat.data.contents import Record, first_records, survey
@@ -343,7 +345,8 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    with _doing("loading", is_start=True):  # of torch, seconds
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -43,6 +43,7 @@ END = "<!-- run by `python -m reproductions.transcripts`; blocks: {digest} -->\n
 ENDED = re.compile(re.escape(END).replace(r"\{digest\}", "([0-9a-f]{16})"))
 MINUTES = 10  # that a single command may take
 LOGGED = re.compile(r"(^[IWE]\d{4} [\d:.]+ +\d+ )\w+\.py", re.MULTILINE)
+FOLLOWED = re.compile(r"^I\d{4} [\d:.]+ +\d+ following\.py:\d+\] .*\n", re.MULTILINE)  # only where work takes long
 NUMBER = re.compile(r"(?<![\w#])[-+±]?\d[\d.,:]*(?:e[-+]?\d+)?")
 
 
@@ -154,7 +155,7 @@ class Folder:
             status, output = self.run(["bash", "-c", command.words])
             if status > 1:
                 raise RuntimeError(f"{page}: exit status {status} of {command.words}\n{output}")
-            output = re.sub(r" +$", "", output, flags=re.MULTILINE)
+            output = re.sub(r" +$", "", FOLLOWED.sub("", output), flags=re.MULTILINE)
             output = command.output if masked(output) == masked(command.output) else output
             parts.append(f"$ {command.words}\n{output}")
         return "".join(part if part.endswith("\n") else part + "\n" for part in parts)

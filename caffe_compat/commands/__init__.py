@@ -8,12 +8,13 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from caffe_compat import CaffeCompatError, __version__, use_plugin
 from caffe_compat.commands.beginning import without_torch_if_it_does
+from caffe_compat.commands.following import followed
 from caffe_compat.commands.gflags import set_apart, translate
 from caffe_compat.commands.in_place import add_in_place, run_in_place
 from caffe_compat.commands.interrupts import INTERRUPTED, interruptible
@@ -151,7 +152,7 @@ def _dispatch(words: list[str]) -> int:
         _refuse_streams(arguments)
     for plugin in arguments.plugin if verb.builds else ():
         use_plugin(plugin)
-    with _python_layers(off=arguments.no_python):
+    with _python_layers(off=arguments.no_python), nullcontext() if verb.is_verbatim else followed():
         run = without_torch_if_it_does(module.run) if verb.only_reads else module.run
         status = run_in_place(run, arguments)
     sys.stdout.flush()

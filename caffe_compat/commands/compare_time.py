@@ -12,6 +12,7 @@ from typing import Any
 import caffe_compat as cc
 from caffe_compat.commands.costs import print_json
 from caffe_compat.commands.options import choose_device
+from caffe_compat.progress import in_steps
 
 Key = tuple[str, str, int]  # a layer: its name, its type, and how many of both stand before it
 Times = dict[Key, list[float]]  # seconds of every round, by layer
@@ -83,7 +84,7 @@ def layer_times(nets: Sequence[cc.Net], inputs: dict[str, Any], rounds: int, war
     timers = [LayerTimer(net) for net in nets]
     keys = [layer_keys(net) for net in nets]
     times: list[Times] = [{key: [] for layer, key in each.items() if layer.param.bottom} for each in keys]
-    for count in range(warm_up + rounds):
+    for count in in_steps("timing each layer", range(warm_up + rounds), lambda _: ""):
         for timer, known, found in zip(timers, keys, times, strict=True):
             timer.clear()
             timer.steps.clear()

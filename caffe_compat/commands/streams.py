@@ -16,12 +16,18 @@ class SafeStream:
 
     A write may begin with a carriage return, as those of a progress bar do. Once a write fails, what follows goes
     nowhere; the failure is an OSError that has `name`, unless `may_fail`.
+
+    is_over: whether the command has ended; what packages write then, as the colours that colorama resets, is theirs.
     """
+
+    is_over = False
 
     def __init__(self, stream: IO[str], name: str = "a stream", may_fail: bool = False) -> None:
         self._stream, self._name, self._may_fail = stream, name, may_fail
 
     def write(self, text: str) -> int:
+        if self.is_over:
+            return self._stream.write(text)
         start = "\r" if text.startswith("\r") else ""
         self._try(lambda: self._stream.write(start + visible_lines(text[len(start) :])))
         return len(text)
@@ -70,11 +76,13 @@ def safe_streams() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     with ExitStack() as stack:
         out, err = (stream or stack.enter_context(open(os.devnull, "w")) for stream in before)
-        sys.stdout = SafeStream(out, "standard output")  # type: ignore[assignment]
-        sys.stderr = SafeStream(err, "standard error", may_fail=True)  # type: ignore[assignment]
+        safe = SafeStream(out, "standard output"), SafeStream(err, "standard error", may_fail=True)
+        sys.stdout, sys.stderr = safe  # type: ignore[assignment]
         try:
             yield
         finally:
             with suppress(OSError):  # what has not told so far, as the help that a parser prints
                 sys.stdout.flush()
             sys.stdout, sys.stderr = before
+            for stream in safe:
+                stream.is_over = True

@@ -12,10 +12,22 @@ import caffe_compat as cc
 LOGGER = logging.getLogger("caffe_compat")
 
 
+class AboveBar(cc.GlogHandler):
+    """Writes a line so that a bar stays below it, where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.stream.isatty() and "tqdm" in sys.modules:
+            from tqdm import tqdm
+
+            tqdm.write(self.format(record), file=self.stream)
+        else:
+            super().emit(record)
+
+
 @contextmanager
 def glog_lines() -> Iterator[None]:
     """Within this block, what the package logs appears on stderr in glog's form."""
-    handler = cc.GlogHandler(sys.stderr)
+    handler = AboveBar(sys.stderr)
     level = LOGGER.level
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)

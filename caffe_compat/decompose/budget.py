@@ -13,6 +13,7 @@ from caffe_compat.decompose.spectra import energies
 from caffe_compat.errors import RankError
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.cost import layer_costs, layers_with_shapes
+from caffe_compat.progress import in_steps
 from caffe_compat.proto.model import Model, ModelLike, as_model
 
 BINS = 10_000  # steps into which the budget is divided; a choice's cost is rounded up to a whole step
@@ -84,7 +85,8 @@ def analytic_table(
     known = layers_with_shapes(model, input_shapes)
     shapes = {layer.name: (bottoms[0], tops[0]) for layer, bottoms, tops in known if has_filters(layer.param)}
     table: Table = {}
-    for name, bank in banks(model, inner_product).items():
+    found = banks(model, inner_product).items()
+    for name, bank in in_steps("weighing ranks", found, lambda layer: layer[0]):
         if name not in shapes:
             continue
         per_rank = UNITS[unit]

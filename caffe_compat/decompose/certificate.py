@@ -14,6 +14,7 @@ from caffe_compat.decompose.rewrite import CHAINS
 from caffe_compat.errors import RankError, WeightsError
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.certificate import Certificate, compare_outcomes
+from caffe_compat.progress import in_steps
 from caffe_compat.proto.model import Model, ModelLike, as_model
 
 
@@ -50,10 +51,10 @@ def certify(
     original, decomposed = as_model(original), as_model(decomposed)
     names = {layer.name for layer in decomposed.net.layer}
     filters = {layer.name for layer in decomposed.net.layer if has_filters(layer)}
+    gone = [each for each in original.net.layer if each.name not in (filters if has_filters(each) else names)]
     layers = {
         layer.name: _certify_chain(decomposed, read_bank(original, layer), _chain_of(layer.name, filters))
-        for layer in original.net.layer
-        if layer.name not in (filters if has_filters(layer) else names)
+        for layer in in_steps("comparing weights", gone, lambda layer: layer.name)
     }
     return Certificate(layers, compare_outcomes(original, decomposed, input_shapes, folder))
 

@@ -18,6 +18,7 @@ from caffe_compat.layers.base import Shape
 from caffe_compat.net.cost import layers_with_shapes
 from caffe_compat.net.net import Net
 from caffe_compat.net.timing import compare_time
+from caffe_compat.progress import in_steps
 from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.proto.schema import NetParameter
 
@@ -52,7 +53,7 @@ def ranks_by_latency(
         unsure = [each for each in unsure if each not in confirmed]
         if not unsure:
             return plan
-        for name, method, rank in unsure:
+        for name, method, rank in in_steps("measuring again", unsure, lambda each: each[0]):
             dense, low = _time_layer(model, name, bottoms[name], [(method, rank)], device)
             confirmed.add((name, method, rank))
             if low >= dense:
@@ -72,17 +73,19 @@ def measured_table(
     bottoms = _bottoms(model, input_shapes)
     known = LatencyTable(kept_in, device)
     table: Table = {}
-    for name, bank in banks(model).items():
-        if name not in bottoms:
-            continue
-        candidates = _candidates(bank, methods, multiple, grid)
-        layer = find_layer(model, name)
-        seconds = known.find(layer, bottoms[name], candidates)
-        if seconds is None:
-            seconds = _time_layer(model, name, bottoms[name], candidates, device)
-            known.add(layer, bottoms[name], candidates, seconds)
-        table[name] = _choices(bank, candidates, seconds)
-    known.write()
+    try:
+        for name, bank in in_steps("measuring", banks(model).items(), lambda layer: layer[0]):
+            if name not in bottoms:
+                continue
+            candidates = _candidates(bank, methods, multiple, grid)
+            layer = find_layer(model, name)
+            seconds = known.find(layer, bottoms[name], candidates)
+            if seconds is None:
+                seconds = _time_layer(model, name, bottoms[name], candidates, device)
+                known.add(layer, bottoms[name], candidates, seconds)
+            table[name] = _choices(bank, candidates, seconds)
+    finally:  # what was measured before an interrupt need not be measured again
+        known.write()
     return table
 
 

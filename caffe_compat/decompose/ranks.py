@@ -14,6 +14,7 @@ from caffe_compat.decompose.evbmf import evbmf_rank
 from caffe_compat.decompose.method_ranks import rank_of_method
 from caffe_compat.decompose.spectra import energies, smallest_rank
 from caffe_compat.errors import RankError
+from caffe_compat.progress import in_steps
 from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.proto.reading import read_json
 
@@ -79,7 +80,8 @@ def _ranks(
 ) -> dict[str, Any]:
     _check_names(model, except_layers)
     found = banks(model, inner_product).items()
-    return {name: rule(bank) for name, bank in found if name not in except_layers}
+    kept = [(name, bank) for name, bank in found if name not in except_layers]
+    return {name: rule(bank) for name, bank in in_steps("choosing ranks", kept, lambda layer: layer[0])}
 
 
 def _check_names(model: Model, names: Collection[str]) -> None:
@@ -96,7 +98,7 @@ def ranks_by_evbmf(model: ModelLike, except_layers: Collection[str] = ()) -> dic
     model = as_model(model)
     _check_names(model, except_layers)
     ranks: dict[str, Rank] = {}
-    for name, bank in banks(model).items():
+    for name, bank in in_steps("choosing ranks", banks(model).items(), lambda layer: layer[0]):
         if name in except_layers or bank.weight.ndim != 4 or bank.weight[0, 0].size == 1:
             continue
         parts = np.split(bank.weight.astype(np.float64), bank.group)

@@ -28,6 +28,7 @@ from caffe_compat.decompose.rewrite import LOWRANK, replace_layers
 from caffe_compat.errors import DataError, RankError
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.net.net import Net
+from caffe_compat.progress import in_steps
 from caffe_compat.proto.model import Model, ModelLike, as_model
 
 Batch = Mapping[str, Any]
@@ -56,7 +57,7 @@ def decompose_by_responses(
         find_layer(model, name)
     order = [layer.name for layer in model.net.layer if layer.name in ranks and has_filters(layer)]
     current = model
-    for name in dict.fromkeys(order):
+    for name in in_steps("fitting", list(dict.fromkeys(order))):
         layer = find_layer(model, name)
         bank = read_bank(model, layer)
         wanted = sample_responses(model, name, batches, positions)
@@ -133,7 +134,7 @@ def recalibrate(model: ModelLike, batches: Iterable[Batch]) -> Model:
         for blob in layer.blobs:
             blob.data.zero_()
     with torch.no_grad():
-        for batch in batches:
+        for batch in in_steps("measuring BatchNorm", batches, lambda _: ""):
             net(**batch)
     measured = net.weights()
     return replace(model, weights={**model.weights, **{layer.name: measured[layer.name] for layer in norms}})

@@ -42,6 +42,7 @@ from caffe_compat.decompose.ranks import as_rank
 from caffe_compat.decompose.window import clear_window, keep_axis, read_window, spell_out, spell_out_layers
 from caffe_compat.errors import GraphError, RankError
 from caffe_compat.net.missing import log_missing
+from caffe_compat.progress import in_steps
 from caffe_compat.proto.model import Model, ModelLike, Weights, as_model
 from caffe_compat.proto.schema import NetParameter
 
@@ -81,7 +82,8 @@ def decompose(model: ModelLike, ranks: Mapping[str, Rank], method: str | Mapping
     methods = {name: method if isinstance(method, str) else method.get(name, "pca") for name in ranks}
     for name in method if not isinstance(method, str) else ():
         find_layer(model, name)
-    chains = {name: _factorize_layer(model, name, ranks[name], methods[name]) for name in ranks}
+    names = in_steps("factorizing", ranks)
+    chains = {name: _factorize_layer(model, name, ranks[name], methods[name]) for name in names}
     log_missing(model)
     return replace_layers(model, chains, {name: CHAINS[method] for name, method in methods.items()})
 

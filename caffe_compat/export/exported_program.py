@@ -25,6 +25,7 @@ from caffe_compat.graph.graph import build_graph
 from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
+from caffe_compat.progress import doing
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.model import Model, ModelLike, as_model
 
@@ -80,7 +81,7 @@ def to_exported_program(
     sizes: list[dict[int, Any]] = [{0: batch} if shape[:1] == first else {} for shape in shapes]
     open_sizes = {"inputs": tuple(sizes)} if batch else None
     try:
-        with torch.no_grad(), _quiet():
+        with doing("torch.export follows the net"), torch.no_grad(), _quiet():
             program = _Outputs(net, tuple(outputs) or net.output_names)
             return torch.export.export(program, inputs, dynamic_shapes=open_sizes, strict=False)
     except Exception as error:  # torch.export has no exception of its own for what it cannot follow
@@ -114,7 +115,7 @@ def write_exported_program(
     made = to_exported_program(model, input_shapes, dynamic_batch, compat, outputs)
     told = {"pixels.json": json.dumps({blob: asdict(each) for blob, each in pixels_of(model).items()})}
     file = io.BytesIO()  # torch's writer ends the process where a disk is full
-    with _quiet():
+    with doing("writing the program"), _quiet():
         torch.export.save(made, file, extra_files=told)
     with write_atomically(path) as temporary:
         temporary.write_bytes(file.getbuffer())
@@ -134,7 +135,7 @@ def check_exported_program(
     where one is off by more than `tolerance`, DataError for a file that torch.export did not write.
     """
     try:
-        with _quiet():
+        with doing("loading the program"), _quiet():
             loaded = torch.export.load(path)
     except Exception as error:  # a zip without its parts, or no zip
         raise DataError(f"{os.fspath(path)}: torch.export did not write it: {error}") from error
@@ -177,8 +178,10 @@ def _check_run(
     net = Net(model, "TEST", compat=compat, input_shapes={name: each.shape for name, each in inputs.items()}).eval()
     tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in net.input_names}
     with torch.no_grad():
-        found = loaded.module()(*tensors.values())
-        wanted = net(**tensors) if set(found) <= set(net.output_names) else net.blobs(**tensors)
+        with doing("running the program"):
+            found = loaded.module()(*tensors.values())
+        with doing("running the net to compare with"):
+            wanted = net(**tensors) if set(found) <= set(net.output_names) else net.blobs(**tensors)
     found_arrays, wanted_arrays = ({name: each[name].numpy() for name in found} for each in (found, wanted))
     return check_outputs(path, found_arrays, wanted_arrays, tolerance, detections_of(net))
 

@@ -18,6 +18,7 @@ from caffe_compat.layers.base import Shape
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.missing import has_blobs
 from caffe_compat.net.net import Net
+from caffe_compat.progress import doing, in_steps
 from caffe_compat.proto.files import scratch_folder
 from caffe_compat.proto.model import Model, ModelLike, as_model, write_model
 
@@ -35,7 +36,7 @@ def check_opencv(
     made = deploy(model, shapes=input_shapes, folder=folder) if is_for_training(model.net) else model
     net = Net(made, "TEST", input_shapes=input_shapes).eval()
     inputs = valid_inputs(net)
-    with torch.no_grad():
+    with torch.no_grad(), doing("running the net to compare OpenCV with"):
         wanted = net.blobs(**inputs)
     with scratch_folder() as place:
         files = place / "net.prototxt", place / "net.caffemodel"
@@ -50,7 +51,8 @@ def check_opencv(
             raise UnsupportedLayerError(f"net '{made.net.name}': OpenCV cannot run it: {reason}") from error
     blobs = {reader: blob for blob, reader in probes.items()}
     found = {blobs.get(name, name): values for name, values in found.items() if name not in probes}
-    return {blob: relative_difference(values, wanted[blob].numpy()) for blob, values in found.items()}
+    both = in_steps("comparing OpenCV's blobs", found.items(), lambda each: each[0])
+    return {blob: relative_difference(values, wanted[blob].numpy()) for blob, values in both}
 
 
 def told_apart(model: Model) -> Model:

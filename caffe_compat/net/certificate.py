@@ -17,6 +17,7 @@ from caffe_compat.net.comparison import common_shapes, split_copies
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.missing import only_there, without_weights
 from caffe_compat.net.net import Net
+from caffe_compat.progress import in_steps
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.model import Model
 
@@ -56,10 +57,14 @@ def compare_outcomes(
     nets = [_checked_net(model, each, folder) for model, each in zip(models, shapes, strict=True)]
     inputs = valid_inputs(nets[0])
     with torch.no_grad():
-        before, after = (net.eval().blobs(**inputs) for net in nets)
+        before, after = (net.eval().blobs(**inputs) for net in in_steps("running both nets", nets, _name))
     left_out = {*inputs, *split_copies(nets[0])}
     shared = [name for name in before if name in after and name not in left_out]
-    return {name: _difference(before[name], after[name]) for name in shared}
+    return {name: _difference(before[name], after[name]) for name in in_steps("comparing blobs", shared)}
+
+
+def _name(net: Net) -> str:
+    return f"'{net.graph.name}'"
 
 
 def _checked_net(model: Model, input_shapes: Mapping[str, Shape], folder: Path | None) -> Net:

@@ -18,6 +18,7 @@ from caffe_compat.layers.registry import loss_types
 from caffe_compat.net.inputs import complete_inputs
 from caffe_compat.net.net import Net
 from caffe_compat.net.sources import refuse_unknown_inputs, shapes_of_source
+from caffe_compat.progress import doing, in_steps
 from caffe_compat.proto.model import Model
 
 Arrays = Mapping[str, Any]
@@ -110,10 +111,12 @@ def compare_blobs(
             f"net '{net.graph.name}': no input in common, and none given; "
             f"give {', '.join(net.input_names) or 'the nets an Input'} in an .npz file with --inputs"
         )
-    first = run_blobs(net, fed, seed)
+    with doing("running the first net"):
+        first = run_blobs(net, fed, seed)
     second: Arrays = arrays
     if isinstance(other, Net):
-        second = run_blobs(other, {name: value for name, value in fed.items() if name in other.input_names}, seed)
+        with doing("running the second net"):
+            second = run_blobs(other, {name: value for name, value in fed.items() if name in other.input_names}, seed)
     return _compared(net, first, second, set(fed), tolerance)
 
 
@@ -181,7 +184,8 @@ def _compared(net: Net, first: Arrays, second: Arrays, fed: set[str], tolerance:
     if not both:
         raise GraphError(f"net '{net.graph.name}': no blob has a name of the other side; there: {', '.join(second)}")
     rows = tuple(
-        _difference(name, makers[name], np.asarray(first[name]), _numbers(name, second[name])) for name in both
+        _difference(name, makers[name], np.asarray(first[name]), _numbers(name, second[name]))
+        for name in in_steps("comparing blobs", both)
     )
     only_first = tuple(name for name in names if name not in second)
     only_second = tuple(name for name in second if name not in first and name not in fed)

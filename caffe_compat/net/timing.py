@@ -14,6 +14,7 @@ import torch
 from caffe_compat.layers.layout import laid_out
 from caffe_compat.net.net import Net
 from caffe_compat.net.prepared import PreparedNet
+from caffe_compat.progress import in_steps
 
 ROUNDS = 7
 
@@ -30,7 +31,7 @@ def compare_time(
     with torch.inference_mode(), laid_out(layout), pinned(torch.get_num_threads()):
         for net in nets:
             net(**inputs)
-        for _ in range(rounds):
+        for _ in in_steps("timing nets in turns", range(rounds), lambda _: ""):
             for net, seconds in zip(nets, times, strict=True):
                 _synchronize(net)
                 start = time.perf_counter()

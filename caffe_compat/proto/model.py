@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from caffe_compat.errors import ParseError
+from caffe_compat.progress import doing
 from caffe_compat.proto import binary, hdf5, tensors
 from caffe_compat.proto.blobs import Weights
 from caffe_compat.proto.files import all_or_none, write_atomically
@@ -101,7 +102,8 @@ def read_model(
         raise ParseError(f"{prototxt}: {_NO_LAYERS if read_head(prototxt).strip() else EMPTY}")
     files = [*([prototxt] if found else []), *weight_paths(weights)]
     for path in weight_paths(weights):
-        more, more_forms = _read_weights(path, net)
+        with doing(f"reading {os.fspath(path)}"):
+            more, more_forms = _read_weights(path, net)
         found.update(more)
         forms = {name: each for name, each in forms.items() if name not in more} | more_forms
     names = {layer.name for layer in net.layer}
@@ -121,7 +123,7 @@ def write_model(model: ModelLike, prototxt: PathLike, weights: PathLike | None =
     Both are written whole, or neither is. Raises WriteError, and WeightsError where HDF5 cannot hold a layer's name.
     """
     model = as_model(model)
-    with all_or_none():
+    with all_or_none(), doing("writing the model"):
         if weights is not None and os.fspath(weights).endswith(".h5"):
             hdf5.write_weights(weights, model.weights, model.net, model.forms)
         elif weights is not None:

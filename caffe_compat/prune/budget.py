@@ -15,6 +15,7 @@ from caffe_compat.net.cost import cost
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
 from caffe_compat.net.timing import compare_time
+from caffe_compat.progress import in_steps
 from caffe_compat.proto.model import Model
 from caffe_compat.prune.constants import Removed
 from caffe_compat.prune.importance import mean_gradients, round_ratios
@@ -104,7 +105,7 @@ def _search(
     if selection.criterion in OWN_COUNT:
         raise RankError(f"criterion '{selection.criterion}' says itself how many filters go; leave out {name}")
     low, high, found, left = 0.0, 1.0, None, 1.0
-    for _ in range(steps):
+    for _ in in_steps(f"searching the share that meets {name}", range(steps), lambda _: ""):
         trial = replace(selection, remove=(low + high) / 2)
         spent = measure(trials.small(trial))
         if spent <= share:

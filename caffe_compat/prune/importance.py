@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from caffe_compat.errors import DataError, RankError
 from caffe_compat.net.net import Net
+from caffe_compat.progress import in_steps
 
 Scores = NDArray[np.float64]
 FIXED = 1e7  # the importance of what must stay, in their code
@@ -45,7 +46,7 @@ def mean_gradients(
         blob.requires_grad_(blob.is_floating_point())
     totals = {place: torch.zeros_like(blob) for place, blob in blobs.items()}
     used = 0
-    for batch in batches:
+    for batch in in_steps("finding gradients", batches, lambda _: ""):
         if used > samples:
             break
         size = len(next(iter(batch.values())))

@@ -26,6 +26,7 @@ from caffe_compat.layers.base import Shape
 from caffe_compat.net.comparison import common_shapes
 from caffe_compat.net.missing import only_there, without_weights
 from caffe_compat.net.net import Net
+from caffe_compat.progress import in_steps
 from caffe_compat.proto.model import Model
 from caffe_compat.proto.schema import NetParameter
 from caffe_compat.prune.narrow import couple, narrow_classes
@@ -89,7 +90,7 @@ def measure_sparsity(
     net = _net(model, input_shapes, folder)
     ends = {node.name: _ends(net, node) for node in net.graph.nodes if node.param.type == "Convolution"}
     seen: dict[str, list[Array]] = {name: [] for name in ends}
-    for batch in batches:
+    for batch in in_steps("running batches", batches, lambda _: ""):
         with torch.no_grad():
             blobs = net.eval().blobs(**batch)
         for name, (_, blob) in ends.items():

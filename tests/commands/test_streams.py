@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from caffe_compat.commands import NO_PYTHON, main
-from caffe_compat.commands.streams import SafeStream
+from caffe_compat.commands.streams import SafeStream, safe_streams
 from caffe_compat.layers import python_modules
 
 EVIL = "\x1b]0;title\x07\x1b[2J\u202e\x9b1m"
@@ -63,6 +63,15 @@ def test_a_progress_bar_may_go_back_to_the_start_of_its_line(capsys):
     stream.writelines(["a\rb\n", "c\n"])
     assert capsys.readouterr().out == "\r 3 of 4a\\rb\nc\n"
     assert not stream.isatty()
+
+
+def test_what_packages_write_after_the_command_is_theirs(capsys):
+    """colorama keeps the stream that it finds when Numba imports it, and resets colours there when the process ends."""
+    with safe_streams():
+        kept = sys.stdout
+        kept.write("\x1b[0m")
+    kept.write("\x1b[0m")
+    assert capsys.readouterr().out == "\\u001b[0m\x1b[0m"
 
 
 def test_no_python_is_the_same_word_everywhere():

@@ -75,6 +75,26 @@ def test_times_kept_in_a_file_are_not_measured_again(model, clock_of_parameters,
         measured_table(model, ("pca",), multiple=2, kept_in=tmp_path / "times.json")
 
 
+def test_times_measured_before_an_interrupt_are_kept(model, clock_of_parameters, tmp_path, monkeypatch):
+    whole, measure, asked = measured_table(model, ("pca",), multiple=4), latency._time_layer, []
+
+    def stopped_at(name):
+        def fake(model, layer, *rest):
+            asked.append(layer)
+            if layer == name:
+                raise KeyboardInterrupt
+            return measure(model, layer, *rest)
+
+        return fake
+
+    monkeypatch.setattr(latency, "_time_layer", stopped_at("d"))
+    with pytest.raises(KeyboardInterrupt):
+        measured_table(model, ("pca",), multiple=4, kept_in=tmp_path / "times.json")
+    monkeypatch.setattr(latency, "_time_layer", stopped_at("c"))
+    assert measured_table(model, ("pca",), multiple=4, kept_in=tmp_path / "times.json") == whole
+    assert asked == ["c", "d", "d"]
+
+
 def test_a_file_that_holds_no_times_is_named(model, tmp_path):
     (tmp_path / "times.json").write_text("[1, 2]")
     with pytest.raises(RankError, match=r"times\.json: is no table of measured times"):

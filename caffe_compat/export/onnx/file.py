@@ -15,6 +15,7 @@ from caffe_compat.export.onnx.program import package
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.inputs import complete_inputs, valid_inputs
 from caffe_compat.net.net import Net
+from caffe_compat.progress import doing
 from caffe_compat.proto.files import write_atomically
 from caffe_compat.proto.model import Model, ModelLike, as_model
 
@@ -31,7 +32,8 @@ def write_onnx(
     outputs: Sequence[str] = (),
 ) -> None:
     """Write `to_onnx` of `model` to `path`, whole or not at all."""
-    made = to_onnx(model, input_shapes, dynamic_batch, compat, outputs)
+    with doing("writing ONNX"):
+        made = to_onnx(model, input_shapes, dynamic_batch, compat, outputs)
     with write_atomically(path) as temporary:
         temporary.write_bytes(made.SerializeToString())
 
@@ -49,7 +51,8 @@ def check_onnx(
     once for each of OPEN_BATCHES. The blobs that the file gives are compared, outputs of the net or not. GraphError
     where one is off by more than `tolerance`, DataError without onnxruntime.
     """
-    session = package("onnxruntime").InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+    with doing("onnxruntime loads the file"):
+        session = package("onnxruntime").InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
     model = with_outputs(as_model(model), [value.name for value in session.get_outputs()])
     if inputs is not None:
         return _check_run(path, session, model, inputs, compat, tolerance)
@@ -79,9 +82,11 @@ def _check_run(
     net = Net(model, "TEST", compat=compat, input_shapes={name: each.shape for name, each in inputs.items()})
     outputs = [value.name for value in session.get_outputs()]
     read = {value.name: inputs[value.name] for value in session.get_inputs()}
-    found = dict(zip(outputs, session.run(outputs, read), strict=True))
+    with doing("onnxruntime runs the file"):
+        found = dict(zip(outputs, session.run(outputs, read), strict=True))
     blobs = {name: blob_of(name, net.shapes) for name in outputs}
     given = complete_inputs(net, inputs)
-    right = net(**given) if set(blobs.values()) <= set(net.output_names) else net.blobs(**given)
+    with doing("running the net to compare with"):
+        right = net(**given) if set(blobs.values()) <= set(net.output_names) else net.blobs(**given)
     wanted = {name: right[blob].detach().numpy() for name, blob in blobs.items()}
     return check_outputs(path, found, wanted, tolerance, detections_of(net))

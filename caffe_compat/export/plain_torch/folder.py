@@ -21,6 +21,7 @@ from caffe_compat.export.plain_torch.program import write_program
 from caffe_compat.layers.base import Shape
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
+from caffe_compat.progress import doing
 from caffe_compat.proto.model import ModelLike, as_model
 
 FILES = {"model.py", "weights.safetensors", "blobs.npz", "verify.py"}
@@ -101,7 +102,7 @@ def write_torch_source(
     text, state = write_program(net, outputs)
     save = _package("safetensors.numpy").save_file
     inputs = valid_inputs(net)
-    with torch.no_grad():
+    with torch.no_grad(), doing("running the net"):
         blobs = {name: value.detach().cpu().numpy() for name, value in net.blobs(**inputs).items()}
     path = Path(path)
     try:
@@ -112,7 +113,8 @@ def write_torch_source(
             save(state, folder / "weights.safetensors")
             kept: dict[str, Any] = {f"input/{name}": np.asarray(value, np.float32) for name, value in inputs.items()}
             kept |= {f"blob/{name}": values for name, values in blobs.items()}
-            np.savez(folder / "blobs.npz", **kept)
+            with doing("writing every blob"):
+                np.savez(folder / "blobs.npz", **kept)
             errors = _compare(folder, inputs, blobs, path) if check else {}
             folder.chmod(0o777 & ~_umask())
             _put(folder, path)
@@ -137,7 +139,7 @@ def check_torch_source(
     shapes = {name: np.asarray(value).shape for name, value in (inputs or {}).items()}
     net = Net(model, "TEST", compat=compat, input_shapes=shapes or None).eval()
     fed = dict(inputs) if inputs is not None else valid_inputs(net)
-    with torch.no_grad():
+    with torch.no_grad(), doing("running the net"):
         blobs = {name: value.detach().cpu().numpy() for name, value in net.blobs(**fed).items()}
     return _compare(Path(path), fed, blobs, Path(path))
 
@@ -145,7 +147,7 @@ def check_torch_source(
 def _compare(folder: Path, inputs: Mapping[str, Any], blobs: Mapping[str, np.ndarray], shown: Path) -> dict[str, float]:
     program = runpy.run_path(str(folder / "model.py"))
     made = program["load"](folder / "weights.safetensors").eval()
-    with torch.no_grad():
+    with torch.no_grad(), doing("running model.py"):
         found = made.blobs(*(torch.as_tensor(np.asarray(inputs[name], np.float32)) for name in program["INPUTS"]))
     return check_outputs(shown, {name: value.numpy() for name, value in found.items()}, blobs, TOLERANCE)
 

@@ -22,6 +22,7 @@ from caffe_compat.layers.base import Shape
 from caffe_compat.layers.registry import loss_types
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.net import Net
+from caffe_compat.progress import doing
 from caffe_compat.proto.files import scratch_folder
 from caffe_compat.proto.model import Model, ModelLike, as_model, write_model
 from caffe_compat.showing import nearest
@@ -84,7 +85,7 @@ def _wanted(net: Net, inputs: Mapping[str, np.ndarray], names: Sequence[str]) ->
     """What the net gives for the outputs that a file calls `names`, for its own where there are none."""
     blobs = {name: blob_of(name, net.shapes) for name in names}
     blobs = blobs or {name: name for name in net.output_names if name not in inputs}
-    with torch.no_grad():
+    with torch.no_grad(), doing("running the net to compare with"):
         right = net(**inputs) if set(blobs.values()) <= set(net.output_names) else net.blobs(**inputs)
     return {name: right[blob].detach().numpy() for name, blob in blobs.items()}
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.errors import DataError, UnsupportedLayerError
+from caffe_compat.progress import doing
 
 SECONDS = 300.0  # for one file, loading included
 _CHILD = Path(__file__).with_name("child.py")
@@ -114,7 +115,8 @@ def run_file(
         Path(folder, "job.json").write_text(json.dumps(job), encoding="utf-8")
         kept: dict[str, Any] = {blob: np.asarray(values) for blob, values in inputs.items()}
         np.savez(Path(folder, "inputs.npz"), **kept)
-        reason = _ended(folder, seconds)
+        with doing(f"{shown} runs {_listed(files)}"):
+            reason = _ended(folder, seconds)
         if not reason:
             reason = str(json.loads(Path(folder, "report.json").read_text(encoding="utf-8"))["error"])
         if reason:

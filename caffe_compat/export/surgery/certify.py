@@ -16,6 +16,7 @@ from caffe_compat.net.certificate import Certificate
 from caffe_compat.net.inputs import valid_inputs
 from caffe_compat.net.missing import missing_weights
 from caffe_compat.net.net import Net
+from caffe_compat.progress import doing, in_steps
 from caffe_compat.proto.model import Model
 
 TOLERANCE = 1e-5  # of the largest value of a blob: sums in another order
@@ -50,9 +51,16 @@ def certify_surgery(
         fed = dict(operation.to_original(fed))
     before = Net(original, "TEST", input_shapes={name: each.shape for name, each in fed.items()}, folder=folder).eval()
     with torch.no_grad():
-        wanted, found = before.blobs(**fed), after.blobs(**inputs)
-    shared = [name for name in wanted if name in found and name not in inputs and name not in _learned(after, made)]
-    errors = {name: relative_difference(found[name].numpy(), wanted[name].numpy()) for name in shared}
+        with doing("running the net as it was"):
+            wanted = before.blobs(**fed)
+        with doing("running the net as it is now"):
+            found = after.blobs(**inputs)
+    left_out = {*inputs, *_learned(after, made)}
+    shared = [name for name in wanted if name in found and name not in left_out]
+    errors = {
+        name: relative_difference(found[name].numpy(), wanted[name].numpy())
+        for name in in_steps("comparing blobs", shared)
+    }
     for name, error in errors.items():
         if not error <= TOLERANCE:
             raise WeightsError(f"blob '{name}' is off by {error:.3g} of its largest value, not {TOLERANCE:g}")
