@@ -74,6 +74,7 @@ class Program:
     """The fx graph of those layers that can run once the blobs `fed` are given.
 
     `values` has the fx value of every blob version that it computes. in_place: "caffe" or "right", as Net has it.
+    unheeded: (node, bottom) where a gradient flows though propagate_down is false, as net/needs.py has it.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Program:
         fed: Collection[str],
         force_backward: bool,
         in_place: str = "caffe",
+        unheeded: Container[tuple[int, int]] = (),
     ) -> None:
         self.graph = graph
         self.shapes = shapes
@@ -94,6 +96,10 @@ class Program:
         self.loss: fx.Node | None = None
         self.used = {bottom for node in graph.nodes for bottom in node.bottoms}
         nodes = dict(zip(self.modules, graph.nodes, strict=True))
+        self.flows = {
+            name: [flow or (number, index) in unheeded for index, flow in enumerate(node.propagate_down)]
+            for number, (name, node) in enumerate(nodes.items())
+        }
         sources = {name: node for name, node in nodes.items() if isinstance(self.modules[name], SourceLayer)}
         for top in (top for node in sources.values() for top in node.tops if top.name in fed):
             self.values[top] = self._add("placeholder", _identifier(top.name), (), top.name)
@@ -122,7 +128,7 @@ class Program:
         return fx.GraphModule(dict(self.modules), self.fx_graph, class_name=_identifier(self.graph.name or "Net"))
 
     def _call(self, number: int, name: str, node: Node, inputs: tuple[Blob, ...]) -> None:
-        flows = node.propagate_down or (True,) * len(inputs)
+        flows = self.flows[name] or (True,) * len(inputs)
         args = tuple(self._input(blob, flow) for blob, flow in zip(inputs, flows, strict=True))
         args = self.plan.arguments(number, args, self.values)
         layer = self.modules[name]

@@ -20,6 +20,7 @@ from caffe_compat.net.in_place import IN_PLACE, chosen_in_place, defined_hazards
 from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.missing import warn_of_missing
 from caffe_compat.net.naming import layers_by_name
+from caffe_compat.net.needs import unheeded
 from caffe_compat.net.params import LearnableParam, learnable_params, rebound
 from caffe_compat.net.prepared import PreparedNet
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
@@ -274,7 +275,8 @@ class Net(nn.Module):
 
     def _new_program(self, fed: frozenset[str]) -> Program:
         in_place = self._options["in_place"]
-        return Program(self.graph, self._sequence, self._shapes, fed, self.param.force_backward, in_place)
+        kept = unheeded(self.graph.nodes, self._sequence) if in_place == "caffe" else frozenset[tuple[int, int]]()
+        return Program(self.graph, self._sequence, self._shapes, fed, self.param.force_backward, in_place, kept)
 
 
 def _restored(

@@ -17,6 +17,7 @@ from caffe_compat.layers.base import Layer
 from caffe_compat.layers.draws import drawing_from
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.joining import JoinedLayers
+from caffe_compat.net.needs import Need, backward_needs
 from caffe_compat.net.net import Net
 from caffe_compat.pycaffe import layer as layers
 from caffe_compat.pycaffe.bindings import check
@@ -26,7 +27,7 @@ from caffe_compat.pycaffe.kinds import step_kind
 from caffe_compat.pycaffe.logs import lines
 from caffe_compat.pycaffe.memory import CLOCK, Memory, ParameterMemory
 from caffe_compat.pycaffe.mode import check_mode, random_source
-from caffe_compat.pycaffe.needs import Need, backward_needs, check_layers
+from caffe_compat.pycaffe.needs import check_layers
 from caffe_compat.pycaffe.overwriting import OverwritingStep
 from caffe_compat.pycaffe.python_layer import LivePythonLayer, UserStep
 from caffe_compat.pycaffe.quiet import Looks, Quiet

@@ -11,8 +11,8 @@ from caffe_compat.graph.graph import Node
 from caffe_compat.graph.hazards import Hazard
 from caffe_compat.layers.base import Layer
 from caffe_compat.net.in_place import passes_of
+from caffe_compat.net.needs import Need
 from caffe_compat.pycaffe.blob import Blob
-from caffe_compat.pycaffe.needs import Need
 from caffe_compat.pycaffe.steps import Step
 
 

@@ -17,12 +17,12 @@ from caffe_compat.layers.base import Context, Count, Shape
 from caffe_compat.layers.draws import drawing_from
 from caffe_compat.layers.python_modules import NO_PYTHON, announce, module_place, python_is_off, python_layers_are
 from caffe_compat.net.naming import names_may_repeat
+from caffe_compat.net.needs import Need
 from caffe_compat.pycaffe.bindings import CheckError, MissingPythonError
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.layer import Layer
 from caffe_compat.pycaffe.memory import CLOCK, ParameterMemory
 from caffe_compat.pycaffe.mode import random_source
-from caffe_compat.pycaffe.needs import Need
 from caffe_compat.pycaffe.steps import Step
 from caffe_compat.pycaffe.vectors import BoolVec, RawBlobVec
 

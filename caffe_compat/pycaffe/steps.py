@@ -21,12 +21,13 @@ from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.layers.caffe.backward import Pass
 from caffe_compat.net.build import loss_weights
 from caffe_compat.net.in_place import derivative, passes_of
+from caffe_compat.net.needs import Need
 from caffe_compat.net.shapes import top_shapes
 from caffe_compat.pycaffe.bindings import CheckError
 from caffe_compat.pycaffe.blob import Blob
 from caffe_compat.pycaffe.checks import in_caffes_words
 from caffe_compat.pycaffe.empty import end_of_empty, words_for_empty
-from caffe_compat.pycaffe.needs import Need, refusal
+from caffe_compat.pycaffe.needs import refusal
 from caffe_compat.pycaffe.record import Record, as_tuple, gradients
 from caffe_compat.pycaffe.vectors import BlobVec
 
