@@ -33,7 +33,8 @@ class _Centred(Function):
         if is_differentiated(ctx):
             distance = x - centres[index]
         sums = distance.new_zeros((ctx.classes, distance.shape[1])).index_add_(0, index, -distance)
-        counts = torch.bincount(index, minlength=ctx.classes).to(distance.dtype)
+        # not bincount, of which torch.compile cannot say the size
+        counts = index.new_zeros(ctx.classes).index_add_(0, index, torch.ones_like(index)).to(distance.dtype)
         return distance * (gradients[0] / len(distance)), sums / (counts + 1)[:, None], None
 
 

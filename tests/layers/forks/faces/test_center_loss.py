@@ -27,3 +27,14 @@ def test_centre_loss_pulls_items_and_centres_together() -> None:
     assert found[0] == pytest.approx([-d / 2 for d in distance[1]])
     assert found[1] == [0, 0]
     assert found[2] == pytest.approx([-(distance[0][k] + distance[2][k] + distance[3][k]) / 4 for k in range(2)])
+
+
+def test_a_compiled_layer_has_the_same_gradients() -> None:
+    fields = f"num_output: 3 center_filler {FILLER}"
+    layer = build(f'type: "CenterLoss" center_loss_param {{ {fields} }}', (4, 2), (4,))
+    x, labels = torch.randn(4, 2, requires_grad=True), torch.tensor([2.0, 0, 2, 2])
+    wanted, found = (
+        torch.autograd.grad(made(x, labels), [x, layer.blobs[0]])
+        for made in (layer, torch.compile(layer, backend="aot_eager"))
+    )
+    torch.testing.assert_close(found, wanted)
