@@ -109,7 +109,7 @@ def _group_names(path: str | os.PathLike[str], weights: Mapping[str, Any], net: 
     """The names of the groups to write, in the net's order."""
     layers = [layer.name for layer in net.layer] if net is not None else list(weights)
     for name in [*layers, *weights]:
-        if "/" in name or "\0" in name or name in ("", "."):
+        if not is_group_name(name):
             raise WeightsError(
                 f"{path}: layer '{name}' cannot go into HDF5, where '/' parts groups; write a .caffemodel, which "
                 "takes any name, or rename the layers (caffe-compat convert --rename-slash _)"
@@ -120,6 +120,11 @@ def _group_names(path: str | os.PathLike[str], weights: Mapping[str, Any], net: 
                 "one (caffe-compat convert --rename-duplicates)"
             )
     return list(dict.fromkeys(layers))
+
+
+def is_group_name(name: str) -> bool:
+    """Whether a group of an HDF5 file can have this name of a layer."""
+    return "/" not in name and "\0" not in name and name not in ("", ".")
 
 
 def _write_diffs(

@@ -37,6 +37,16 @@ def snapshot_paths(config: SolverConfig, name: str) -> tuple[Path, Path]:
     return Path(f"{stem}.caffemodel{suffix}"), Path(f"{stem}.solverstate{suffix}")
 
 
+def check_names(config: SolverConfig, net: Net) -> None:
+    """Find out before training starts that HDF5 could not hold the layers of `net`; SolverError names the first."""
+    for _, layer in net.steps if config.snapshot_hdf5 else ():
+        if not hdf5.is_group_name(layer.name):
+            raise SolverError(
+                f"snapshot_format is HDF5, but layer '{layer.name}' cannot go into it, where '/' parts groups; "
+                "take BINARYPROTO, or rename the layer"
+            )
+
+
 def check_writable(config: SolverConfig) -> None:
     """Find out before training starts that a snapshot could not be written; SolverError says why."""
     prefix = config.snapshot_prefix

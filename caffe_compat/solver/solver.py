@@ -103,6 +103,8 @@ class Solver(Resuming):
         if self.device.type == "cpu":
             keep_freed_memory()
         self._make_nets(weights)
+        if self.config.snapshot:
+            snapshots.check_names(self.config, self.net)
         self._start()
         if self._shaping.keeps_snapshots:
             snapshots.check_writable(self.config)
@@ -205,6 +207,7 @@ class Solver(Resuming):
         config = self.config
         if config.snapshot_after_train:
             snapshots.check_writable(config)
+            snapshots.check_names(config, self.net)
         logger.info("Solving %s", self.net.graph.name)
         logger.info("Learning Rate Policy: %s", config.lr_policy)
         if isinstance(resume, str) and resume in snapshots.NEWEST:

@@ -67,6 +67,21 @@ def test_solve_is_a_module_of_its_own():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "module", "verb"),
+    [
+        (["-m", "caffe_compat.decompose"], "decompose", "decompose"),  # a package
+        (["-m", "caffe_compat.show", "net.prototxt"], "show", "show"),  # nothing
+        (["-um", "caffe_compat.train"], "train", "train"),
+        (["-mcaffe_compat.commands.check"], "commands.check", "check"),  # a module that runs nothing
+    ],
+)
+def test_other_verbs_are_no_modules_and_say_how_they_are_called(words, module, verb):
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    told = f"caffe-compat: caffe_compat.{module} is no program; give python -m caffe_compat {verb} ...\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
 def test_help_imports_no_torch():
     program = "import sys, caffe_compat.commands as c; c.main([]); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0

@@ -323,6 +323,41 @@ def test_a_disk_that_fills_up_anywhere_in_a_snapshot_leaves_the_earlier_one_whol
     assert torch.equal(resumed.net.params["ip1"][0], solver.net.params["ip1"][0])
 
 
+@pytest.mark.parametrize("fields", ["snapshot: 1", "snapshot: 0"], ids=["while it trains", "after it"])
+def test_names_that_hdf5_cannot_hold_are_refused_before_training(tmp_path, monkeypatch, fields):
+    problem = Problem(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    problem.edit("solver.prototxt", "snapshot: 10", f"{fields}\nsnapshot_format: HDF5")
+    problem.edit("net.prototxt", 'name: "conv1"', 'name: "conv/1"')
+    before = sorted(path.name for path in tmp_path.iterdir())
+    trained = []
+    with pytest.raises(
+        SolverError, match="snapshot_format is HDF5, but layer 'conv/1' cannot go into it, .*; take BINARYPROTO"
+    ):
+        Solver("solver.prototxt", callbacks=[Counted(trained)]).solve()
+    assert not trained and sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_names_that_hdf5_cannot_hold_matter_to_no_run_without_snapshots(tmp_path, monkeypatch):
+    problem = Problem(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    problem.edit("solver.prototxt", "snapshot: 10", "snapshot_after_train: false\nsnapshot_format: HDF5")
+    problem.edit("net.prototxt", 'name: "conv1"', 'name: "conv/1"')
+    solver = Solver("solver.prototxt", max_iter=2)
+    solver.solve()
+    assert solver.iteration == 2
+
+
+class Counted:
+    """A callback that keeps every iteration that begins."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def before_step(self, solver):
+        self.seen.append(solver.iteration)
+
+
 def test_a_run_that_stops_at_a_test_does_that_test_anew_on_the_same_data(tmp_path, monkeypatch):
     class Stop:
         def after_test(self, solver, results):

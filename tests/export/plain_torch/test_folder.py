@@ -13,6 +13,7 @@ from tests.conftest import golden, shared
 from tests.export.onnx.test_model import golden_model
 from tests.export.test_exported_program import MODELS
 from tests.net.test_golden_nets import _check_samples, _drawn_inputs
+from tests.proto.test_hdf5_image import quota
 
 pytest.importorskip("safetensors")
 TOLERANCE = 2e-5  # of the largest value, as for the nets themselves
@@ -138,3 +139,18 @@ def test_another_folder_is_not_replaced(tmp_path):
     cc.write_torch_source(model, tmp_path / "net", check=False)
     assert "class Model" in (tmp_path / "net" / "model.py").read_text()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["mine", "net"]
+
+
+@pytest.mark.parametrize("size", [0, 1000, 4000])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, size):
+    """The weights alone take 4,240 bytes, model.py and verify.py less than 4,000 each."""
+    text = """name: "n" layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 53 } } }
+    layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+      inner_product_param { num_output: 20 bias_term: false weight_filler { type: "xavier" } } }"""
+    net = cc.parse_text(text, cc.NetParameter)
+    model = cc.Model(net, cc.Net(net).weights())
+    with quota(size), pytest.raises(cc.WriteError, match=r"net: cannot be written \(File too large\)"):
+        cc.write_torch_source(model, tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+    cc.write_torch_source(model, tmp_path / "net")
+    assert (tmp_path / "net" / "weights.safetensors").stat().st_size > 4240
