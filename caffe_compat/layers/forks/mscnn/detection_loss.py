@@ -33,6 +33,7 @@ class DetectionLoss(Head, LossLayer):
         self.field = param.detection_loss_param
         self.ignore_label: int | None = given(param.loss_param, "ignore_label")
         self.mean, self.std = statistics(self)
+        self.share: float = getattr(self.field, "lambda")  # here, for torch.compile cannot read a field of that name
         if self.field.coord_num != COORDINATES:
             raise UnsupportedParameterError(f"layer '{self.name}': coord_num is {self.field.coord_num}; it must be 4")
 
@@ -55,7 +56,7 @@ class DetectionLoss(Head, LossLayer):
         foreground = classes != 0
         if self.ignore_label is not None:
             foreground &= classes != self.ignore_label
-        box_loss = self._box_loss(head[:, number:], label, foreground) * getattr(self.field, "lambda")
+        box_loss = self._box_loss(head[:, number:], label, foreground) * self.share
         return torch.stack((class_loss + box_loss, box_loss.detach())).view(1, 1, 1, 2)
 
     def _box_loss(self, predicted: Tensor, label: Tensor, foreground: Tensor) -> Tensor:

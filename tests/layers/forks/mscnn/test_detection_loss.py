@@ -62,3 +62,11 @@ def test_random_background_is_eligible(mode: str) -> None:
     forbidden = (label[:, 0] == 0) & (label[:, 5] >= 0.5)
     assert not head.grad.permute(0, 2, 3, 1)[forbidden].any()
     assert head.grad.permute(0, 2, 3, 1)[label[:, 0] > 0].any(1).all()
+
+
+def test_a_compiled_layer_gives_the_same() -> None:
+    fields = f"{FIELDS} lambda: 0.5 sample_mode: 'all'"
+    layer = build(f'type: "DetectionLoss" detection_loss_param {{ {fields} }}', HEAD, LABEL)
+    head, label = head_and_label(1)
+    found = torch.compile(layer, backend="eager")(head, label)
+    torch.testing.assert_close(found, layer(head, label))
