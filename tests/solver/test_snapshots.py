@@ -332,7 +332,7 @@ def test_names_that_hdf5_cannot_hold_are_refused_before_training(tmp_path, monke
     before = sorted(path.name for path in tmp_path.iterdir())
     trained = []
     with pytest.raises(
-        SolverError, match="snapshot_format is HDF5, but layer 'conv/1' cannot go into it, .*; take BINARYPROTO"
+        SolverError, match=r"snapshot_format is HDF5, but layer 'conv/1' cannot go into it, .*; take BINARYPROTO"
     ):
         Solver("solver.prototxt", callbacks=[Counted(trained)]).solve()
     assert not trained and sorted(path.name for path in tmp_path.iterdir()) == before
