@@ -87,7 +87,8 @@ def check(
     layers = tuple(verdicts[number] for number in sorted(verdicts))
     dialect = dialects.detect(net).name
     for file, other in (weights_nets or {}).items():
-        findings.note("", "dialect", f"{file} is in the dialect {dialects.detect(other).name}, the net in {dialect}")
+        if (of_weights := dialects.detect(other).name) != dialect:
+            findings.note("", "dialect", f"{file} is in the dialect {of_weights}, the net in {dialect}")
     return Report(net.name, dialect, chosen, layers, tuple(findings.problems), tuple(findings.notes))
 
 

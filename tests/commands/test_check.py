@@ -32,8 +32,11 @@ def test_weights_are_checked_against_the_net(problem, capsys):
     assert "layer 'ip1': has no weights" in printed
 
 
-def test_dialects_of_weights_and_net_are_told_in_a_line(problem, capsys):
+def test_another_dialect_of_the_weights_is_told_in_a_line(problem, capsys):
     net = cc.read_net("net.prototxt")
+    cc.write_net("w.caffemodel", net, {})
+    main(["check", "net.prototxt", "w.caffemodel"])
+    assert "is in the dialect" not in capsys.readouterr().out
     net.layer.add(name="p", type="Permute").permute_param.order.append(0)
     cc.write_net("w.caffemodel", net, {})
     main(["check", "net.prototxt", "w.caffemodel"])
