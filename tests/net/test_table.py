@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from caffe_compat.net.net import Net
 from caffe_compat.proto.model import read_net
 from caffe_compat.proto.schema import NetParameter
@@ -45,3 +48,23 @@ def test_shared_parameters_count_once_in_the_table() -> None:
     model = Net(read_net(golden("nets", "siamese.prototxt")), "TRAIN")
     total = sum(param.tensor.numel() for param in model.learnable_params)
     assert f" {total:,} " in str(model).splitlines()[-1]
+
+
+def test_the_multiply_adds_of_the_table_are_those_that_pytorch_counts() -> None:
+    net = parse_text(
+        """
+        layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 4 dim: 9 dim: 8 } } }
+        layer { name: "c" type: "Convolution" bottom: "x" top: "c"
+                convolution_param { num_output: 6 kernel_size: 3 group: 2 pad: 1 stride: 2 } }
+        layer { name: "wide" type: "Convolution" bottom: "x" top: "wide"
+                convolution_param { num_output: 6 kernel_h: 3 kernel_w: 1 dilation: 2 } }
+        layer { name: "up" type: "Deconvolution" bottom: "c" top: "up"
+                convolution_param { num_output: 4 kernel_size: 4 group: 2 pad: 1 stride: 2 bias_term: false } }
+        layer { name: "f" type: "InnerProduct" bottom: "up" top: "f" inner_product_param { num_output: 5 } }
+        """,
+        NetParameter,
+    )
+    model = Net(net, "TEST")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x=torch.ones(1, 4, 9, 8))
+    assert str(model).splitlines()[-1].split()[-1] == f"{counter.get_total_flops() // 2:,}"
