@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
@@ -154,6 +155,27 @@ def test_a_recorded_program_does_not_look_at_values() -> None:
     program = torch.export.export(layer, (torch.zeros(1, 1, 6, 5),), strict=False)
     x = _values((1, 1, 6, 5))
     assert torch.equal(program.module()(x), layer(x))
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch, about the exporter of before
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [((3, 3), (2, 2), (2, 2)), ((4, 3), (3, 2), (3, 2))])
+def test_averages_survive_exporters_that_leave_a_given_divisor_out(
+    kernel: tuple[int, int], stride: tuple[int, int], pad: tuple[int, int]
+) -> None:
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pool = Pool(kernel, stride, pad)
+    x = _values((1, 2, 5, 5))
+    layer = build(_text("AVE", pool), tuple(x.shape))
+    program = torch.export.export(layer, (x,), strict=False)
+    given = [node.args for node in program.graph.nodes if node.target == torch.ops.aten.avg_pool2d.default]
+    assert [len(each) < 7 for each in given] == [True]  # the seventh is the divisor
+    np.testing.assert_allclose(program.module()(x), pool.average(x.numpy()), rtol=1e-6, atol=1e-6)
+    file = io.BytesIO()
+    torch.onnx.export(layer, (x,), file, dynamo=False)
+    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    top = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+    np.testing.assert_allclose(top, pool.average(x.numpy()), rtol=1e-6, atol=1e-6)
 
 
 def test_pooling_keeps_channels_last() -> None:
