@@ -175,7 +175,8 @@ def average_pool(bottom: Tensor, plan: Plan, include_pad: bool = True) -> Tensor
     if plan.ceil_mode is not None:
         return F.avg_pool2d(bottom, windows.kernel, windows.stride, windows.pad, plan.ceil_mode, include_pad)
     padded = _surrounded(bottom, plan, 0)
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():  # torch's exporters to ONNX leave a given divisor out
+    recorded = torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    if recorded:  # torch's exporters to ONNX leave a given divisor out
         sums = F.avg_pool2d(padded, windows.kernel, windows.stride) * math.prod(windows.kernel)
     else:
         sums = F.avg_pool2d(padded, windows.kernel, windows.stride, divisor_override=1)
