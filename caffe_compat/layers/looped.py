@@ -55,6 +55,11 @@ def shows_values() -> bool:
     return not (torch.compiler.is_exporting() or is_mapped())
 
 
+def is_recorded() -> bool:
+    """Whether torch.export or torch.jit.trace makes a program of what is computed."""
+    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
+
+
 def gradient_for_loops(gradient: Tensor) -> Tensor | None:
     """What loops of a backward pass may read of a gradient; None where torch is to compute, as for a second backward.
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Count, Layer, Shape
 from caffe_compat.layers.caffe.pooling_loops import LEAST, average_by_loop, max_by_loop
-from caffe_compat.layers.looped import is_mapped, is_transformed
+from caffe_compat.layers.looped import is_mapped, is_recorded, is_transformed
 from caffe_compat.layers.registry import register
 from caffe_compat.layers.windows import Sizes, Windows, check_output, overhang, pooled_size, pooling_windows
 from caffe_compat.proto.schema import message_class
@@ -175,8 +175,7 @@ def average_pool(bottom: Tensor, plan: Plan, include_pad: bool = True) -> Tensor
     if plan.ceil_mode is not None:
         return F.avg_pool2d(bottom, windows.kernel, windows.stride, windows.pad, plan.ceil_mode, include_pad)
     padded = _surrounded(bottom, plan, 0)
-    recorded = torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
-    if recorded:  # torch's exporters to ONNX leave a given divisor out
+    if is_recorded():  # torch's exporters to ONNX leave a given divisor out
         sums = F.avg_pool2d(padded, windows.kernel, windows.stride) * math.prod(windows.kernel)
     else:
         sums = F.avg_pool2d(padded, windows.kernel, windows.stride, divisor_override=1)
