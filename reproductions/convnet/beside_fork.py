@@ -32,9 +32,10 @@ import numpy as np
 
 import caffe_compat as cc
 from caffe_compat.commands.numbers import whole_number
+from reproductions.checkpoints import cleaned_text
 from reproductions.convnet.run import NETWORK
 from reproductions.datasets import published_cifar10
-from reproductions.measures import cleaned_text, costs
+from reproductions.measures import costs
 from reproductions.record import keep_log, record_run, write_result
 from reproductions.runner import KEEP, working_in
 from reproductions.runs import Run
