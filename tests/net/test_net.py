@@ -180,9 +180,9 @@ def test_gradients_of_each_item_can_be_had_from_torch_func(ignored: str) -> None
             inner_product_param { num_output: 5 weight_filler { type: "gaussian" } } }
     layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" %s }
     """
-    model = net(text % ignored, "TRAIN")
+    model = net(text % ignored, "TRAIN").double()
     params = dict(model.named_parameters())
-    images, labels = torch.randn(3, 3, 6, 5), torch.tensor([0.0, 2.0, 4.0])
+    images, labels = torch.randn(3, 3, 6, 5).double(), torch.tensor([0.0, 2.0, 4.0])
 
     def loss(params: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
         given = {"data": image[None], "label": label[None]}
