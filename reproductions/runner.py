@@ -132,8 +132,9 @@ class Runner:
 
     def needs(self, step: Step) -> list[Step]:
         """The steps that must be finished first: ranks and errors of recorded ones are known, their weights are not."""
-        before, is_chosen = self.before(step), step.chosen is not None and choosing.found(self, step) is not None
-        others = [each for each in self.rests_on(step) if each != before and not is_chosen]
+        before = self.before(step)
+        settled = step.chosen.among if step.chosen and choosing.found(self, step) is not None else ()
+        others = [each for each in self.rests_on(step) if each != before and each.name not in settled]
         unknown = [each for each in others if self.is_done(each) or self.recorded(each) is None]
         return [*([before] if before else []), *unknown]
 

@@ -127,6 +127,24 @@ def test_a_checkpoint_lets_another_place_go_on_until_the_step_is_recorded(runner
     assert not kept.exists()
 
 
+def test_a_checkpoint_has_earlier_snapshots_that_others_start_from(runners):
+    here, elsewhere = runners
+    dense, small = here.network.steps
+    for runner in runners:
+        branch = replace(small, start="dense@1", low_rank=None)
+        runner.network = replace(runner.network, steps=(replace(dense, keep_last=99), branch))
+    dense, branch = here.network.steps
+    here.prepare(dense)
+    with working_in(here.folder(dense)), open("log", "w") as log, redirect_stderr(log):
+        for last in ("1", "3"):
+            assert solve(["solve", "solver.prototxt", "--max-iter", last, "--snapshot", "auto"]) == 0
+    here.weights(dense).unlink()  # so that the step counts as under way
+    kept = {path.name for path in keep_checkpoint(here, dense).iterdir()}
+    assert {"run_iter_1.caffemodel.h5", "run_iter_3.solverstate.h5"} < kept and "run_iter_1.solverstate.h5" not in kept
+    elsewhere.do(branch)
+    assert elsewhere.state(branch) == "finished" and not elsewhere.is_done(dense)
+
+
 def test_what_is_recorded_is_not_done_again_elsewhere(runners, tmp_path):
     here, elsewhere = runners
     dense, small = here.network.steps
