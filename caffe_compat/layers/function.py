@@ -122,6 +122,29 @@ def is_differentiated(ctx: Any) -> bool:
     return torch.is_grad_enabled() and not torch.compiler.is_compiling() and not isinstance(ctx, _Notes)
 
 
+class _Shadow(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.set_materialize_grads(False)  # nothing comes back in a first backward pass
+        return x.new_zeros(()).expand(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
+
+
+def shadow(x: Tensor) -> Tensor | None:
+    """Zeros in the shape of `x`, in the memory of one, whose gradient is that of `x`.
+
+    A `backward` that `is_differentiated` makes anew with them, of what it has kept, what depends on `x`, so that `x`
+    itself need not be kept for second derivatives alone. None where it never is.
+    """
+    if torch.compiler.is_compiling() or is_transformed() or not (torch.is_grad_enabled() and x.requires_grad):
+        return None
+    zeros: Tensor = _Shadow.apply(x)  # type: ignore[no-untyped-call]
+    return zeros
+
+
 def without_derivative(
     ctx: Any, gradient: Tensor, layer: tuple[str, str], why: str, instead: str = FORWARD, of: tuple[Tensor, ...] = ()
 ) -> Tensor:

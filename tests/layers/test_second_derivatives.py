@@ -139,3 +139,29 @@ def test_each_type_with_a_gradient_is_here() -> None:
     with_gradient = {name for name, kind in kinds.items() if not issubclass(kind, SourceLayer)} - WITHOUT
     assert {name.partition(" ")[0] for name in ALL} | OF_VALUES == with_gradient | {"Python"}
     assert LOOKS.keys() > NOT_BY_TORCH
+
+
+BOTTOMS_KEPT = {  # in memory of their own, of so many values as the bottom: its softmax, the weights of places, the top
+    "SoftmaxWithLoss": (Case("", (PLANES, labels(60, 4).view(2, 1, 5, 6))), 1),
+    "InfogainLoss": (Case("", (PLANES, labels(60, 4).view(2, 1, 5, 6), probabilities(1, 1, 4, 4))), 2),
+    "MVN": (Case(""), 1),
+    "YoloSeg": (Case("", (PLANES, PLANES)), 2),
+}
+
+
+@pytest.mark.parametrize("name", BOTTOMS_KEPT)
+def test_nothing_is_kept_for_second_derivatives_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case, count = BOTTOMS_KEPT[name]
+    monkeypatch.setattr(test_function, "ALL", {name: case})
+    setup = Setup(name, 1)
+    kept: dict[int, int] = {}
+
+    def keep(value: Tensor) -> Tensor:
+        kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        return value
+
+    own = tuple(each.clone().requires_grad_() for each in setup.own[0])
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        setup.tops(setup.blobs(), own, setup.items[0])
+    large = [size for size in kept.values() if size >= own[0].untyped_storage().nbytes()]
+    assert len(large) == count

@@ -16,8 +16,9 @@ from torch.nn import functional
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Shape
 from caffe_compat.layers.caffe.multinomial_logistic_loss import LOG_THRESHOLD, clamped_log
+from caffe_compat.layers.caffe.softmax import softmax_anew
 from caffe_compat.layers.fields import given
-from caffe_compat.layers.function import Function, is_differentiated
+from caffe_compat.layers.function import Function, is_differentiated, shadow
 from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.loss import LossLayer, normalization, normalizer
 from caffe_compat.layers.registry import register
@@ -29,20 +30,22 @@ class _InfogainLoss(Function):
     """The loss of scores (N, C, M) with weights of the same shape; its gradient takes no notice of the clamp."""
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, weights: Tensor, divisor: Tensor | float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, scores: Tensor, zeros: Tensor | None, weights: Tensor, divisor: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
         probability = functional.softmax(scores, 1)
-        ctx.save_for_backward(probability, weights, scores)
+        ctx.save_for_backward(probability, zeros, weights)
         ctx.divisor = divisor
         ctx.mark_non_differentiable(probability)
         return -(weights * probability.clamp(min=LOG_THRESHOLD).log()).sum() / divisor, probability
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        probability, weights, scores = ctx.saved_tensors
+        probability, zeros, weights = ctx.saved_tensors
         if is_differentiated(ctx):
-            probability = functional.softmax(scores, 1)
+            probability = softmax_anew(probability, zeros, 1)
         gradient = probability * weights.sum(1, keepdim=True) - weights
-        return gradient * (gradients[0] / ctx.divisor), None, None
+        return gradient * (gradients[0] / ctx.divisor), None, None, None
 
 
 @register("InfogainLoss")
@@ -114,5 +117,5 @@ class InfogainLoss(LossLayer):
         if counts is not None:
             weights = torch.where(counts.unsqueeze(1), weights, 0)
         divisor = normalizer(self.normalization, outer, inner, counts)
-        loss, probability = _InfogainLoss.apply(scores, weights, divisor)  # type: ignore[no-untyped-call]
+        loss, probability = _InfogainLoss.apply(scores, shadow(scores), weights, divisor)  # type: ignore[no-untyped-call]
         return (loss, probability.reshape(shape)) if len(self.param.top) > 1 else loss

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from caffe_compat.layers.base import Shape
-from caffe_compat.layers.function import Function, is_differentiated
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.loss import LossLayer, rows
 from caffe_compat.layers.registry import register
@@ -20,16 +20,13 @@ class _ClampedLog(Function):
 
     @staticmethod
     def forward(ctx: Any, probability: Tensor) -> Tensor:
-        clamped = probability.clamp(min=LOG_THRESHOLD)
-        ctx.save_for_backward(clamped, probability)
-        return clamped.log()
+        ctx.save_for_backward(probability)
+        return probability.clamp(min=LOG_THRESHOLD).log()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        clamped, probability = ctx.saved_tensors
-        if is_differentiated(ctx):
-            clamped = probability.clamp(min=LOG_THRESHOLD)
-        gradient: Tensor = gradients[0] / clamped
+        (probability,) = ctx.saved_tensors
+        gradient: Tensor = gradients[0] / probability.clamp(min=LOG_THRESHOLD)
         return gradient
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Layer, Shape
-from caffe_compat.layers.function import Function, is_differentiated
+from caffe_compat.layers.function import Function, is_differentiated, shadow
 from caffe_compat.layers.kinks import root
 from caffe_compat.layers.looped import is_transformed
 from caffe_compat.layers.registry import register
@@ -37,7 +37,7 @@ class MVN(Layer):
         planes = bottoms[0].reshape(self._four_axes(bottoms[0].shape))
         axes = tuple(range(1 if param.across_channels else 2, planes.dim()))
         if param.normalize_variance:
-            top: Tensor = _Standardize.apply(planes, axes, param.eps)  # type: ignore[no-untyped-call]
+            top: Tensor = _Standardize.apply(planes, shadow(planes), axes, param.eps)  # type: ignore[no-untyped-call]
             return top
         return planes - planes.mean(axes, keepdim=True)
 
@@ -50,25 +50,25 @@ class _Standardize(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, zeros: Tensor | None, axes: tuple[int, ...], eps: float) -> Tensor:
         centred, divisor = _parts(x, axes, eps)
         top = centred / divisor if is_transformed() else centred.div_(divisor)
-        ctx.save_for_backward(top, divisor, x)
+        ctx.save_for_backward(top, divisor, zeros)
         ctx.axes, ctx.eps = axes, eps
         return top
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        top, divisor, x = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        top, divisor, zeros = ctx.saved_tensors
         if is_differentiated(ctx):
-            centred, divisor = _parts(x, ctx.axes, ctx.eps)
+            centred, divisor = _parts(top.detach() * divisor + zeros, ctx.axes, ctx.eps)
             top = centred / divisor
         (diff,) = gradients
         along_top = (top * diff).mean(ctx.axes, keepdim=True)
         centred = diff - diff.mean(ctx.axes, keepdim=True)
         if is_transformed():
-            return (centred - top * along_top) / divisor, None, None
-        return centred.sub_(top * along_top).div_(divisor), None, None
+            return (centred - top * along_top) / divisor, None, None, None
+        return centred.sub_(top * along_top).div_(divisor), None, None, None
 
 
 def _parts(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:

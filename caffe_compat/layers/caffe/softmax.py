@@ -25,3 +25,9 @@ class Softmax(Elementwise):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         return functional.softmax(bottoms[0], self.axis)
+
+
+def softmax_anew(probability: Tensor, shadow: Tensor, axis: int) -> Tensor:
+    """`probability` as the softmax of scores that only their `function.shadow` is left of."""
+    parts = probability * shadow.exp()
+    return parts / parts.sum(axis, keepdim=True)

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from caffe_compat.errors import UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Shape
+from caffe_compat.layers.caffe.softmax import softmax_anew
 from caffe_compat.layers.fields import given
-from caffe_compat.layers.function import Function, is_differentiated
+from caffe_compat.layers.function import Function, is_differentiated, shadow
 from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.looped import is_mapped
 from caffe_compat.layers.loss import FLT_MIN, LossLayer, normalization, normalizer
@@ -26,6 +27,7 @@ class _SoftmaxLoss(Function):
     def forward(
         ctx: Any,
         scores: Tensor,
+        zeros: Tensor | None,
         index: Tensor,
         counts: Tensor | None,
         divisor: Tensor | float,
@@ -39,15 +41,15 @@ class _SoftmaxLoss(Function):
             counts = counts.unsqueeze(axis)
             losses = torch.where(counts, losses, 0)
         ctx.axis, ctx.divisor, ctx.slopes = axis, divisor, slopes
-        ctx.save_for_backward(probability, index, counts, scores)
+        ctx.save_for_backward(probability, zeros, index, counts)
         ctx.mark_non_differentiable(probability)
         return -losses.sum() / divisor, probability
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        probability, index, counts, scores = ctx.saved_tensors
+        probability, zeros, index, counts = ctx.saved_tensors
         if is_differentiated(ctx):
-            probability = functional.softmax(scores, ctx.axis)
+            probability = softmax_anew(probability, zeros, ctx.axis)
         scale, each, own = ctx.slopes
         gradient = probability.clone() if (scale, each) == (1, 0) else probability * scale - each
         gradient.scatter_add_(ctx.axis, index, gradient.new_full((), -own).expand(index.shape))
@@ -55,7 +57,7 @@ class _SoftmaxLoss(Function):
             gradient = torch.where(counts, gradient, 0)
         factor = gradients[0] / ctx.divisor
         gradient = gradient * factor if is_mapped() else gradient.mul_(factor)  # one of many gradients, perhaps
-        return gradient, None, None, None, None, None
+        return gradient, *[None] * 6
 
 
 def _intel(smoothing: float, count: int) -> tuple[float, float, float]:
@@ -117,6 +119,6 @@ class SoftmaxWithLoss(LossLayer):
         slopes = (1.0, 0.0, 1.0)
         if self.smoothing:
             slopes = SMOOTHED[self.context.fork](self.smoothing, math.prod(shape[axis:]))
-        found = _SoftmaxLoss.apply(scores, index, counts, divisor, axis, slopes)  # type: ignore[no-untyped-call]
+        found = _SoftmaxLoss.apply(scores, shadow(scores), index, counts, divisor, axis, slopes)  # type: ignore[no-untyped-call]
         loss, probability = found
         return (loss, probability) if len(self.param.top) > 1 else loss

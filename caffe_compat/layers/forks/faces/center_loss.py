@@ -11,7 +11,7 @@ from torch import Tensor
 from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Context, Shape
 from caffe_compat.layers.fields import refuse_other_fields
-from caffe_compat.layers.function import Function, is_differentiated
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.labels import check_label_count, class_labels
 from caffe_compat.layers.loss import LossLayer
 from caffe_compat.layers.registry import register
@@ -22,19 +22,16 @@ class _Centred(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, centres: Tensor, index: Tensor) -> Tensor:
-        distance = x - centres[index]
-        ctx.save_for_backward(distance, index, x, centres)
-        ctx.classes = len(centres)
-        return distance.square().sum() / (2 * len(x))
+        ctx.save_for_backward(x, centres, index)
+        return (x - centres[index]).square().sum() / (2 * len(x))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        distance, index, x, centres = ctx.saved_tensors
-        if is_differentiated(ctx):
-            distance = x - centres[index]
-        sums = distance.new_zeros((ctx.classes, distance.shape[1])).index_add_(0, index, -distance)
+        x, centres, index = ctx.saved_tensors
+        distance = x - centres[index]
+        sums = distance.new_zeros(centres.shape).index_add_(0, index, -distance)
         # not bincount, of which torch.compile cannot say the size
-        counts = index.new_zeros(ctx.classes).index_add_(0, index, torch.ones_like(index)).to(distance.dtype)
+        counts = index.new_zeros(len(centres)).index_add_(0, index, torch.ones_like(index)).to(distance.dtype)
         return distance * (gradients[0] / len(distance)), sums / (counts + 1)[:, None], None
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from caffe_compat.layers.base import Count, Shape
-from caffe_compat.layers.function import Function, is_differentiated
+from caffe_compat.layers.function import Function
 from caffe_compat.layers.loss import LossLayer
 from caffe_compat.layers.registry import register
 
@@ -19,17 +19,14 @@ class _SquaredDeltas(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, labels: Tensor, weight: Tensor | None, scale: float) -> Tensor:
-        deltas = _deltas(x, labels, weight, scale)
         ctx.scale = scale
-        ctx.save_for_backward(deltas, x, labels, weight)
-        return deltas.square().sum() / x.shape[0]
+        ctx.save_for_backward(x, labels, weight)
+        return _deltas(x, labels, weight, scale).square().sum() / x.shape[0]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        deltas, x, labels, weight = ctx.saved_tensors
-        if is_differentiated(ctx):
-            deltas = _deltas(x, labels, weight, ctx.scale)
-        return deltas * (gradients[0] / deltas.shape[0]), None, None, None
+        x, labels, weight = ctx.saved_tensors
+        return _deltas(x, labels, weight, ctx.scale) * (gradients[0] / x.shape[0]), None, None, None
 
 
 def _deltas(x: Tensor, labels: Tensor, weight: Tensor | None, scale: float) -> Tensor:
