@@ -94,7 +94,7 @@ if TYPE_CHECKING:
     from caffe_compat.export.runtimes.facts import Known, known_differences, known_version
     from caffe_compat.export.runtimes.report import known_of_files, roads_of, with_runtimes
     from caffe_compat.export.runtimes.rewriting import for_runtime
-    from caffe_compat.export.runtimes.running import installed_version, runtime_title
+    from caffe_compat.export.runtimes.running import installed_version, needed_version, runtime_title
     from caffe_compat.export.surgery.certify import certify_surgery
     from caffe_compat.export.surgery.classifier import resize_classifier
     from caffe_compat.export.surgery.dense import fully_connected, fully_convolutional
@@ -203,7 +203,7 @@ if TYPE_CHECKING:
         "known_of_files", "known_version", "labels_path", "layer_costs", "layer_types", "list_images",
         "load_files", "make_cifar10", "make_imagenet", "make_imageset", "make_labelled_databases",
         "make_labelled_hdf5", "make_mnist", "mean_gradients", "measure", "measure_sparsity", "merge_groups",
-        "missing_weights", "model_text", "momentum_step", "narrow", "newest_snapshot", "onnx_types",
+        "missing_weights", "model_text", "momentum_step", "narrow", "needed_version", "newest_snapshot", "onnx_types",
         "open_file", "open_snapshot", "outline", "output_weights", "own_batches", "own_preprocessing",
         "pad_database", "parse_json", "parse_road", "parse_text", "pinned", "pixels_of", "plugin_layer_types",
         "process_count", "process_group", "project_inputs", "prune_and_fuse", "prune_filters", "prune_ranks",
@@ -267,7 +267,7 @@ _MODULES = {  # home -> its public names
     "export.runtimes.facts": "Known known_differences known_version",
     "export.runtimes.report": "known_of_files roads_of with_runtimes",
     "export.runtimes.rewriting": "for_runtime",
-    "export.runtimes.running": "installed_version runtime_title",
+    "export.runtimes.running": "installed_version needed_version runtime_title",
     "export.surgery.certify": "certify_surgery",
     "export.surgery.classifier": "resize_classifier",
     "export.surgery.dense": "fully_connected fully_convolutional",

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from caffe_compat import CaffeCompatError, __version__, use_plugin
 from caffe_compat.commands.beginning import without_torch_if_it_does
@@ -19,6 +19,7 @@ from caffe_compat.commands.gflags import set_apart, translate
 from caffe_compat.commands.in_place import add_in_place, run_in_place
 from caffe_compat.commands.interrupts import INTERRUPTED, interruptible
 from caffe_compat.commands.options import add_plugin
+from caffe_compat.commands.parser import BAD_INPUT, OneLineParser
 from caffe_compat.commands.registry import find_command, plugin_commands
 from caffe_compat.commands.streams import occupy_closed, safe_streams
 from caffe_compat.plugins import place_of
@@ -28,7 +29,7 @@ FILES = """
 
 Verbs read and write files, by name: pipes, devices and - are refused, and files that exist kept unless
 --force-overwrite is given. The result is printed; the log and what is wrong go to stderr."""
-BAD_INPUT, BROKEN_PIPE = 2, 141  # exit statuses; the second as a shell reports the signal
+BROKEN_PIPE = 141  # exit status, as a shell reports the signal
 NO_PYTHON = "CAFFE_COMPAT_NO_PYTHON"  # an environment variable: set, Python layers are refused
 TRACEBACK = "CAFFE_COMPAT_TRACEBACK"  # an environment variable: faults of the package show where they are
 
@@ -73,13 +74,6 @@ VERBS = {
     "upgrade": Verb("upgrade", "rewrite an old net, solver or caffemodel in the current format", builds=False),
     "completion": Verb("completion", "print what makes a shell complete verbs and options: bash, zsh, fish"),
 }
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser whose complaint is one line, and the exit status that of any other bad input."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"caffe-compat: {message}; see {self.prog} --help\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,6 +27,7 @@ from caffe_compat.commands.options import (
     add_state,
     add_weights,
     choose_device,
+    input_options,
 )
 
 MOST_PIXELS = 32767  # of a side, as OpenCV resizes
@@ -89,14 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 def make_classifier(arguments: argparse.Namespace) -> cc.Classifier:
     """The trained net, on its device, with the preprocessing that the options or the net itself say."""
     cc.refuse_exchanged(arguments.model, arguments.weights)
-    net = cc.Net(
-        cc.read_model(arguments.model),
-        level=arguments.level,
-        stages=arguments.stage,
-        compat=arguments.compat,
-        input_shapes=dict(arguments.input) or None,
-        folder=Path(arguments.model).parent,
-    )
+    net = make_net(arguments)
     load_all(net, arguments.weights)
     given: dict[str, Any] = {"size": arguments.size, "oversample": arguments.oversample}
     given["rgb"] = arguments.channel_order == "rgb"
@@ -118,6 +112,23 @@ def make_classifier(arguments: argparse.Namespace) -> cc.Classifier:
     if preprocessing.mean is None and classifier.input not in net.pixels:
         print("no mean is subtracted; most nets were trained with one: --mean says which", file=sys.stderr)
     return classifier
+
+
+def make_net(arguments: argparse.Namespace) -> cc.Net:
+    """The net without its weights; where its data is not here, the error says which options stand in for that."""
+    model = cc.read_model(arguments.model)
+    try:
+        return cc.Net(
+            model,
+            level=arguments.level,
+            stages=arguments.stage,
+            compat=arguments.compat,
+            input_shapes=dict(arguments.input) or None,
+            folder=Path(arguments.model).parent,
+        )
+    except cc.MissingDataError as error:
+        mean = "" if arguments.mean is not None else ", and the mean by --mean"
+        raise cc.MissingDataError(f"{error}; or tell the shapes: {input_options(model)}{mean}") from None
 
 
 def load_all(net: cc.Net, paths: Sequence[str]) -> None:

@@ -11,9 +11,10 @@ from shlex import quote
 from typing import Any
 
 import caffe_compat as cc
-from caffe_compat.commands import OneLineParser, extract, imagenet, imageset
+from caffe_compat.commands import extract, imagenet, imageset
 from caffe_compat.commands.gflags import translate
 from caffe_compat.commands.numbers import whole_number
+from caffe_compat.commands.parser import OneLineParser
 from caffe_compat.commands.targets import add_force_overwrite, check_targets, folder_for, new_databases
 
 Published = tuple[str, tuple[str, ...], Mapping[str, str]]  # address, files there, checksums of what they hold
@@ -24,8 +25,8 @@ class ToolParser(OneLineParser):
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         known, unknown = super().parse_known_args(translate(args or (), self), namespace)
-        if unknown:  # the verb's own parser would send to its help, not to the tool's
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        if unknown and not self.is_between_passes:  # the verb's own parser would send to its help, not to the tool's
+            self.refuse(unknown)
         return known, unknown
 
 

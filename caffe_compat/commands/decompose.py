@@ -13,7 +13,7 @@ them, NET.lowrank.solver.prototxt. What stands there already is kept unless --fo
 from __future__ import annotations
 
 import argparse
-import logging
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from caffe_compat.commands.options import (
     METHODS,
     add_allow_missing,
     comma_list,
+    input_options,
     one_of,
     set_threads,
     with_fillers,
@@ -35,8 +36,6 @@ from caffe_compat.commands.runtimes import add_for, for_road
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 from caffe_compat.commands.terminal import glog_lines
 from caffe_compat.commands.verify import certify
-
-log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -211,11 +210,14 @@ def rank_line(layer: Any, rank: Any) -> str:
 
 
 def counted(before: cc.Model, after: cc.Model, shapes: dict[str, tuple[int, ...]]) -> cc.Comparison | None:
-    """What both nets cost, where the shapes of the inputs are known."""
+    """What both nets cost, where the shapes of the inputs are known, or the weights fit one alone."""
     try:
-        return cc.compare_cost(before, after, shapes or None)
+        told = cc.common_shapes([before], "TEST", shapes, folders=[before.folder])[0]
+        return cc.compare_cost(before, after, {**told, **shapes} or None)
     except (cc.DataError, cc.UnsupportedLayerError) as error:
-        log.info("Costs are not counted: %s", error)
+        reason = str(error).partition("; to count without data")[0]
+        options = input_options(before) if isinstance(error, cc.DataError) else ""
+        print(f"costs are not counted: {reason}{options and f'; or tell the shapes: {options}'}", file=sys.stderr)
         return None
 
 

@@ -23,7 +23,7 @@ import caffe_compat as cc
 from caffe_compat.commands.costs import add_json, print_json
 from caffe_compat.commands.numbers import input_shape
 from caffe_compat.commands.options import add_allow_missing, add_compat, comma_list, say_pixels, with_fillers
-from caffe_compat.commands.runtimes import add_for, add_with, for_road, run_with
+from caffe_compat.commands.runtimes import add_for, add_with, check_with_option, for_road, run_with
 from caffe_compat.commands.targets import add_force_overwrite, check_folder, check_targets
 from caffe_compat.commands.terminal import glog_lines
 
@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     if form != "onnx" and (arguments.runtimes or arguments.road):
         option = "--with" if arguments.runtimes else "--for"
         raise cc.SolverError(f"{option}: other runtimes read ONNX, not {form}; give --format onnx")
+    check_with_option(arguments.runtimes, "onnx")
     suffix, write, check = FORMATS[form]
     path = Path(arguments.out or f"{arguments.weights.removesuffix('.h5').removesuffix('.caffemodel')}{suffix}")
     if form == "torch":

@@ -23,11 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from caffe_compat.commands.options import comma_list, gpu_device, load
+    from caffe_compat.commands.options import comma_list, deployed_inputs, gpu_device, load
 
     device = gpu_device((arguments.device_id,) if arguments.mode == "GPU" else ()) or "cpu"
     cc.refuse_exchanged(arguments.net, comma_list(arguments.weights))
     net = cc.Net(cc.read_model(arguments.net), phase="TEST", folder=Path(arguments.net).parent)
+    if inputs := deployed_inputs(net):
+        raise cc.GraphError(
+            f"{arguments.net}: is a deploy net: its inputs ({', '.join(inputs)}) come from whoever uses it; give "
+            "the net with data layers, such as train_val.prototxt, or this one with a Data layer for its Input"
+        )
     load(net, comma_list(arguments.weights))
     names, paths = comma_list(arguments.blobs), [Path(word) for word in comma_list(arguments.databases)]
     read = [*comma_list(arguments.weights), arguments.net]

@@ -90,6 +90,19 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def input_options(model: Any) -> str:
+    """The --input of every top of the first data layer of `model`, with letters for sizes."""
+    tops = next((layer.top for layer in model.net.layer if not layer.bottom and layer.top), ["data"])
+    return " ".join(f"--input {top}={'N' if index else 'N,C,H,W'}" for index, top in enumerate(tops))
+
+
+def deployed_inputs(net: Any) -> list[str]:
+    """The inputs of a deploy net, whose values come from whoever uses it; none where anything in it gives data."""
+    sources = [layer for node, layer in net.steps if not node.bottoms and node.tops]
+    inputs = [name for layer in sources if getattr(layer, "fed", False) for name in layer.param.top]
+    return inputs if len(inputs) == len(net.input_names) else []
+
+
 def add_allow_missing(parser: argparse.ArgumentParser) -> None:
     """--allow-missing: layers that may go without trained weights."""
     parser.add_argument(

@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.net_weights:
         return run_filters(arguments, arguments.solver_file, arguments.net_weights)
     if arguments.criterion or arguments.remove is not None:
-        raise cc.SolverError("--criterion and --remove take a NET and its WEIGHTS; give both files")
+        raise cc.SolverError("--criterion and --remove take two files without options before them: prune NET WEIGHTS")
     path = one_of(arguments.solver_file, arguments.solver, "solver", "--solver")
     set_threads(arguments.threads)
     with glog_lines():

@@ -90,6 +90,12 @@ def same_version(one: str, other: str) -> bool:
     return one.split("-")[0].split(".")[:3] == other.split("-")[0].split(".")[:3]
 
 
+def check_with_option(runtimes: Sequence[str], usual: str) -> None:
+    """DataError or SolverError, before any work, for a runtime of --with that is not known or not installed."""
+    for words in runtimes:
+        cc.needed_version(*cc.parse_road(words, usual))
+
+
 def run_with(
     model: cc.Model,
     runtimes: Sequence[str],

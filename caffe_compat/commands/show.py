@@ -19,7 +19,7 @@ from typing import Any
 import caffe_compat as cc
 from caffe_compat.commands.contents import is_database, show_database, show_file
 from caffe_compat.commands.numbers import real_number
-from caffe_compat.commands.options import add_compat, add_input, add_net, add_state, add_weights, one_of
+from caffe_compat.commands.options import add_compat, add_input, add_net, add_state, add_weights, input_options, one_of
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 TRAIN = 0  # caffe.proto, Phase; a snapshot gives it to every layer
@@ -100,9 +100,7 @@ def build(kind: Any, model: cc.Model, folder: Path, arguments: argparse.Namespac
             folder=folder,
         )
     except cc.DataError as error:
-        tops = next((layer.top for layer in model.net.layer if not layer.bottom and layer.top), ["data"])
-        shapes = " ".join(f"--input {top}={'N' if index else 'N,C,H,W'}" for index, top in enumerate(tops))
-        raise cc.DataError(f"{error}; or tell the shapes: {shapes}") from None
+        raise cc.DataError(f"{error}; or tell the shapes: {input_options(model)}") from None
     except cc.GraphError as error:
         phases = {layer.phase for layer in model.net.layer if layer.HasField("phase")}
         if arguments.phase == "TEST" and phases == {TRAIN}:

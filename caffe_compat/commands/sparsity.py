@@ -7,6 +7,7 @@ caffe-compat sparsity NET WEIGHTS --batches 10    # and on batches of the net's 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for row in [("layer", "filters", "|gamma| <= 1e-3", "never active", "mean selectivity"), *_rows(found)]:
             print("\t".join(row))
+        if not found:
+            print(f"{arguments.net}: no Convolution, and these are what is counted", file=sys.stderr)
     if arguments.fuse:
         cc.write_model(cc.prune_and_fuse(model, input_shapes=shapes, folder=folder), *written)
         if not arguments.json:

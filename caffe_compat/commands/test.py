@@ -17,6 +17,7 @@ from caffe_compat.commands.options import (
     add_state,
     add_weights,
     choose_device,
+    deployed_inputs,
     load,
     one_of,
 )
@@ -64,9 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def refuse_deploy_net(net: cc.Net, path: str) -> None:
     """GraphError where nothing in `net` gives it data: then there is nothing to score it on."""
-    sources = [layer for node, layer in net.steps if not node.bottoms and node.tops]
-    inputs = [name for layer in sources if getattr(layer, "fed", False) for name in layer.param.top]
-    if inputs and len(inputs) == len(net.input_names):
+    inputs = deployed_inputs(net)
+    if inputs:
         raise cc.GraphError(
             f"{path}: is a deploy net: its inputs ({', '.join(inputs)}) come from whoever uses it; score the net that "
             "has the data layers, such as train_val.prototxt, or let it say what is in images: "

@@ -19,7 +19,7 @@ import caffe_compat as cc
 from caffe_compat.commands.numbers import real_number
 from caffe_compat.commands.options import add_input
 from caffe_compat.commands.prune_filters import certificate_of
-from caffe_compat.commands.runtimes import add_opencv, add_with, run_with
+from caffe_compat.commands.runtimes import add_opencv, add_with, check_with_option, run_with
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 OPENCV_TOLERANCE = 1e-4  # of a blob's largest value; both sum in float32, in other orders
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     read = [arguments.net, arguments.weights, arguments.original, arguments.original_weights]
     check_targets([arguments.out], read, arguments.force_overwrite)
+    check_with_option(arguments.runtimes, "caffe")
     original = cc.read_model(arguments.original, arguments.original_weights)
     decomposed = cc.read_model(arguments.net, arguments.weights)
     folder = Path(arguments.original).parent

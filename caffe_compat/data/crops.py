@@ -59,7 +59,9 @@ class Preprocessing:
         resize = "x".join(map(str, size)) if isinstance(size, tuple) else f"a shorter side of {size}"
         mean = "no mean"
         if self.mean is not None:
-            mean = "a mean image" if self.mean.ndim == 3 else f"mean {','.join(f'{value:g}' for value in self.mean)}"
+            mean = f"mean {','.join(f'{value:g}' for value in self.mean)}" if self.mean.ndim == 1 else "a mean image"
+            if self.mean.ndim == 3 and self.mean.shape[1:] != (height, width):
+                mean += f" resized from {self.mean.shape[1]}x{self.mean.shape[2]}"
         crops = "10 crops" if self.oversample else "the centre"
         order = "grey" if channels == 1 else ("RGB" if self.rgb else "BGR")
         return f"resized to {resize}, {crops} of {height}x{width}, {order}, {mean}, scale {self.scale:g}"

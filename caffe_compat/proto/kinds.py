@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 
 from caffe_compat.errors import ParseError
-from caffe_compat.proto.reading import open_file, unread
+from caffe_compat.proto.reading import open_file, read_bytes, unread
 from caffe_compat.proto.recognition import HEAD, recognised, utf16
 
+_BLOBS = re.compile(rb"^\s*blobs\s*:?\s*\{", re.MULTILINE)
 PathLike = str | os.PathLike[str]
 
 # Bytes that stand in no prototxt, but in every binary net beyond a name: the control signs that are not white space
@@ -38,8 +40,18 @@ def is_binary(path: PathLike) -> bool:
 def check_binary(path: PathLike) -> None:
     """ParseError where the file holds text, or nothing, in the place of weights."""
     if not is_binary(path):
-        told = recognised(_head(path)) or "this is text, not weights; give a .caffemodel or .caffemodel.h5"
-        raise ParseError(f"{path}: {told}")
+        raise ParseError(f"{path}: {recognised(_head(path)) or _of_text(path)}")
+
+
+def _of_text(path: PathLike) -> str:
+    """What a text in the place of weights is: a net whose layers have blobs can be made binary."""
+    if _BLOBS.search(read_bytes(path)):
+        binary = quote(f"{os.fspath(path).removesuffix('.caffemodel').removesuffix('.prototxt')}.binary.caffemodel")
+        return (
+            "this is a net with its weights as text, which Caffe does not read either; "
+            f"`caffe-compat upgrade {quote(os.fspath(path))} {binary}` makes it binary"
+        )
+    return "this is text, not weights; give a .caffemodel or .caffemodel.h5"
 
 
 def refuse_exchanged(first: Any, weights: Any) -> None:

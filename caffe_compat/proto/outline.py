@@ -28,6 +28,7 @@ UNKNOWN = (
     "(binaryproto, npy), HDF5, or a database"
 )
 _HDF5, _NPY, _ZIP = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", b"PK\x03\x04"
+_FIRST = frozenset({(1, BYTES), (1, VARINT), (2, BYTES), (100, BYTES)})  # with which nets, states and blobs begin
 _DIFF = frozenset({6, 9, 13})  # BlobProto: diff, double_diff, and NVIDIA's raw_diff
 _DEEPEST = 32  # groups in one another
 _AT_ONCE = 1 << 22  # values of a data set that are looked at together
@@ -82,7 +83,7 @@ def outline(path: str | os.PathLike[str], statistics: bool = False) -> Outline:
         found = _KINDS.get(_kind(walker))
         if found is not None:
             return found(Path(path), file, walker, statistics)
-    raise ParseError(f"{path}: {UNKNOWN}")
+    raise ParseError(f"{path}: {recognised(head) or UNKNOWN}")
 
 
 def read_head(path: str | os.PathLike[str], size: int = 4096) -> bytes:
@@ -98,10 +99,20 @@ def read_head(path: str | os.PathLike[str], size: int = 4096) -> bytes:
 
 
 def _kind(walker: Walker) -> str:
-    """What a binary message is, by the numbers and forms of its fields; empty where it is none of Caffe's."""
+    """What a binary message is, by the numbers and forms of its fields; empty where it is none of Caffe's.
+
+    ParseError where it begins as one of Caffe's, and is cut short or damaged behind that.
+    """
+    seen: set[tuple[int, int]] = set()
+    place = 0
     try:
-        seen = {(part.number, part.wire) for part in walker.fields(0, len(walker.data))}
+        while place < len(walker.data):
+            part = walker.field(place, len(walker.data))
+            seen.add((part.number, part.wire))
+            place = part.end
     except ParseError:
+        if seen & _FIRST:
+            raise
         return ""
     numbers = {number for number, _ in seen}
     if (1, VARINT) in seen and (seen & {(2, BYTES), (3, BYTES)} or numbers <= {1, 4}):

@@ -154,3 +154,19 @@ def test_a_mean_that_is_not_here_and_a_choice_of_outputs_are_told_with_their_opt
     status = main(["classify", *TRAINED, "photographs"])
     error = capsys.readouterr().err
     assert status == 2 and "choose one: --output NAME" in error
+
+
+def test_data_and_mean_that_are_not_here_are_told_with_the_options_that_stand_for_them(folder, capsys):
+    data = """layer { name: "data" type: "Data" top: "data" top: "label" data_param { source: "db" batch_size: 2 }
+              transform_param { mean_file: "gone.binaryproto" } }"""
+    Path("net.prototxt").write_text("\n".join(data if '"Input"' in line else line for line in NET.splitlines()))
+    assert main(["classify", *TRAINED, "photographs"]) == 2
+    told = "; or tell the shapes: --input data=N,C,H,W --input label=N, and the mean by --mean"
+    assert told in capsys.readouterr().err
+
+
+def test_a_mean_image_of_another_size_is_said_to_be_resized(folder, capsys):
+    for size, said in (((12, 10), "a mean image resized from 12x10, scale"), ((8, 8), "a mean image, scale")):
+        cc.write_blob("mean.binaryproto", np.ones((1, 3, *size), np.float32))
+        assert main(["classify", *TRAINED, "--mean", "mean.binaryproto", "photographs"]) == 0
+        assert said in capsys.readouterr().err

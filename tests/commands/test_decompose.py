@@ -271,3 +271,28 @@ def test_verify_has_opencvs_numbers_or_why_there_are_none(folder, capsys, monkey
     assert main(verify) == 0
     assert "pip install" in json.loads(capsys.readouterr().out)["opencv"]
     assert main([*verify, "--opencv"]) == 2
+
+
+def test_costs_are_counted_without_data_where_the_weights_fit_one_size_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    layers = """layer { name: "d" type: "Data" top: "d" top: "l" data_param { source: "gone" batch_size: 4 } }
+        layer { name: "c" type: "Convolution" bottom: "d" top: "c" convolution_param { num_output: 8 kernel_size: 5 } }
+        layer { name: "ip" type: "InnerProduct" bottom: "c" top: "ip" inner_product_param { num_output: 2 } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "l" top: "loss" }"""
+    rng = np.random.default_rng(0)
+    weights = {
+        "c": (rng.normal(size=(8, 1, 5, 5)), np.zeros(8)),
+        "ip": (rng.normal(size=(2, 8 * 24 * 24)), np.zeros(2)),
+    }
+    model = cc.Model(cc.parse_text(layers, cc.NetParameter), {
+        name: tuple(np.asarray(blob, np.float32) for blob in blobs) for name, blobs in weights.items()
+    })  # fmt: skip
+    cc.write_model(model, "n.prototxt", "n.caffemodel")
+    words = ["decompose", "n.prototxt", "n.caffemodel", "--ranks", "c=2"]
+    assert main([*words, "--out", "a"]) == 0
+    multiply_adds, rank_2 = 24 * 24 * 8 * 25, 24 * 24 * 2 * (25 + 8)  # of images of 28 x 28, which alone fit ip
+    assert f"c {multiply_adds:,} {rank_2:,}" in " ".join(capsys.readouterr().out.split())
+    text = Path("n.prototxt").read_text()
+    Path("n.prototxt").write_text(text[: text.index('layer {\n  name: "ip"')])
+    assert main([*words, "--out", "b"]) == 0
+    assert "gone" in (said := capsys.readouterr().err) and "or tell the shapes: --input d=N,C,H,W --input l=N" in said

@@ -112,3 +112,10 @@ def test_a_net_that_fails_on_the_way_leaves_no_database(problem, net):
     with pytest.raises(RuntimeError, match="out of order"):
         cc.extract_features(net, ["ip1"], [problem.folder / "a"], 5)
     assert not list(problem.folder.glob("a*"))
+
+
+def test_a_deploy_net_is_told_to_need_a_data_layer(problem, net, capsys):
+    cc.write_model(cc.deploy(net.model()), "deploy.prototxt", "deploy.caffemodel")
+    assert main(["data", "extract", "deploy.caffemodel", "deploy.prototxt", "ip1", "a", "1", "lmdb"]) == 2
+    said = capsys.readouterr().err
+    assert "deploy.prototxt: is a deploy net: its inputs (data)" in said and not (problem.folder / "a").exists()

@@ -120,6 +120,20 @@ def test_a_runtime_that_is_missing_is_a_line_and_no_file_is_left(
     assert not Path("n.onnx").exists()
 
 
+@pytest.mark.parametrize("verb", ["export", "verify"])
+def test_a_runtime_that_is_missing_or_unknown_is_told_before_any_work(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setattr(running, "installed_version", lambda name: None)
+    monkeypatch.setattr(cc, "read_model", lambda *files: pytest.fail("work was begun"))
+    originals = ["--original", "net.prototxt", "--original-weights", "net.caffemodel"]
+    words = [verb, "net.prototxt", "net.caffemodel", "--out", "o", *(originals if verb == "verify" else [])]
+    assert main([*words, "--with", "openvino"]) == 2
+    assert "OpenVINO is not installed" in capsys.readouterr().err
+    assert main([*words, "--with", "mnm"]) == 2
+    assert "runtime 'mnm' is not known" in capsys.readouterr().err
+
+
 def test_runtimes_read_no_pytorch_source(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["export", "net.prototxt", "net.caffemodel", "--format", "torch", "--out", "n", "--with", "mnn"]
     assert main(words) == 2

@@ -193,3 +193,19 @@ def test_json_of_a_net_has_the_rows_of_its_table(problem, capsys):
         "layer": "conv2", "type": "Convolution", "tops": {"conv2": [10, 5, 4, 4]},
         "parameters": 5 * 6 * 9 + 5, "multiply_adds": 5 * 6 * 9 * 16,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", [".caffemodel", ".solverstate"])
+def test_a_file_that_is_cut_short_is_called_that(problem, capsys, ending):
+    solver = cc.Solver("solver.prototxt")
+    solver.step(1)
+    content = solver.snapshot().with_suffix(ending).read_bytes()
+    (problem.folder / "cut").write_bytes(content[: len(content) // 2])
+    assert main(["show", "cut"]) == 2
+    assert "the file is cut short or damaged, copy or download it again" in capsys.readouterr().err
+
+
+def test_a_file_of_others_is_called_what_it_is(problem, capsys):
+    (problem.folder / "odd").write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF")
+    assert main(["show", "odd"]) == 2
+    assert capsys.readouterr().err == "caffe-compat: odd: this is an image\n"

@@ -55,6 +55,13 @@ def test_without_data_or_scales_it_says_so(tmp_path, capsys):
     assert "no Convolution has a Scale behind it" in capsys.readouterr().err
 
 
+def test_a_net_without_convolutions_says_that_nothing_is_counted(tmp_path, capsys):
+    net = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 4 } } }\n'
+    net += 'layer { name: "ip" type: "InnerProduct" bottom: "d" top: "ip" inner_product_param { num_output: 2 } }\n'
+    assert main(["sparsity", *write(tmp_path, net)]) == 0
+    assert "n.prototxt: no Convolution, and these are what is counted" in capsys.readouterr().err
+
+
 def test_a_net_with_a_data_layer_needs_no_data_for_its_scales(tmp_path, capsys):
     files = write(tmp_path)
     first = NET.splitlines()[2]

@@ -1,13 +1,17 @@
 """A model on disk: the net, its weights and its solver, whatever their age and form."""
 
 import logging
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from caffe_compat.commands import main
 from caffe_compat.errors import ParseError, WeightsError, WriteError
 from caffe_compat.proto import binary, hdf5, schema
 from caffe_compat.proto.model import Model, read_model, read_net, read_solver, read_weights, write_model
+from caffe_compat.proto.text import format_text
 from tests.conftest import golden, shared
 
 SAVED = golden("formats", "caffemodel")
@@ -82,6 +86,17 @@ def test_wrong_kinds_of_file_are_named(tmp_path):
         read_model(SAVED / "net.prototxt", tmp_path / "none.caffemodel")
     with pytest.raises(ParseError, match="it is a field of a solver: is this the right file"):
         read_net(golden("resume", "adam", "solver.prototxt"))
+
+
+def test_weights_as_text_are_refused_with_the_way_to_make_them_binary(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = schema.NetParameter.FromString((OLD / "v1.caffemodel").read_bytes())
+    Path("my net.caffemodel").write_text(format_text(net))
+    with pytest.raises(ParseError, match="a net with its weights as text") as refused:
+        read_weights("my net.caffemodel")
+    _, *words = shlex.split(str(refused.value).split("`")[1])
+    assert main(words) == 0
+    same(read_weights(words[-1]), read_weights(OLD / "v1.caffemodel"))
 
 
 def test_nothing_is_written_where_hdf5_cannot_hold_a_name(tmp_path):
