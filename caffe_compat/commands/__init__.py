@@ -17,7 +17,7 @@ from caffe_compat.commands.beginning import without_torch_if_it_does
 from caffe_compat.commands.following import followed
 from caffe_compat.commands.gflags import set_apart, translate
 from caffe_compat.commands.in_place import add_in_place, run_in_place
-from caffe_compat.commands.interrupts import INTERRUPTED, interruptible
+from caffe_compat.commands.interrupts import interruptible, status
 from caffe_compat.commands.options import add_plugin
 from caffe_compat.commands.parser import BAD_INPUT, OneLineParser
 from caffe_compat.commands.registry import find_command, plugin_commands
@@ -90,7 +90,7 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:
         return BROKEN_PIPE
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return status()
     except (CaffeCompatError, OSError) as error:
         return _refuse(one_line(error))
     except Exception as error:

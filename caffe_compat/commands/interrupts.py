@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment of a command: it ends, and no traceback appears."""
+"""Ctrl-C or SIGTERM at any moment of a command: it ends, nothing half written stays, and no traceback appears."""
 
 from __future__ import annotations
 
@@ -9,32 +9,52 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-INTERRUPTED = 130  # exit status, as a shell reports the signal
+INTERRUPTED = 130  # exit status after SIGINT, as a shell reports the signal
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+_asked = signal.SIGINT  # the last signal that asked for an end
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within this block SIGINT raises KeyboardInterrupt, except while a module is imported: there the process ends.
+    """Within this block SIGINT and SIGTERM raise KeyboardInterrupt, except while a module is imported: there the
+    process ends.
 
     For an import that is cut short leaves modules half made, and extension modules turn the exception into others.
-    A process that ignores the signal, as one behind nohup, goes on ignoring it.
+    A process that ignores a signal, as one behind nohup, goes on ignoring it.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before == signal.SIG_IGN:
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, interrupt)
+    before = {number: signal.getsignal(number) for number in _NUMBERS}
+    heeded = [number for number in _NUMBERS if before[number] != signal.SIG_IGN]
+    remember(signal.SIGINT)
+    for number in heeded:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in heeded:
+            signal.signal(number, before[number])
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt; end the process where a module is being imported."""
+    remember(number)
     if in_import(frame):
-        os._exit(INTERRUPTED)
+        os._exit(status())
     raise KeyboardInterrupt
+
+
+def remember(number: int) -> None:
+    """Let `status` be that of the signal `number`, which asked for an end."""
+    global _asked
+    _asked = signal.Signals(number)
+
+
+def status() -> int:
+    """The exit status of a command that ends by KeyboardInterrupt, as a shell reports the signal."""
+    return 128 + _asked
 
 
 def in_import(frame: FrameType | None) -> bool:

@@ -8,6 +8,8 @@ With --install, `import caffe` works in every run of this environment from then 
 from __future__ import annotations
 
 import argparse
+import signal
+from contextlib import suppress
 
 import caffe_compat as cc
 
@@ -29,4 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
     words = arguments.script[1:]  # behind the bare --
     if not words:
         raise cc.CaffeCompatError("python: name a script to run, or --install; see caffe-compat python --help")
+    with suppress(ValueError):  # of another thread than the main one
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as every script finds it
     return cc.run_as_caffe(words)

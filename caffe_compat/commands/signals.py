@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from caffe_compat.commands.interrupts import in_import, interrupt
+from caffe_compat.commands.interrupts import in_import, interrupt, remember
 
 EFFECTS = ("stop", "snapshot", "none")
 TERMINATED = 143  # exit status, as a shell reports SIGTERM
@@ -48,6 +48,8 @@ class Signals:
         effect = self.effects[signal.Signals(number)]
         if effect == "none":
             return
+        if effect == "stop":
+            remember(number)
         if self._solver is None:
             self._handle_early(number, effect, frame)
         elif number == signal.SIGINT and self._stops:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,15 +86,16 @@ def prune_ranks(
     rows: list[list[int]] = []
     iterations: list[int] = []
     record = Path(f"{param.snapshot_prefix}.ranks")
-    while run.solver.iteration < param.max_iter:
-        run.train(min(param.test_interval, param.max_iter - run.solver.iteration))
-        if pruning_iter < 0 or run.solver.iteration <= pruning_iter:
-            run.shrink(keep, method)
-        rows.append(list(run.ranks.values()))
-        iterations.append(run.solver.iteration)
-        with write_atomically(record) as temporary:
-            np.savetxt(temporary, np.array(rows, ndmin=2), fmt="%d")
-    files = run.finish()
+    with closing(run.journal):
+        while run.solver.iteration < param.max_iter:
+            run.train(min(param.test_interval, param.max_iter - run.solver.iteration))
+            if pruning_iter < 0 or run.solver.iteration <= pruning_iter:
+                run.shrink(keep, method)
+            rows.append(list(run.ranks.values()))
+            iterations.append(run.solver.iteration)
+            with write_atomically(record) as temporary:
+                np.savetxt(temporary, np.array(rows, ndmin=2), fmt="%d")
+        files = run.finish()
     return Pruned(*files, tuple(run.ranks), np.array(rows, dtype=np.int64), record, tuple(iterations))
 
 
@@ -158,7 +159,6 @@ class _Run:
         """Snapshot and test at the end; the files of the net and of its weights."""
         state = self.solver.snapshot()
         self.solver.test()
-        self.journal.close()
         return self.net_path, state.with_name(state.name.replace(".solverstate", ".caffemodel"))
 
     def _continue(self, model: Model, mixings: Mapping[str, np.ndarray]) -> None:
