@@ -17,6 +17,7 @@ them, and --net-out writes the net that has the names of OUT.
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 
 import caffe_compat as cc
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise cc.WeightsError(f"--rename-slash {arguments.rename_slash}: must itself be without '/'; take _")
     read, written = [arguments.source, arguments.net], [arguments.target, arguments.net_out]
     check_targets(written, read, arguments.force_overwrite)
-    if is_state(arguments.target):
+    if is_state(arguments.source, arguments.target):
         cc.convert_state(arguments.source, arguments.target)
         print(f"{arguments.target}: solver's state")
         return 0
@@ -60,6 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def is_state(name: str) -> bool:
-    """Whether a file of this name is a solver's state."""
-    return name.endswith((".solverstate", ".solverstate.h5"))
+def is_state(source: str, target: str) -> bool:
+    """Whether a solver's state is wanted, or is what there is."""
+    if target.endswith((".solverstate", ".solverstate.h5")):
+        return True
+    with suppress(cc.ParseError):
+        return cc.is_binary(source) and cc.outline(source).kind.startswith("solverstate")
+    return False

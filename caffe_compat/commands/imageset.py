@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         written, bad = make(arguments, conversion)
     except cc.DataError as error:
-        raise type(error)(f"{error}{_of_numbers(arguments)}") from error
+        raise type(error)(f"{error}{_of_numbers(arguments)}{_of_root(arguments, str(error))}") from error
     beside = arguments.float_labels and arguments.backend != "hdf5"
     labels = f", their labels in {cc.labels_path(arguments.database)}" if beside else ""
     took = time.monotonic() - began
@@ -92,6 +93,13 @@ def _of_numbers(arguments: argparse.Namespace) -> str:
         return ""
     others = any(len(labels) > 1 or not float(labels[0]).is_integer() for _, labels in entries)
     return "; labels that are several or no whole numbers go by --float-labels" if others else ""
+
+
+def _of_root(arguments: argparse.Namespace, error: str) -> str:
+    """The way out where images cannot be read because the folder and their names run into one another."""
+    root = arguments.root
+    joined = not root.endswith(os.sep) and os.path.isdir(root) and "can" in error and "be read" in error
+    return f"; {root} goes before every name of the list as it is: give {root}{os.sep}" if joined else ""
 
 
 def _with_numbers(arguments: argparse.Namespace, conversion: cc.Conversion) -> tuple[int, list[str]]:

@@ -6,6 +6,7 @@ float_data under the keys of the images, or beside the images into HDF5 files (H
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections import deque
@@ -19,7 +20,7 @@ import numpy as np
 from caffe_compat.data.databases import open_database, write_database
 from caffe_compat.data.datum import encode_datum
 from caffe_compat.data.images import read_image
-from caffe_compat.data.imageset import Conversion, make_imageset
+from caffe_compat.data.imageset import Conversion, make_imageset, none_readable
 from caffe_compat.data.order import permutation
 from caffe_compat.data.writing import new_database
 from caffe_compat.errors import DataError
@@ -30,6 +31,7 @@ FloatEntries = Sequence[tuple[str, tuple[float, ...]]]
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,4}$")  # numbers behind it are labels; without it they may be part of a name
 _FILE_BYTES = 256 << 20  # of images in an HDF5 file, which HDF5Data reads whole
 _AHEAD = 64  # images in the making
+_log = logging.getLogger(__name__)
 
 
 def read_float_list(path: Path) -> list[tuple[str, tuple[float, ...]]]:
@@ -136,7 +138,7 @@ def _parts(
     if images:
         yield images, labels
     elif not shape:
-        raise DataError(f"{root}: none of the {len(entries)} images can be read")
+        raise none_readable(root, len(entries))
 
 
 def _decoded(
@@ -162,9 +164,10 @@ def _decoded(
                 name, label, made = pending.popleft()
                 try:
                     image = made.result()
-                except DataError:
+                except DataError as error:
                     if not conversion.skip_bad:
                         raise
+                    _log.warning("skipped: %s", error)
                     bad.append(name)
                     continue
                 yield name, image, label

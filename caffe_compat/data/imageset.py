@@ -90,7 +90,22 @@ def make_imageset(
         _log.info("%s: %d records are there already", path, stored.count)
     bad: list[str] = []
     records = _converted(keyed, root, conversion, read, workers or len(os.sched_getaffinity(0)), bad)
-    return write_database(path, records, backend, resume), bad
+    return write_database(path, records if stored else _some(records, root, bad), backend, resume), bad
+
+
+def _some(records: Iterator[tuple[bytes, bytes]], root: str, bad: list[str]) -> Iterator[tuple[bytes, bytes]]:
+    """`records`; DataError where every image was skipped, for no database of nothing is wanted."""
+    for first in records:
+        yield first
+        yield from records
+        return
+    if bad:
+        raise none_readable(root, len(bad))
+
+
+def none_readable(root: str, count: int) -> DataError:
+    """The error where none of the `count` images of a list can be read."""
+    return DataError(f"{root}: none of the {count} images can be read, so that nothing is written")
 
 
 def _converted(

@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from shlex import quote
 from types import ModuleType
 from typing import Any
 
@@ -152,7 +153,11 @@ def _check_header(path: Path) -> None:
             head = handle.read(4096)
             size = os.fstat(handle.fileno()).st_size
     except OSError as error:
-        raise DataError(f"{path}: no LMDB there ({error.strerror}: {file.name})") from error
+        why = f"no LMDB there ({error.strerror}: {file.name})"
+        if files := sorted(path.glob("*.h5")):
+            shown = f"`caffe-compat show {quote(str(files[0]))}` shows one"
+            why = f"no database, but a folder of HDF5 files, which HDF5Data reads; {shown}"
+        raise DataError(f"{path}: {why}") from error
     magics = {
         form: struct.unpack_from(f"{form}I", head, at)[0] for form, at in (("<", 16), (">", 16)) if len(head) > 24
     }

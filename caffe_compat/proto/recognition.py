@@ -19,6 +19,7 @@ _FORMS: tuple[tuple[str, str], ...] = (  # the first that matches holds
     (r"\s*\d{3}: [A-Z][\w ]*\s*\Z", f"this is a server's answer, not a file of Caffe's; {_DOWNLOAD}"),
     (r'\s*\{"(?:event|iteration|time)":', f"this is the log of a run as JSON lines; {_SHOWS}"),
     (r'\s*(?:\{|\[\s*\{)\s*("|\Z)', "this is JSON; a prototxt is wanted"),
+    (r"\x00\x00\x08[\x01\x03]\x00", "this is a file of MNIST (idx); `caffe-compat data mnist` makes a database of it"),
     (r"PK\x03\x04.{26}[^/]{1,200}/(?:data\.pkl|\.format_version|version|archive_format|byteorder|data/weights/)",
      f"this is a model of PyTorch; {_CONVERT}"),
     (r"PK\x03\x04.{26}[^/]{0,200}\.npy", "this is NumPy's .npz; weights are a .caffemodel or .caffemodel.h5"),

@@ -35,3 +35,12 @@ def test_solver_state_goes_to_hdf5_and_back(tmp_path, capsys):
     assert main(["convert", str(source), str(middle)]) == 0
     assert main(["convert", str(middle), str(back)]) == 0
     assert back.read_bytes() == source.read_bytes()
+
+
+def test_a_state_is_known_by_its_content_whatever_the_new_name(tmp_path, capsys):
+    source = golden("resume", "adam", "snap_iter_15.solverstate")
+    middle, back = tmp_path / "a.h5", tmp_path / "b.bin"
+    assert main(["convert", str(source), str(middle)]) == 0
+    assert main(["convert", str(middle), str(back)]) == 0
+    assert capsys.readouterr().out == f"{middle}: solver's state\n{back}: solver's state\n"
+    assert back.read_bytes() == source.read_bytes()

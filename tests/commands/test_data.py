@@ -2,6 +2,8 @@
 
 import errno
 import json
+import shlex
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +125,41 @@ def test_labels_that_are_no_classes_are_told_with_their_option(tmp_path, monkeyp
     (tmp_path / "list.txt").write_text("a.png 0.5\nb.png 1\n")
     assert main(["data", "imageset", "./", "list.txt", "floats", "--float-labels"]) == 0
     assert capsys.readouterr().out.strip().endswith("0 skipped, their labels in floats_labels")
+
+
+@pytest.mark.parametrize("more", [(), ("--float-labels",), ("--backend", "hdf5"), ("--backend", "leveldb")])
+def test_where_every_image_would_be_skipped_nothing_is_written(tmp_path, monkeypatch, capsys, caplog, more):
+    monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
+    cv2 = pytest.importorskip("cv2")
+    cv2.imwrite("images/a.png", np.zeros((4, 5, 3), np.uint8))
+    Path("list.txt").write_text("a.png 1\nb.png 2\n")
+    assert main(["data", "imageset", "images", "list.txt", "db", "--skip-bad", *more]) == 2
+    said = capsys.readouterr().err
+    assert "images: none of the 2 images can be read" in said and "as it is: give images/" in said
+    assert [message.partition(":")[0] for message in caplog.messages] == ["skipped", "skipped"]
+    assert sorted(path.name for path in Path().iterdir()) == ["images", "list.txt"]
+    assert main(["data", "imageset", "images", "list.txt", "db", *more]) == 2
+    assert "as it is: give images/" in capsys.readouterr().err
+    assert main(["data", "imageset", "images/", "list.txt", "db", "--skip-bad", *more]) == 0
+    assert "db: 1 images in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [("show",), ("data", "info"), ("data", "mean")])
+def test_a_folder_of_hdf5_files_is_called_that(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    cv2 = pytest.importorskip("cv2")
+    cv2.imwrite("a.png", np.zeros((4, 5, 3), np.uint8))
+    Path("list.txt").write_text("a.png 1\n")
+    assert main(["data", "imageset", "./", "list.txt", "h5", "--backend", "hdf5"]) == 0
+    assert main([*words, "h5"]) == 2
+    said = capsys.readouterr().err
+    assert "h5: no database, but a folder of HDF5 files" in said
+    assert main(shlex.split(said.split("`")[1])[1:]) == 0
+
+
+def test_idx_files_are_called_what_they_are(tmp_path, capsys):
+    for kind, sizes in ((3, (1, 2, 2)), (1, (1,))):
+        (tmp_path / "idx").write_bytes(struct.pack(f">{1 + len(sizes)}I", 0x800 + kind, *sizes) + bytes(4))
+        assert main(["show", str(tmp_path / "idx")]) == 2
+        assert "this is a file of MNIST (idx); `caffe-compat data mnist`" in capsys.readouterr().err
