@@ -46,7 +46,7 @@ def hold_out(folder: Path, images: int, train: str, test: str, mean: str, seed: 
     taken[np.random.default_rng(seed).permutation(len(records))[: min(images, len(records) // 4)]] = True
     for name, chosen in ((test, taken), (train, ~taken)):
         shutil.rmtree(folder / name)
-        cc.write_lmdb(folder / name, ((keys[place], records[place]) for place in np.flatnonzero(chosen)))
+        cc.write_lmdb(folder / name, ((keys[place], records[place]) for place in np.flatnonzero(chosen).tolist()))
     cc.write_mean(folder / mean, cc.compute_mean(folder / train))
 
 

@@ -120,9 +120,8 @@ def measured(runner: Runner, step: Step) -> dict[str, Any]:
     kept = runner.folder(step) / "measured.json"
     if not kept.exists():
         with cc.write_atomically(kept) as temporary:
-            found = (runner.network.measure or measure)(runner, step)
-            temporary.write_text(json.dumps(found) + "\n", encoding="utf-8")
-    found = json.loads(kept.read_text(encoding="utf-8"))
+            temporary.write_text(json.dumps((runner.network.measure or measure)(runner, step)) + "\n", encoding="utf-8")
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
     return found | {"ranks": {layer: tuple(pair) for layer, pair in found["ranks"].items()}}
 
 

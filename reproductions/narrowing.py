@@ -45,8 +45,7 @@ def has_zero_filters(model: cc.Model) -> bool:
 
 def filled(weight: np.ndarray) -> np.ndarray:
     """Which filters of weight (filters, ...) have a number other than 0: (filters,)."""
-    found: np.ndarray = weight.reshape(len(weight), -1).any(1)
-    return found
+    return np.asarray(weight.reshape(len(weight), -1).any(1))
 
 
 def filter_banks(model: cc.Model) -> list[str]:

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 import caffe_compat as cc
-from reproductions.record import HERE, write_result
+from reproductions.record import write_result
+from reproductions.runs import HERE
 
 COMMAND = "python -m reproductions.scores --models MODELS --cifar10 CIFAR10 --mnist MNIST --images IMAGES --record"
 TEST_BATCHES = 100  # of 100 images each, in both data sets

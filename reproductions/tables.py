@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands import VERBS
 from reproductions.comparison import compare, read_paper
+from reproductions.performance import markdown
 from reproductions.record import read_result
 from reproductions.report.first import FIRST, find_cell, sentences
 from reproductions.report.sheets import ours_text, signed, value_text
 from reproductions.runs import HERE, RESULTS, read_runs
 from reproductions.site_tables import TABLES as SITE_TABLES
-from reproductions.site_tables import markdown
 
 README = HERE.parent / "README.md"
 GOLDEN = HERE.parent / "tests" / "golden"
@@ -66,7 +67,7 @@ def paper() -> str:
     """What stands on the report's first screen: what is confirmed, what not, what unfinished; numbers beside ours."""
     runs = read_runs()
     lines = compare(read_paper(), runs)
-    table = [("The paper", "printed", "here", "difference")]
+    table: list[tuple[str, ...]] = [("The paper", "printed", "here", "difference")]
     for key, name in FIRST:
         cell = find_cell(lines, *key)
         if cell is not None and cell.ours is not None and cell.difference is not None:
@@ -97,7 +98,8 @@ def findings() -> str:
 def methods() -> str:
     """One row a method that acts while a net trains: what it does, its fields, whose code it follows."""
     table = [("method", "while a net trains", "fields of the solver; of `param`, of the layer", "after")]
-    for entry in (*cc.OTHER_METHODS, *cc.TRAINING_METHODS):
+    listed: tuple[Any, ...] = (*cc.OTHER_METHODS, *cc.TRAINING_METHODS)
+    for entry in listed:
         table.append((entry.title, entry.does, ", ".join(f"`{field}`" for field in entry.fields), entry.source))
     return markdown(table)
 

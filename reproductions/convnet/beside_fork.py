@@ -139,7 +139,7 @@ def record(work: Path, build: str) -> None:
             named = ", ".join(f"{who}_{stage}" for who in STAGES[stage])
             raise StepError(f"{work}: the runs {named} share no snapshot yet")
     write_result(NAME, f"{PROGRAM} record --work WORK", [row for rows in stages.values() for row in rows])
-    fixed = costs(cc.Model(cc.read_net(work / NETWORK.net), {}), work)
+    fixed: dict[str, Any] = costs(cc.Model(cc.read_net(work / NETWORK.net), {}), work)
     for who in STAGES["far"]:
         run = run_of(who, stages["far"], build if who == "fork" else "")
         spent = round(seconds_of(log_of(work, who, "far")), 1)
@@ -241,7 +241,9 @@ def run_of(who: str, rows: Sequence[Mapping[str, Any]], build: str = "") -> Run:
     tested = [row for row in rows if row["error"]]
     last = tested[-1] if tested else rows[-1]
     full = {layer.name: layer.convolution_param.num_output for layer in cc.read_net(NETWORK.folder / NETWORK.net).layer}
-    settled = {"threads": 1} | ({"python": "-", "torch": "-", "caffe_compat": "-"} if who == "fork" else {})
+    settled: dict[str, Any] = {"threads": 1}
+    if who == "fork":
+        settled |= {"python": "-", "torch": "-", "caffe_compat": "-"}
     return Run(
         NETWORK.name,
         "beside the fork",

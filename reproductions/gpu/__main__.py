@@ -103,9 +103,11 @@ def status(arguments: argparse.Namespace) -> int:
     campaign = Campaign(arguments.work, torch.device("cpu"))
     for name, (_, what) in parts.PARTS.items():
         print(f"{name:<12} {'finished' if parts.is_done(campaign, name) else 'to do':<10} {what}")
-        network, steps = parts.TRAINING.get(name, (None, []))
-        for step in steps if network else ():
-            runner = campaign.runner(network)
+        if name not in parts.TRAINING:
+            continue
+        network, steps = parts.TRAINING[name]
+        runner = campaign.runner(network)
+        for step in steps:
             print(f"  {step:<26} {runner.state(runner.network.step(step))}")
     return 0
 

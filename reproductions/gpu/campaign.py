@@ -103,7 +103,7 @@ def made_up_arrays(folder: Path) -> None:
         pixels = draw.integers(0, 256, (SMOKE_IMAGES, 3, side, side), dtype=np.uint8)
         images.write_arrays(folder / name, pixels, np.arange(SMOKE_IMAGES, dtype=np.uint8) % 10)
     for name, side in ((images.MEAN, 32), (images.PADDED_MEAN, 40)):
-        images.write_mean(folder / name, np.full((3, side, side), 127, np.float32))
+        cc.write_mean(folder / name, np.full((3, side, side), 127, np.float32))
 
 
 def train(network: Network, names: Sequence[str], campaign: Campaign, seconds: float) -> bool:

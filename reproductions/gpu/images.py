@@ -108,7 +108,8 @@ def residues(images: np.ndarray) -> np.ndarray:
     planes = _turned(images.astype(np.int16))
     left, upper, corner = (np.zeros_like(planes) for _ in range(3))
     left[..., 1:], upper[..., 1:, :], corner[..., 1:, 1:] = planes[..., :-1], planes[..., :-1, :], planes[..., :-1, :-1]
-    return ((planes - _predicted(left, upper, corner)) & 255).astype(np.uint8)
+    left_over: np.ndarray = (planes - _predicted(left, upper, corner)) & 255
+    return left_over.astype(np.uint8)
 
 
 def restored(found: np.ndarray) -> np.ndarray:
@@ -135,7 +136,8 @@ def _turned(images: np.ndarray) -> np.ndarray:
 def _predicted(left: np.ndarray, upper: np.ndarray, corner: np.ndarray) -> np.ndarray:
     """The median of left, upper and left + upper - corner."""
     low, high = np.minimum(left, upper), np.maximum(left, upper)
-    return np.clip(left + upper - corner, low, high)
+    median: np.ndarray = np.clip(left + upper - corner, low, high)
+    return median
 
 
 def _published(path: Path) -> np.ndarray:

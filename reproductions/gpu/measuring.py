@@ -88,13 +88,13 @@ def iteration_times(campaign: Campaign, seconds: float) -> bool:
     for network in (CONVNET, RESNET20):
         for precision in PRECISIONS if campaign.device.type == "cuda" else ("fp32",):
             solver = made_solver(campaign, network, str(campaign.device), precision=precision)
-            times = timing.iteration_seconds(solver, 1 if campaign.rehearse else 400)
+            times = timing.spread(timing.iteration_seconds(solver, 1 if campaign.rehearse else 400))
             shapes = {name: tuple(solver.net.shapes[name]) for name in solver.net.input_names}
             work = 3 * 2 * sum(cost.multiply_adds for cost in cc.layer_costs(solver.model(), shapes).values())
             work *= next(iter(shapes.values()))[0]
             sold = timing.peak(campaign.device, precision)
-            row = {"net": network.name, "precision": precision, **timing.spread(times), "operations": work}
-            rows.append(row | ({"share of peak": work / row["median"] / sold} if sold else {}))
+            row = {"net": network.name, "precision": precision, **times, "operations": work}
+            rows.append(row | ({"share of peak": work / times["median"] / sold} if sold else {}))
             campaign.say(json.dumps(rows[-1]))
     campaign.keep("iterations", {"rows": rows})
     return True

@@ -77,7 +77,7 @@ def wait(device: torch.device) -> None:
 
 def spread(values: Sequence[float]) -> dict[str, float]:
     """The median and the quartiles."""
-    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else [*values] * 3
     return {"median": middle, "lower quartile": low, "upper quartile": high}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from reproductions.comparison import Group, grouped
+from reproductions.comparison import Group, Ours, grouped
 from reproductions.methods.rivals import METHODS
 from reproductions.report.facts import Facts
 from reproductions.report.figures import Figure, legend
@@ -171,17 +171,19 @@ def work(group: Group, plain: Group) -> float:
     return 100 * found.value / whole if found else 100.0
 
 
+def mean_of(group: Group, measure: str) -> Ours | None:
+    return group.mean(lambda run: run.measures.get((measure, "")))
+
+
 def speedup(group: Group) -> float:
-    found = group.mean(lambda run: run.measures.get(("CPU speedup", "")))
+    found = mean_of(group, "CPU speedup")
     return found.value if found else 1.0
 
 
 def faster(group: Group) -> str:
     """ "1.85 (1.20 to 2.21)": the ratio of the medians, and quartiles over the rounds."""
-    ends = [
-        group.mean(lambda run, end=end: run.measures.get((f"speedup, {end} quartile", ""))) for end in ("low", "high")
-    ]
-    quartiles = f" ({ends[0].value:.2f} to {ends[1].value:.2f})" if ends[0] and ends[1] else ""
+    low, high = (mean_of(group, f"speedup, {end} quartile") for end in ("low", "high"))
+    quartiles = f" ({low.value:.2f} to {high.value:.2f})" if low and high else ""
     return f"{speedup(group):.2f}{quartiles}"
 
 
