@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.advice import reason_of
 from caffe_compat.commands.numbers import finite, whole
-from caffe_compat.commands.options import comma_list
+from caffe_compat.commands.options import comma_list, input_options, known_shapes
 from caffe_compat.showing import nearest
 
 UNITS = {"multiply-adds": "multiply_adds", "parameters": "parameters", "latency": "latency"}
@@ -128,20 +129,26 @@ def plan_budget(model: cc.Model, arguments: argparse.Namespace) -> cc.Plan:
         part = -1.0
     if unit not in UNITS or part < 0:
         raise cc.RankError(f"--budget {arguments.budget}: wanted UNIT=SHARE with a unit of {', '.join(UNITS)}")
-    shapes = dict(arguments.input) or None
+    try:
+        plan = _plan(model, unit, part, arguments)
+    except cc.MissingDataError as error:
+        raise cc.MissingDataError(f"{reason_of(error)}; or tell the shapes: {input_options(model)}") from None
+    if not arguments.json:
+        print(f"{unit}: {plan.before:g} -> {plan.after:g} ({plan.after / plan.before:.3f})")
+    return plan
+
+
+def _plan(model: cc.Model, unit: str, share: float, arguments: argparse.Namespace) -> cc.Plan:
+    shapes = known_shapes(model, dict(arguments.input)) or None
     if unit == "latency":
-        plan = cc.ranks_by_latency(
+        return cc.ranks_by_latency(
             model,
-            part,
+            share,
             arguments.method,
             max(arguments.multiple, 1),
             input_shapes=shapes,
             kept_in=arguments.latency_table,
         )
-    else:
-        plan = cc.ranks_by_budget(
-            model, part, UNITS[unit], arguments.method, arguments.multiple, arguments.enable_fc, shapes
-        )
-    if not arguments.json:
-        print(f"{unit}: {plan.before:g} -> {plan.after:g} ({plan.after / plan.before:.3f})")
-    return plan
+    return cc.ranks_by_budget(
+        model, share, UNITS[unit], arguments.method, arguments.multiple, arguments.enable_fc, shapes
+    )

@@ -20,6 +20,7 @@ from typing import Any
 
 import caffe_compat as cc
 from caffe_compat.commands import fitting
+from caffe_compat.commands.advice import reason_of
 from caffe_compat.commands.choosing import choose_ranks, naming_the_exception, tell_nothing
 from caffe_compat.commands.costs import add_json, costs_of, print_json
 from caffe_compat.commands.numbers import input_shape, real_number, whole_number
@@ -28,6 +29,7 @@ from caffe_compat.commands.options import (
     add_allow_missing,
     comma_list,
     input_options,
+    known_shapes,
     one_of,
     set_threads,
     with_fillers,
@@ -212,12 +214,10 @@ def rank_line(layer: Any, rank: Any) -> str:
 def counted(before: cc.Model, after: cc.Model, shapes: dict[str, tuple[int, ...]]) -> cc.Comparison | None:
     """What both nets cost, where the shapes of the inputs are known, or the weights fit one alone."""
     try:
-        told = cc.common_shapes([before], "TEST", shapes, folders=[before.folder])[0]
-        return cc.compare_cost(before, after, {**told, **shapes} or None)
+        return cc.compare_cost(before, after, known_shapes(before, shapes) or None)
     except (cc.DataError, cc.UnsupportedLayerError) as error:
-        reason = str(error).partition("; to count without data")[0]
-        options = input_options(before) if isinstance(error, cc.DataError) else ""
-        print(f"costs are not counted: {reason}{options and f'; or tell the shapes: {options}'}", file=sys.stderr)
+        advice = f"; or tell the shapes: {input_options(before)}" if isinstance(error, cc.DataError) else ""
+        print(f"costs are not counted: {reason_of(error)}{advice}", file=sys.stderr)
         return None
 
 

@@ -13,13 +13,12 @@ net; `caffe-compat deploy` makes one of a net for training.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.advice import deploy_advised
 from caffe_compat.commands.costs import add_json, print_json
 from caffe_compat.commands.numbers import input_shape
 from caffe_compat.commands.options import add_allow_missing, add_compat, comma_list, say_pixels, with_fillers
@@ -85,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_folder(path, arguments.force_overwrite)
     else:
         check_targets([path], [arguments.net, arguments.weights], arguments.force_overwrite)
-    with glog_lines(), deploy_advised(arguments):
+    with glog_lines(), deploy_advised(arguments.net, arguments.weights, "export", (cc.DataError, cc.GraphError)):
         model = cc.read_model(arguments.net, arguments.weights)
         cc.refuse_missing(model, arguments.allow_missing, "TEST")
         if arguments.with_preprocessing:
@@ -108,22 +107,6 @@ def run(arguments: argparse.Namespace) -> int:
             files, shapes = {"onnx": (temporary,)}, dict(arguments.input)
             others = run_with(model, arguments.runtimes, "onnx", files, shapes, str(path), compat=arguments.compat)
     return told(errors, path, arguments, others)
-
-
-@contextmanager
-def deploy_advised(arguments: argparse.Namespace) -> Iterator[None]:
-    """A net for training, without its data or a TEST phase: the error says which command makes the net to export."""
-    try:
-        yield
-    except (cc.DataError, cc.GraphError) as error:
-        layers = cc.read_model(arguments.net).net.layer
-        if not any(layer.type.endswith("Loss") or layer.type == "Accuracy" for layer in layers):
-            raise
-        command = f"caffe-compat deploy {quote(arguments.net)} --weights {quote(arguments.weights)} --shape BLOB=SHAPE"
-        raise type(error)(
-            f"{error}; or, as this is a net for training, export what {command} --out deploy.prototxt "
-            "--out-weights deploy.caffemodel makes of it"
-        ) from error
 
 
 def told(

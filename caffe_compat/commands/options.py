@@ -9,7 +9,7 @@ import argparse
 import dataclasses
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from caffe_compat import SolverError
@@ -94,6 +94,13 @@ def input_options(model: Any) -> str:
     """The --input of every top of the first data layer of `model`, with letters for sizes."""
     tops = next((layer.top for layer in model.net.layer if not layer.bottom and layer.top), ["data"])
     return " ".join(f"--input {top}={'N' if index else 'N,C,H,W'}" for index, top in enumerate(tops))
+
+
+def known_shapes(model: Any, given: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shapes of the inputs of TEST: those `given`, and those that the net or its weights tell of data elsewhere."""
+    from caffe_compat import common_shapes
+
+    return {**common_shapes([model], "TEST", given, folders=[model.folder])[0], **given}
 
 
 def deployed_inputs(net: Any) -> list[str]:

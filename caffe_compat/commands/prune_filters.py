@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import caffe_compat as cc
+from caffe_compat.commands.advice import reason_of
 from caffe_compat.commands.costs import add_json, costs_of, print_json
 from caffe_compat.commands.numbers import finite, input_shape, real_number, whole_number
-from caffe_compat.commands.options import CRITERIA, comma_list, with_fillers
+from caffe_compat.commands.options import CRITERIA, comma_list, input_options, with_fillers
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
 
 
@@ -109,7 +110,7 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
     try:
         costs = cc.compare_cost(model, small, made.input_shapes or None)
     except cc.DataError as error:
-        costs = f"Costs are not counted: {error}"
+        costs = f"Costs are not counted: {reason_of(error)}; or tell the shapes: {input_options(model)}"
     if arguments.json:
         counted = costs_of(costs) if isinstance(costs, cc.Comparison) else None
         print_json(

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import caffe_compat as cc
+from caffe_compat.commands.advice import deploy_advised
 from caffe_compat.commands.numbers import real_number, whole_number
 from caffe_compat.commands.options import add_allow_missing, add_input, with_fillers
 from caffe_compat.commands.targets import add_force_overwrite, check_targets
@@ -62,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    with deploy_advised(arguments.net, arguments.weights, "rewrite"):
+        return operate(arguments)
+
+
+def operate(arguments: argparse.Namespace) -> int:
+    """Do what the options ask for, compare, and write it; the exit status."""
     original = cc.read_model(arguments.net, arguments.weights)
     cc.refuse_missing(original, arguments.allow_missing, "TEST")
     original = with_fillers(original, arguments.allow_missing, input_shapes=dict(arguments.input))
@@ -70,8 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     targets = [net, weights, arguments.certificate]
     check_targets(targets, [arguments.net, arguments.weights], arguments.force_overwrite)
     operations: list[cc.Operation] = []
-    for operate in asked_for(arguments):
-        operations.append(operate(operations[-1].model if operations else original))
+    for operation_on in asked_for(arguments):
+        operations.append(operation_on(operations[-1].model if operations else original))
     if not operations:
         raise cc.GraphError("nothing to do; --help lists what can be done")
     shapes = {} if any(operation.incomparable for operation in operations) else dict(arguments.input)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import caffe_compat as cc
+from caffe_compat.commands.advice import deploy_advised
 from caffe_compat.commands.compare_time import compare
 from caffe_compat.commands.numbers import whole_number
 from caffe_compat.commands.options import (
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.backend:
         raise cc.SolverError("--backend: is for whole nets side by side; give --compare A B")
     path = one_of(arguments.net, arguments.model, "net", "--model")
-    with glog_lines():
+    with glog_lines(), deploy_advised(path, ",".join(arguments.weights), "time"):
         device = choose_device(arguments)
         net = cc.Net(
             cc.read_model(path, arguments.weights or None),

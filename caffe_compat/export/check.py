@@ -33,7 +33,7 @@ from caffe_compat.layers.registry import create_layer, layer_class, loss_types
 from caffe_compat.layers.source import SourceLayer
 from caffe_compat.net.params import learnable_params
 from caffe_compat.net.shapes import check_tops_and_bottoms, top_shapes
-from caffe_compat.net.sources import fitting_shapes, refuse_unknown_inputs, stated_shapes
+from caffe_compat.net.sources import fitting_shapes, refuse_unknown_inputs, stated_shapes, twin_shapes
 from caffe_compat.proto import dialects
 from caffe_compat.proto.model import Model, ModelLike, as_model
 from caffe_compat.proto.schema import NetParameter
@@ -215,6 +215,8 @@ class _Walk:
         found, how = list(declared), "its files say"
         if not found:
             found, how = stated_shapes(node.param, self.model.net.layer, weights), "its prototxt says"
+        if not found:
+            found, how = twin_shapes(node.param, self.model), "its data layer of the other phase says"
         if not found:
             found, how = fitting_shapes(self.graph, node.param, weights, self.context), "its weights fit best"
         sizes = " and ".join("x".join(map(str, shape)) for shape in found)

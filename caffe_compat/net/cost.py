@@ -68,7 +68,7 @@ def layers_with_shapes(
         with torch.device("meta"):  # shapes without memory or random numbers
             layers, shapes = set_up_layers(graph, Context("TEST", folder=model.folder), dict(input_shapes or {}))
     except DataError as error:
-        raise DataError(f"{error}; to count without data, give input_shapes={{'data': (1, 3, 32, 32)}}") from error
+        raise type(error)(f"{error}; to count without data, give input_shapes={{'data': (1, 3, 32, 32)}}") from error
     return [
         (layer, [shapes[blob] for blob in node.bottoms], [shapes[blob] for blob in node.tops])
         for node, layer in zip(graph.nodes, layers, strict=True)

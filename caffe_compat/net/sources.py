@@ -60,13 +60,21 @@ def shapes_of_source(model: Model, param: Any, context: Context) -> dict[str, Sh
         layer = create_layer(param, context)
         if isinstance(layer, SourceLayer):
             shapes = declared_shapes(layer)
-    twins = [other for other in model.net.layer if not other.bottom and list(other.top) == list(param.top)]
-    for twin in (param, *twins):
-        shapes = shapes or stated_shapes(twin, model.net.layer, model.weights)
+    shapes = shapes or stated_shapes(param, model.net.layer, model.weights) or twin_shapes(param, model)
     if not shapes:
         graph = build_graph(model.net, context.phase, loss_types=loss_types())
         shapes = fitting_shapes(graph, param, model.weights, context, only=True)
     return dict(zip(param.top, shapes, strict=False))
+
+
+def twin_shapes(param: Any, model: Model) -> list[Shape]:
+    """`stated_shapes` of the data layer that makes the blobs of `param` in the other phase, with its own batch."""
+    settings = _settings(param)
+    if settings is None:
+        return []
+    twins = [other for other in model.net.layer if not other.bottom and list(other.top) == list(param.top)]
+    stated = (stated_shapes(twin, model.net.layer, model.weights) for twin in twins)
+    return [(settings.batch_size, *shape[1:]) for shape in next(filter(None, stated), [])]
 
 
 def declared_shapes(layer: SourceLayer) -> Sequence[Shape]:

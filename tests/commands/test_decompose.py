@@ -292,7 +292,12 @@ def test_costs_are_counted_without_data_where_the_weights_fit_one_size_alone(tmp
     assert main([*words, "--out", "a"]) == 0
     multiply_adds, rank_2 = 24 * 24 * 8 * 25, 24 * 24 * 2 * (25 + 8)  # of images of 28 x 28, which alone fit ip
     assert f"c {multiply_adds:,} {rank_2:,}" in " ".join(capsys.readouterr().out.split())
+    assert main(["decompose", "n.prototxt", "n.caffemodel", "--budget", "multiply-adds=0.5", "--out", "c"]) == 0
+    assert f"multiply-adds: {multiply_adds + 2 * 8 * 24 * 24:g} -> " in capsys.readouterr().out
     text = Path("n.prototxt").read_text()
     Path("n.prototxt").write_text(text[: text.index('layer {\n  name: "ip"')])
     assert main([*words, "--out", "b"]) == 0
     assert "gone" in (said := capsys.readouterr().err) and "or tell the shapes: --input d=N,C,H,W --input l=N" in said
+    assert main(["decompose", "n.prototxt", "n.caffemodel", "--budget", "multiply-adds=0.5", "--out", "d"]) == 2
+    said = capsys.readouterr().err
+    assert "input_shapes" not in said and "or tell the shapes: --input d=N,C,H,W --input l=N" in said

@@ -1,5 +1,8 @@
 """`caffe-compat export` writes ONNX and says how near it is."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -86,3 +89,16 @@ def test_a_net_for_training_is_refused_with_the_command_that_makes_the_one_to_ex
     words = ["--out", "deploy.prototxt", "--out-weights", "deploy.caffemodel"]
     assert main(["deploy", "my net.prototxt", "--weights", "w.caffemodel", *words]) == 0
     assert main(["export", "deploy.prototxt", "deploy.caffemodel", "--out", "a.onnx"]) == 0
+
+
+def test_other_verbs_for_deploy_nets_advise_that_command_too(problem, capsys):
+    net = cc.Net(cc.read_net("net.prototxt"), phase="TRAIN")
+    cc.write_net("w.caffemodel", net.param, net.weights())
+    problem.write("gone.prototxt", re.sub('source: "[^"]*"', 'source: "gone"', Path("net.prototxt").read_text()))
+    for words, told in (
+        (["surgery", "gone.prototxt", "w.caffemodel", "--fully-convolutional"], "rewrite what caffe-compat deploy"),
+        (["time", "gone.prototxt"], "time what caffe-compat deploy gone.prototxt --shape BLOB=SHAPE --out"),
+    ):
+        assert main(words) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert "'gone' is not at" in line and told in line

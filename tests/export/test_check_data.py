@@ -304,3 +304,26 @@ def test_how_many_labels_were_looked_at_is_said_where_not_all_were(monkeypatch: 
     monkeypatch.setattr("caffe_compat.data.batches.MOST_BYTES", 100)
     (note,) = report(net(DATA)).notes
     assert "the labels of the first 1 of 42 records" in note.message
+
+
+def test_a_phase_without_its_data_takes_the_size_of_images_that_the_other_phase_states(tmp_path):
+    sizes = {"TRAIN": "crop_size: 33", "TEST": ""}
+    layers = [
+        f'layer {{ name: "d" type: "Data" top: "d" top: "l" include {{ phase: {phase} }} transform_param {{ {crop} }} '
+        f'data_param {{ source: "gone" batch_size: {batch} }} }}'
+        for (phase, crop), batch in zip(sizes.items(), (8, 2), strict=True)
+    ]
+    net = cc.parse_text(
+        " ".join(layers) + 'layer { name: "c" type: "Convolution" bottom: "d" top: "c" '
+        "convolution_param { num_output: 2 kernel_size: 3 } }"
+        'layer { name: "p" type: "Pooling" bottom: "c" top: "p" pooling_param { pool: AVE global_pooling: true } }'
+        'layer { name: "ip" type: "InnerProduct" bottom: "p" top: "ip" inner_product_param { num_output: 3 } }'
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "l" top: "loss" }',
+        cc.NetParameter,
+    )
+    weights = {"c": (np.ones((2, 1, 3, 3)), np.ones(2)), "ip": (np.ones((3, 2)), np.ones(3))}
+    model = cc.Model(net, {name: tuple(np.float32(blob) for blob in blobs) for name, blobs in weights.items()})
+    notes = [str(note) for note in cc.check(model).notes if "gone" in str(note)]
+    assert ["8x1x33x33 and 8, as its prototxt says" in note for note in notes] == [True, False]
+    assert "2x1x33x33 and 2, as its data layer of the other phase says" in notes[1]
+    assert cc.deploy(model).net.layer[0].input_param.shape[0].dim[:] == [1, 1, 33, 33]
