@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from caffe_compat.pycaffe.execution import Execution
 from caffe_compat.pycaffe.mode import is_seeded
 from caffe_compat.pycaffe.python_layer import building
 
+_log = logging.getLogger(__name__)
 PHASES = ("TRAIN", "TEST")
 
 
@@ -42,7 +44,7 @@ def build(path: str, phase: int, level: int, stages: Sequence[str], weights: str
         refuse_exchanged(path, weights)
         param = NetParameter() if os.path.isdir(path) else read_net(path)  # to Caffe a folder is an empty file
         param.state.level = level
-        found = read_weights(weights, param) if weights is not None and not is_seeded() else {}
+        found = weights_in(weights, param) if weights is not None and not is_seeded() else {}
         if len(found) < sum(layer.name in found for layer in param.layer):
             found = {}  # of layers of one name only the first takes them; the others are to be filled
         with building():
@@ -67,16 +69,24 @@ def copy_from(execution: Execution, path: str) -> None:
     """Copy the weights of a .caffemodel or HDF5 file in by layer name; CheckError where a layer's do not fit."""
     if not os.path.isfile(path):
         raise CheckError(f"Check failed: file_hid >= 0 (-1 vs. 0) Couldn't open {path}")
-    if not os.path.getsize(path):
-        return  # a message of no fields
+    copy_weights(execution, weights_in(path, execution.net.param))
+
+
+def weights_in(path: str, param: Any) -> Weights:
+    """The weights in the file at `path` for the net `param`; CheckError where it cannot be parsed.
+
+    To Caffe an empty file is a message of no fields, which gives no layer weights; a warning says so.
+    """
+    if os.path.isfile(path) and not os.path.getsize(path):
+        _log.warning("%s: the file is empty, and gives no layer weights", path)
+        return {}
     try:
-        weights = read_weights(path, execution.net.param)
+        return read_weights(path, param)
     except CaffeCompatError as error:
         raise CheckError(
             "Check failed: ReadProtoFromBinaryFile(param_file, param) "
             f"Failed to parse NetParameter file: {path} ({error})"
         ) from error
-    copy_weights(execution, weights)
 
 
 def load_hdf5(execution: Execution, path: str) -> None:

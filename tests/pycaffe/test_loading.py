@@ -115,3 +115,24 @@ def test_code_that_a_net_names_is_announced_before_it_runs(caplog: pytest.LogCap
     net(DATA + layer("p", "Python", "data", "p", "python_param { module: 'announced' layer: 'Told' }"))
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert said[0].endswith("class Told of announced.py") and said[1] == "the module runs"
+
+
+@pytest.mark.parametrize("content", [b"\x0a\x7fcut", b"layer {}\n"])
+def test_weights_that_cannot_be_parsed_have_the_words_of_a_binary_file_given_at_once_or_later(content: bytes) -> None:
+    built = net(DATA + inner("ip", "data", "ip", 2))
+    Path("w.caffemodel").write_bytes(content)
+    words = r"ReadProtoFromBinaryFile\(param_file, param\) Failed to parse NetParameter file: w.caffemodel"
+    with pytest.raises(RuntimeError, match=words):
+        built.copy_from("w.caffemodel")
+    Path("n.prototxt").write_text(DATA + inner("ip", "data", "ip", 2))
+    with pytest.raises(RuntimeError, match=words):
+        caffe.Net("n.prototxt", "w.caffemodel", caffe.TEST)
+
+
+def test_empty_weights_are_a_message_of_no_fields_given_at_once_or_later(caplog: pytest.LogCaptureFixture) -> None:
+    built = net(DATA + inner("ip", "data", "ip", 2))
+    Path("w.caffemodel").write_bytes(b"")
+    Path("n.prototxt").write_text(DATA + inner("ip", "data", "ip", 2))
+    built.copy_from("w.caffemodel")
+    assert list(caffe.Net("n.prototxt", "w.caffemodel", caffe.TEST).params) == ["ip"]
+    assert caplog.text.count("w.caffemodel: the file is empty, and gives no layer weights") >= 2
