@@ -6,6 +6,7 @@ Snapshots and logs of training, which a run that goes on adds to, are outside th
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -28,7 +29,7 @@ def check_targets(targets: Iterable[Name | None], sources: Iterable[Name | None]
     """WriteError where one of the `targets` cannot be written without harm; None among them is passed over.
 
     It must be none of `sources`, by whatever name or link, nor lie inside one, nor be named twice. A file that exists
-    is kept unless `overwrite`; a folder or a device always. The folder that it goes to is there.
+    is kept unless `overwrite`; a folder or a device always. The folder that it goes to is there, and takes files.
     """
     paths = [Path(target) for target in targets if target]
     _check_apart(paths, sources)
@@ -41,12 +42,22 @@ def check_targets(targets: Iterable[Name | None], sources: Iterable[Name | None]
             _refuse_existing(path, overwrite)
         if not path.parent.is_dir():
             raise WriteError(f"{path}: cannot be written: there is no folder {path.parent}; make it first")
+        _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
+    """WriteError where nothing new can come to the folder of `path`, before work is done in vain."""
+    if path.parent.is_dir() and not os.access(path.parent, os.W_OK | os.X_OK):
+        is_mounted_so = bool(getattr(os.statvfs(path.parent), "f_flag", 0) & getattr(os, "ST_RDONLY", 0))
+        reason = os.strerror(errno.EROFS if is_mounted_so else errno.EACCES)
+        raise WriteError(f"{path}: cannot be written: {reason}; name a file in another folder")
 
 
 def check_folder(path: Path, overwrite: bool) -> None:
     """WriteError where something stands at `path`, where a folder is to come; an empty folder may."""
     if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
         _refuse_existing(path, overwrite)
+    _check_writable(path)
 
 
 @contextmanager
@@ -77,6 +88,7 @@ def new_databases(targets: Iterable[Name], sources: Iterable[Name | None], overw
                 _refuse_existing(path, overwrite)
                 if not _is_database(path):
                     raise WriteError(f"{path}: is no database that could be replaced; choose another name")
+            _check_writable(path)
         for path in paths:
             if path.exists():
                 stack.enter_context(_set_aside(path))

@@ -1,6 +1,7 @@
 """No verb replaces a file that it was not told to, and none ever writes to what it reads."""
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -193,3 +194,21 @@ def test_a_pipe_is_refused_by_name_and_a_file_on_standard_input_is_read(filled, 
         assert "is no file that can be replaced" in refused(capsys, ["upgrade", "net.prototxt", f"/dev/fd/{writer}"])
     with open("net.prototxt", "rb") as file:
         assert main(["show", f"/dev/fd/{file.fileno()}"]) == 0
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_a_folder_that_takes_no_files_is_told_before_any_work(filled, capsys, command, monkeypatch):
+    words, target = WRITING[command]
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for others than root, and on read-only disks
+    monkeypatch.setattr(cc, "write_atomically", lambda path: pytest.fail("work was done"))
+    before = sorted(os.listdir())
+    assert "cannot be written: Permission denied; name a file in another folder" in refused(
+        capsys, words.format(target).split()
+    )
+    assert sorted(os.listdir()) == before
+
+
+def test_a_database_where_a_folder_takes_nothing_new_is_told_before_any_work(filled, capsys, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_RDONLY))
+    assert "padded: cannot be written: Read-only file system" in refused(capsys, ["data", "pad", "db", "padded"])

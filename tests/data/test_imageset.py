@@ -1,7 +1,10 @@
 """Databases of image files equal those of convert_imageset, record for record."""
 
+import errno
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from caffe_compat.data.datum import parse_datum
 from caffe_compat.data.image_lists import read_image_list
 from caffe_compat.data.images import encode_image, read_image
 from caffe_compat.data.imageset import Conversion, make_imageset
+from caffe_compat.data.writing import new_database
+from caffe_compat.errors import DataError
 from tests.conftest import golden
 from tests.data.refusals import error_of
 
@@ -176,3 +181,22 @@ def test_a_place_that_cannot_be_written(photos, tmp_path):
     (tmp_path / "file").touch()
     message = error_of(make_imageset, entries, root, tmp_path / "file" / "db")
     assert message.startswith(f"{tmp_path}/file/db: cannot be written (")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.EROFS, "Read-only file system"), "db: cannot be written (Read-only file system)"),
+        (OSError("write failed, errno = 28, error message = 'x', buf = 0x55"), "(No space left on device)"),
+        (ValueError(b"mdb_txn_commit: Input/output error"), "(No space left on device)"),
+        (ValueError("another"), "db: cannot be written (another)"),
+    ],
+)
+def test_why_a_database_cannot_be_written_is_what_the_system_said(tmp_path, monkeypatch, error, told):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=4096))
+    with (
+        pytest.raises(DataError) as refused,
+        new_database(tmp_path / "db", resume=False, failures=(OSError, ValueError)),
+    ):
+        raise error
+    assert str(refused.value).endswith(told) and not list(tmp_path.iterdir())
