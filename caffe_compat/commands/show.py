@@ -73,6 +73,9 @@ def show_net(path: str, arguments: argparse.Namespace) -> None:
                     print(cc.format_text(solver), end="")
                     return
         raise
+    if arguments.weights and not model.weights:
+        files = ", ".join(arguments.weights)
+        raise cc.WeightsError(f"{files}: has no weights for any layer of {path}; are they of this net?")
     runs = arguments.html or arguments.code or model.weights  # which may not fit
     kind = cc.Net if runs else cc.Description
     net = build(kind, model, Path(path).parent, arguments)

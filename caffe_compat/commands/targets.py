@@ -50,7 +50,7 @@ def _check_writable(path: Path) -> None:
     if path.parent.is_dir() and not os.access(path.parent, os.W_OK | os.X_OK):
         is_mounted_so = bool(getattr(os.statvfs(path.parent), "f_flag", 0) & getattr(os, "ST_RDONLY", 0))
         reason = os.strerror(errno.EROFS if is_mounted_so else errno.EACCES)
-        raise WriteError(f"{path}: cannot be written: {reason}; name a file in another folder")
+        raise WriteError(f"{path}: cannot be written: {reason}; choose another folder")
 
 
 def check_folder(path: Path, overwrite: bool) -> None:

@@ -125,6 +125,12 @@ def _same_without_ones(found: Shape, wanted: Shape) -> Shape:
     return wanted if same else found
 
 
+_OF_ONE_SIZE = (
+    "an InnerProduct has weights for one size of the net's input: give that size, make the net fully convolutional "
+    "(caffe-compat surgery NET WEIGHTS --fully-convolutional), or rename the layer to learn it from scratch"
+)
+
+
 def _check_shapes(layer: Layer, found: Sequence[Shape]) -> None:
     for misfit in _misfits(layer, found):
         raise WeightsError(misfit)
@@ -138,7 +144,10 @@ def _misfits(layer: Layer, found: Sequence[Shape]) -> Iterator[str]:
     for index, shapes in enumerate(zip(found, wanted, strict=False)):
         source, target = (tuple(shape) for shape in shapes)
         if source != target:
-            yield f"cannot copy blob {index} of layer '{layer.name}': source is {source}, target is {target}; {way_out}"
+            dense = layer.param.type == "InnerProduct" and not layer.param.inner_product_param.transpose
+            is_of_size = dense and index == 0 and len(source) == 2 and source[0] == target[0]
+            advice = _OF_ONE_SIZE if is_of_size else way_out
+            yield f"cannot copy blob {index} of layer '{layer.name}': source is {source}, target is {target}; {advice}"
 
 
 def _copy(target: Tensor, source: np.ndarray) -> None:

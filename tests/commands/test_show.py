@@ -209,3 +209,13 @@ def test_a_file_of_others_is_called_what_it_is(problem, capsys):
     (problem.folder / "odd").write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF")
     assert main(["show", "odd"]) == 2
     assert capsys.readouterr().err == "caffe-compat: odd: this is an image\n"
+
+
+def test_weights_of_another_net_are_told(problem, capsys):
+    net = cc.parse_text('layer { name: "other" type: "Bias" bottom: "x" top: "y" }', cc.NetParameter)
+    cc.write_net("w.caffemodel", net, {"other": (np.ones(3, np.float32),)})
+    for words in ([], ["--html", "m.html"]):
+        assert main(["show", "net.prototxt", "--weights", "w.caffemodel", *words]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "w.caffemodel: has no weights for any layer of net.prototxt; are they of this net?" in said
+    assert not (problem.folder / "m.html").exists()

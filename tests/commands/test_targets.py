@@ -202,7 +202,7 @@ def test_a_folder_that_takes_no_files_is_told_before_any_work(filled, capsys, co
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for others than root, and on read-only disks
     monkeypatch.setattr(cc, "write_atomically", lambda path: pytest.fail("work was done"))
     before = sorted(os.listdir())
-    assert "cannot be written: Permission denied; name a file in another folder" in refused(
+    assert "cannot be written: Permission denied; choose another folder" in refused(
         capsys, words.format(target).split()
     )
     assert sorted(os.listdir()) == before

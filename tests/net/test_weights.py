@@ -193,3 +193,13 @@ def test_a_test_net_uses_the_very_parameters_of_the_training_net() -> None:
         WeightsError, match=r"cannot copy blob 0 of layer 'fc8': source is \(9, 24\), target is \(10, 24\)"
     ):
         testing.share_weights_with(net(NET.replace("num_output: 10", "num_output: 9")))
+
+
+def test_an_inner_product_for_another_size_of_input_is_told_as_that():
+    text = """layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 2 dim: 4 dim: 5 } } }
+              layer { name: "ip" type: "InnerProduct" bottom: "d" top: "ip" inner_product_param { num_output: 3 } }"""
+    net = Net(parse_text(text, NetParameter))
+    with pytest.raises(WeightsError, match=r"\(3, 24\), target is \(3, 40\); .*one size of the net's input"):
+        net.load_weights({"ip": (np.ones((3, 24), np.float32), np.ones(3, np.float32))})
+    with pytest.raises(WeightsError, match=r"source is \(7, 40\), target is \(3, 40\); rename the layer"):
+        net.load_weights({"ip": (np.ones((7, 40), np.float32), np.ones(7, np.float32))})
