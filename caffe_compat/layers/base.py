@@ -136,6 +136,14 @@ class Layer(nn.Module):
         blob: Tensor = self.blobs[index]
         return blob if blob.shape == self.blob_shapes[index] else blob.view(self.blob_shapes[index])
 
+    def need_items(self, bottom_shapes: list[Shape], place: int = 0) -> None:
+        """ShapeError where bottom `place` has a batch of 0, of which this layer can tell nothing."""
+        if 0 in bottom_shapes[place]:
+            raise ShapeError(
+                f"layer '{self.name}': bottom {place} '{self.param.bottom[place]}' has shape {bottom_shapes[place]}, "
+                f"of no items; {self.param.type} needs one at least"
+            )
+
     def canonical_axis(self, axis: int, shape: Shape, field: str = "axis") -> int:
         """`axis` counted from the front; a negative one counts from the end. Caffe's CanonicalAxisIndex."""
         if not -len(shape) <= axis < len(shape):

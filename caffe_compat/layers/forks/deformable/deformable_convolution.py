@@ -79,9 +79,10 @@ class DeformableConvolution(Layer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         x, moves = bottoms
         number, output = x.shape[0], moves.shape[2:]
-        columns = self._taps(x, moves).view(number, self.field.group, -1, math.prod(output))
-        top = self.blob(0).flatten(1).view(self.field.group, -1, columns.shape[2]) @ columns
-        top = top.reshape(number, -1, *output)
+        weight = self.blob(0).flatten(1)
+        weight = weight.view(self.field.group, -1, weight.shape[1])
+        columns = self._taps(x, moves).view(number, self.field.group, weight.shape[2], math.prod(output))
+        top = (weight @ columns).reshape(number, len(self.blob(0)), *output)
         return top + self.blob(1)[:, None, None] if len(self.blobs) > 1 else top
 
     def _taps(self, x: Tensor, moves: Tensor) -> Tensor:
@@ -91,7 +92,7 @@ class DeformableConvolution(Layer):
         at, low, high, inside = [], [], [], None
         for axis, size in enumerate(x.shape[2:]):
             start = self._starts(axis, output[axis], moves)
-            place = (start + moves[:, :, axis]).reshape(len(moves), 1, -1)
+            place = (start + moves[:, :, axis]).flatten(1)[:, None]
             known = (place >= 0) & (place < size)
             inside = known if inside is None else inside & known
             at.append(torch.where(place < size - 1, place, size - 1.0))

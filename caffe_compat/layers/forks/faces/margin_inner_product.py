@@ -85,10 +85,10 @@ class MarginProduct(Layer):
         share = self.field.base * (1 + self.field.gamma * self.iteration) ** -self.field.power
         share = max(share, self.field.lambda_min)
         rows = bottoms[0].shape[: self.axis]
-        x = bottoms[0].reshape(math.prod(rows), -1)
+        x = bottoms[0].reshape(math.prod(rows), self.blob_shapes[0][1])
         index, _ = class_labels(self, bottoms[1], (len(x),), len(self.blob(0)), None)
         scores = self.scores(x, index, share)
-        return scores.view(*rows, -1), x.new_full((1,), share)
+        return scores.view(*rows, scores.shape[1]), x.new_full((1,), share)
 
     def scores(self, x: Tensor, index: Tensor, share: float) -> Tensor:
         """(M, num_output) for x (M, inputs), the class of each row and lambda."""

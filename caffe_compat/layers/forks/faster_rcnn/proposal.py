@@ -88,11 +88,11 @@ class Proposal(Layer):
         scores, offsets = (bottom.double().cpu().numpy() for bottom in bottoms[:2])
         image = bottoms[2].flatten().tolist()[:4]
         found = [self._of_item(scores[item], offsets[item], [*image, image[-1]][:4]) for item in range(len(scores))]
-        boxes = np.concatenate([np.insert(each[:, :4], 0, item, 1) for item, each in enumerate(found)])
-        rois = bottoms[0].new_tensor(boxes)
+        rows = np.concatenate([np.zeros((0, 6)), *(np.insert(each, 0, item, 1) for item, each in enumerate(found))])
+        rois = bottoms[0].new_tensor(rows[:, :5])
         if len(self.param.top) == 1:
             return rois
-        return rois, bottoms[0].new_tensor(np.concatenate([each[:, 4] for each in found]))
+        return rois, bottoms[0].new_tensor(rows[:, 5])
 
     def _of_item(self, scores: np.ndarray, offsets: np.ndarray, image: list[float]) -> np.ndarray:
         """Boxes and scores of one item that stay, best first: (K, 5)."""

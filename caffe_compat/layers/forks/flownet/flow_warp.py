@@ -42,7 +42,7 @@ class FlowWarp(Layer):
         planes = image.flatten(2)
 
         def at(rows: Tensor, columns: Tensor) -> Tensor:
-            places = (rows * width + columns).view(items, 1, -1).expand(items, channels, -1)
+            places = (rows * width + columns).flatten(1)[:, None].expand(items, channels, height * width)
             return planes.gather(2, places).view(image.shape)
 
         upper = at(top, left) * (1 - across) + at(top, right) * across

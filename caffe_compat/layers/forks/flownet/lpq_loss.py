@@ -47,7 +47,8 @@ class LpqLoss(LossLayer):
         difference = torch.where(known, difference, 0)
         size = torch.where(difference > 0, difference, -difference)
         channels = difference.shape[1] if difference.dim() > 1 else 1
-        inner = (size + field.p_epsilon).pow(field.p[0]).reshape(len(size), channels, -1).sum(1)
+        inner = (size + field.p_epsilon).pow(field.p[0])
+        inner = inner.sum(1) if inner.dim() > 1 else inner
         inner = inner / channels if field.l2_prescale_by_channels else inner
         divisor = known.sum() / channels if field.normalize_by_num_entries else max(1, math.prod(size.shape[:1]))
         total: Tensor = (inner + field.q_epsilon).pow(field.q[0]).sum() / divisor

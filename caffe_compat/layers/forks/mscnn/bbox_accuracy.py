@@ -45,7 +45,7 @@ class BboxAccuracy(Layer):
         counts = np.flatnonzero((labels > 0) & (matches[:, -1] <= 0.975))
         before = as_sizes(rois[counts, 1:5])
         truth = as_sizes(matches[counts, 1:5])
-        own = offsets.reshape(len(offsets), -1, 4)[counts, labels[counts]] * self.std + self.mean
+        own = offsets.reshape(len(offsets), offsets.shape[1] // 4, 4)[counts, labels[counts]] * self.std + self.mean
         size = before[:, 2:] * np.exp(own[:, 2:])
         centre = own[:, :2] * before[:, 2:] + before[:, :2] + before[:, 2:] / 2
         after = np.concatenate((centre - size / 2, size), 1)

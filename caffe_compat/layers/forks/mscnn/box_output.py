@@ -50,7 +50,7 @@ class BoxOutput(Layer):
     def forward(self, *bottoms: Tensor) -> Any:
         found = [self._candidates(level, bottom) for level, bottom in enumerate(bottoms)]
         kept = [self._survivors([rows[item] for rows in found]) for item in range(bottoms[0].shape[0])]
-        rows = np.concatenate([np.insert(each, 0, item, 1) for item, each in enumerate(kept)])
+        rows = np.concatenate([np.zeros((0, 6)), *(np.insert(each, 0, item, 1) for item, each in enumerate(kept))])
         corners = np.concatenate((rows[:, :3], rows[:, 1:3] + rows[:, 3:5], rows[:, 5:]), 1)
         boxes = corners[:, :5] if len(corners) else np.array([[0, 1, 1, 10, 10]])
         scored = corners if len(corners) else np.zeros((1, 6))

@@ -44,7 +44,8 @@ class DetectionLoss(Head, LossLayer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         head, label = bottoms[0], bottoms[1].detach()
         classes = label[:, 0].long()
-        kept = torch.stack([self._background(item[0].detach(), item[1]) for item in zip(head, label, strict=True)])
+        found = [self._background(item[0].detach(), item[1]) for item in zip(head, label, strict=True)]
+        kept = torch.stack(found) if found else classes > 0
         weights = self._weights(label, classes, kept)
         index = classes.clamp(max=1) if self.field.objectness else classes
         counts = (index != 0) | kept

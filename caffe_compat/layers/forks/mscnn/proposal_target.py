@@ -48,6 +48,7 @@ class ProposalTarget(Layer):
         boxes, truth = bottom_shapes
         if boxes[1:2] != (5,) or truth[1:2] != (7,):
             raise ShapeError(f"layer '{self.name}': bottoms {boxes} and {truth}, wanted (R, 5) and (G, 7)")
+        self.need_items(bottom_shapes, 1)
         number = max(boxes[0], 1) if self.batch == -1 else self.batch
         widths = (5, 1, self.width, self.width, self.width, 6, 1)[: len(self.param.top)]
         return [(number, width, 1, 1) for width in widths]

@@ -56,8 +56,9 @@ class RegionYolo(Layer):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         (x,) = bottoms
-        boxes = x.reshape(x.shape[0], self.boxes, -1, *x.shape[2:])
-        places, sizes, certain, classes = torch.split(boxes, [2, self.coords - 2, 1, self.classes], 2)
+        parts = [2, self.coords - 2, 1, self.classes]
+        boxes = x.reshape(x.shape[0], self.boxes, sum(parts), *x.shape[2:])
+        places, sizes, certain, classes = torch.split(boxes, parts, 2)
         classes = classes.softmax(2) if self.do_softmax else classes.sigmoid()
         top = torch.cat((places.sigmoid(), sizes, certain.sigmoid(), classes), 2)
         return top.reshape(self.top_shapes([tuple(x.shape)])[0])

@@ -57,7 +57,7 @@ class BoxAnnotatorOHEM(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, Tensor]:
         shapes = self.top_shapes([tuple(bottom.shape) for bottom in bottoms])
         rois, losses, labels, weights = bottoms
-        images = rois.reshape(rois.shape[0], 5, -1)[:, 0].reshape(-1).long()
+        images = rois[:, 0].flatten().long()
         order = losses.reshape(-1).argsort(descending=True, stable=True)
         counts = torch.zeros(order.shape, dtype=torch.bool, device=rois.device)
         for image in set(images.tolist()):

@@ -76,7 +76,7 @@ class DetectionOutput(Layer):
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         locations, confidences, priors = bottom_shapes
-        number = priors[2] // 4 if len(priors) > 2 else -1
+        number = priors[2] // 4 if len(priors) > 2 and priors[0] else -1
         wanted = (number * 4 * (1 if self.share_location else self.classes), number * self.classes)
         if (math.prod(locations[1:]), math.prod(confidences[1:])) != wanted or locations[0] != confidences[0]:
             raise ShapeError(
@@ -89,13 +89,15 @@ class DetectionOutput(Layer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         locations, confidences, priors = (bottom.cpu().numpy() for bottom in bottoms)
         prior, variance = priors[0].reshape(2, -1, 4)
-        offsets = locations.reshape(len(locations), len(prior), -1, 4).transpose(0, 2, 1, 3)
+        kinds = 1 if self.share_location else self.classes
+        offsets = locations.reshape(len(locations), len(prior), kinds, 4).transpose(0, 2, 1, 3)
         boxes = self.decode(prior, offsets if self.variance_encoded_in_target else offsets * variance)
         scores = confidences.reshape(len(confidences), len(prior), self.classes).transpose(0, 2, 1)
         rows = [row for item in range(len(boxes)) for row in self._detections(item, boxes[item], scores[item])]
         if not rows:
             rows = [(item, *(-1,) * 6) for item in range(len(boxes))]
-        return torch.tensor(np.array(rows, np.float64), dtype=bottoms[0].dtype, device=bottoms[0].device)[None, None]
+        values = np.array(rows, np.float64).reshape(-1, 7)
+        return torch.tensor(values, dtype=bottoms[0].dtype, device=bottoms[0].device)[None, None]
 
     def _detections(self, item: int, boxes: np.ndarray, scores: np.ndarray) -> list[tuple[float, ...]]:
         """The rows of one item; boxes (1 or classes, priors, 4), scores (classes, priors)."""

@@ -115,7 +115,7 @@ class MultiBoxLoss(LossLayer):
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         locations, confidences, priors, labels = bottom_shapes
-        number = priors[2] // 4 if len(priors) > 2 else -1
+        number = priors[2] // 4 if len(priors) > 2 and priors[0] else -1
         wanted = (number * 4 * self.location_classes, number * self.classes)
         if (math.prod(locations[1:]), math.prod(confidences[1:])) != wanted or locations[0] != confidences[0]:
             raise ShapeError(

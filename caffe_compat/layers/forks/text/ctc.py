@@ -51,6 +51,7 @@ class WarpCTCLoss(LossLayer):
         }
         if not fits[len(rest)]:
             raise ShapeError(f"layer '{self.name}': bottoms {rest} do not have labels for {streams} streams")
+        self.need_items(bottom_shapes)
         return [()]
 
     def forward(self, *bottoms: Tensor) -> Tensor:
@@ -116,6 +117,7 @@ class CtcLoss(WarpCTCLoss):
                 f"layer '{self.name}': bottoms have shapes {scores} and {labels}, wanted scores (T, N, {self.classes}) "
                 f"of {self.steps} steps or more and labels (N, L)"
             )
+        self.need_items(bottom_shapes)
         return [()]
 
     def _divisor(self, labels: list[list[int]], steps: list[int]) -> int:
@@ -153,6 +155,7 @@ class CTCGreedyDecoder(Layer):
             return [(scores[1], scores[0], 1, 1)]
         if bottom_shapes[1][:1] != scores[1:2]:
             raise ShapeError(f"layer '{self.name}': labels {bottom_shapes[1]} are not for {scores[1]} streams")
+        self.need_items(bottom_shapes)
         return [(1, 2, 1, 1)]
 
     @torch.no_grad()

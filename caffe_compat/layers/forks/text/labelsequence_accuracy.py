@@ -32,6 +32,7 @@ class LabelsequenceAccuracy(Layer):
                 f"layer '{self.name}': bottoms have shapes {scores} and {labels}, wanted scores (N, T, classes) and "
                 "labels (N, L)"
             )
+        self.need_items(bottom_shapes)
         return [()]
 
     def forward(self, *bottoms: Tensor) -> Tensor:

@@ -75,8 +75,8 @@ class Lstm(Layer):
         return steps * streams * 4 * self.outputs * (inputs + self.outputs)
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        steps, streams, _ = self.steps_of(tuple(bottoms[0].shape))
-        gates_of_x = functional.linear(bottoms[0].reshape(steps, streams, -1), self.blob(0), self.blob(2))
+        steps, streams, inputs = self.steps_of(tuple(bottoms[0].shape))
+        gates_of_x = functional.linear(bottoms[0].reshape(steps, streams, inputs), self.blob(0), self.blob(2))
         cont = torch.ones(steps, streams, 1, device=gates_of_x.device, dtype=gates_of_x.dtype)
         cont[0] = 0
         if len(bottoms) > 1:

@@ -109,7 +109,7 @@ class HMHSA(Layer):
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """(n, channels, tokens) each, heads one after another along the channels; the same shape as the query."""
         heads = self.channels // self.head_dim
-        q, k, v = (each.reshape(len(each), heads, self.head_dim, -1) for each in (query, key, value))
+        q, k, v = (each.reshape(len(each), heads, self.head_dim, each.shape[2]) for each in (query, key, value))
         return (v @ self.attention(q, k).transpose(2, 3)).reshape(query.shape)
 
     def attention(self, query: Tensor, key: Tensor) -> Tensor:

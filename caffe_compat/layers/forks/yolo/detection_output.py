@@ -158,7 +158,7 @@ class Yolov3DetectionOutput(DetectionHeads):
 
     def candidates(self, level: int, head: np.ndarray) -> np.ndarray:
         items, _, height, width = head.shape
-        head = head.reshape(items, self.field.num_box, -1, height, width)
+        head = head.reshape(items, self.field.num_box, self.coordinates + 1 + self.classes, height, width)
         objectness = sigmoid(head[:, :, self.coordinates])
         size = [4, 6] if self.field.gaussian_box else [2, 3]
         place = [0, 2] if self.field.gaussian_box else [0, 1]

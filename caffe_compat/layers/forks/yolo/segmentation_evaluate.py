@@ -25,6 +25,8 @@ class SegmentationEvaluate(Layer):
         found, labels = bottom_shapes
         if len(found) != 4 or len(labels) != 4 or found[1] != labels[1]:
             raise ShapeError(f"layer '{self.name}': bottoms {found} and {labels} must both be (N, C, H, W)")
+        self.need_items(bottom_shapes)
+        self.need_items(bottom_shapes, 1)
         return [(1, 1, 1, labels[1])]
 
     @torch.no_grad()
