@@ -68,7 +68,7 @@ def overlaps(box: np.ndarray, boxes: np.ndarray, pixel: float = 0) -> np.ndarray
     shared = np.where((sides > 0).all(1), sides.prod(1), 0)
     size, sizes = (_size(b, pixel) for b in (box, boxes))
     union = size + sizes - shared
-    shares: np.ndarray = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    shares: np.ndarray = shared / np.where(shared > 0, union, 1)
     return shares
 
 

@@ -46,7 +46,7 @@ def overlaps_by_size(box: np.ndarray, boxes: np.ndarray, mode: str = "IOU") -> n
     shared = np.where((ends > 0).all(1) & solid, ends.prod(1), 0)
     size, sizes = box[2:].prod(), boxes[:, 2:].prod(1)
     whole = {"IOMU": np.minimum(size, sizes), "IOFU": np.full_like(sizes, size)}.get(mode, size + sizes - shared)
-    shares: np.ndarray = np.divide(shared, whole, out=np.zeros_like(shared), where=shared > 0)
+    shares: np.ndarray = shared / np.where(shared > 0, whole, 1)
     return shares
 
 
