@@ -149,7 +149,7 @@ def _row(name: str, before: Sequence[float], after: Sequence[float]) -> tuple[st
     cells: list[Any] = [name]
     for seconds in (before, after):
         if any(seconds):
-            low, _, high = statistics.quantiles(seconds, n=4)
+            low, _, high = statistics.quantiles(seconds, n=4, method="inclusive")
             cells += [f"{1e3 * statistics.median(seconds):.3f}", f"{1e3 * low:.3f}-{1e3 * high:.3f}"]
         else:
             cells += ["-", "-"]

@@ -84,7 +84,8 @@ def _row(stage: Stage, first: Stage, names: Sequence[str]) -> tuple[str, ...]:
     ranks = "-".join(str(rank) if rank is not None else "[]" for rank in stage.ranks.values())
     times = ["-", "-", "-"]
     if stage.seconds:
-        low, _, high = statistics.quantiles(stage.seconds, n=4) if len(stage.seconds) > 1 else stage.seconds * 3
+        seconds = stage.seconds if len(stage.seconds) > 1 else stage.seconds * 2
+        low, _, high = statistics.quantiles(seconds, n=4, method="inclusive")
         faster = f"{first.milliseconds / stage.milliseconds:.2f}x" if first.seconds else "-"
         times = [f"{stage.milliseconds:.2f}", f"{1e3 * low:.2f}-{1e3 * high:.2f}", faster]
     return (

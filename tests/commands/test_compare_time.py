@@ -78,3 +78,9 @@ def test_a_net_that_a_backend_does_not_take_and_a_backend_for_one_net_are_refuse
     assert "ONNX cannot express layer 'accuracy'" in capsys.readouterr().err
     assert main(["time", "net.prototxt", "--backend", "onnxruntime"]) == 2
     assert "give --compare A B" in capsys.readouterr().err
+
+
+def test_quartiles_of_two_rounds_lie_between_them():
+    layer = {("conv", "Convolution", 0): [0.001, 0.009]}
+    _, row, *_ = (line.split() for line in table([layer, layer], {}).splitlines())
+    assert row == ["conv", "5.000", "3.000-7.000", "5.000", "3.000-7.000", "1.00"]  # at a quarter and three of the way
