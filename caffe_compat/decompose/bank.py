@@ -98,11 +98,11 @@ def has_filters(layer: Any) -> bool:
 
 def find_layer(model: Model, name: str) -> Any:
     """The layer of `name`, of several one that has filters; RankError with the nearest name where there is none."""
-    layers = {layer.name: layer for layer in sorted(reversed(model.net.layer), key=has_filters)}
-    if name not in layers:
+    found = [layer for layer in model.net.layer if layer.name == name]
+    if not found:
         hint = nearest(name, (layer.name for layer in model.net.layer if has_filters(layer)))
         raise RankError(f"ranks name layer '{name}', which is not in the net; {hint}")
-    return layers[name]
+    return next(filter(has_filters, found), found[0])
 
 
 def banks(model: Model, inner_product: bool = False) -> dict[str, FilterBank]:

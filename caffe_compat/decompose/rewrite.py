@@ -103,11 +103,12 @@ def replace_layers(
     net.CopyFrom(model.net)
     net.ClearField("layer")
     weights = {name: blobs for name, blobs in model.weights.items() if name not in chains}
+    taken = {layer.name for layer in model.net.layer}, {top for layer in model.net.layer for top in layer.top}
     for layer in model.net.layer:
         parts = [layer]
         if layer.name in chains and has_filters(layer):
             parts = chain_layers(layer, chains[layer.name], links[layer.name])
-            _check_names(model, layer, parts)
+            _check_names(layer, parts, *taken)
             own = read_bank(model, layer).bias
             bias = own if own is None or biases is None else biases.get(layer.name, own)
             weights.update(_chain_blobs(parts, bias, chains[layer.name]))
@@ -223,15 +224,13 @@ def _check_shared(model: Model, chains: Mapping[str, Factorization]) -> None:
             )
 
 
-def _check_names(model: Model, layer: Any, parts: Sequence[Any]) -> None:
-    """GraphError where a name that the chain needs is already the name of another layer or blob."""
+def _check_names(layer: Any, parts: Sequence[Any], layers: set[str], blobs: set[str]) -> None:
+    """GraphError where a name that the chain needs is already that of one of the net's `layers` or `blobs`."""
     in_place = set(layer.bottom) & set(layer.top)
     if in_place:
         raise GraphError(
             f"layer '{layer.name}' has top '{in_place.pop()}' for its bottom too; give the top another name"
         )
-    layers = {other.name for other in model.net.layer}
-    blobs = {top for other in model.net.layer for top in other.top}
     for part in parts:
         made = set(part.top) - set(layer.top)
         for what, taken in (("layer", layers & {part.name}), ("blob", blobs & made)):

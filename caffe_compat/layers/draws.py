@@ -30,7 +30,8 @@ class TorchSource:
         return blob.uniform_(low, high)
 
     def normal(self, blob: Tensor, mean: float, std: float) -> Tensor:
-        return blob.normal_(mean, std)
+        # without memory there is nothing to draw, for which torch would load its compiler, for seconds
+        return blob if blob.is_meta else blob.normal_(mean, std)
 
     def bernoulli(self, blob: Tensor, probability: float) -> Tensor:
         return blob.bernoulli_(probability)

@@ -123,10 +123,12 @@ def compare_cost(before: ModelLike, after: ModelLike, input_shapes: Mapping[str,
     pairs: dict[str, tuple[Cost, Cost]] = {}
     for key, cost in old.items():
         _add(pairs, key[0], cost, new.get(key, Cost()))
+    gone = {name for name, kind in old if (name, kind) not in new}
     for key, cost in new.items():
         if key not in old:
-            gone = [name for name, kind in old if (name, kind) not in new and key[0].startswith(f"{name}_")]
-            _add(pairs, max(gone, key=len, default=key[0]), Cost(), cost)
+            *words, _ = key[0].split("_")
+            before_it = ("_".join(words[:count]) for count in range(len(words), 0, -1))
+            _add(pairs, next((name for name in before_it if name in gone), key[0]), Cost(), cost)
     return Comparison(pairs)
 
 

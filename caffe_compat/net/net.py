@@ -94,7 +94,9 @@ class Net(nn.Module):
         self.output_names = self.graph.outputs
         for name in given_shapes:
             self._check_input(name)
-        self._checked_shapes: dict[str, Shape] = {}
+        self._checked_shapes = {
+            top.name: self._shapes[top] for node, _ in self._sources() for top in node.tops if top in self._shapes
+        }
         self._programs: dict[tuple[frozenset[str], bool], fx.GraphModule] = {}
         self.graph_module = self._program(frozenset(self.input_names), every_blob=False)
         self.register_buffer("_place", torch.zeros(()), persistent=False)  # follows .to() and .double()

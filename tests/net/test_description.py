@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,19 @@ def test_errors_are_those_of_the_net(text: str, options: dict[str, object], mess
     with pytest.raises(type(found.value)) as wanted:
         cc.Net(cc.Model(parse_text(text, NetParameter)), **options)  # type: ignore[arg-type]
     assert str(found.value) == str(wanted.value)
+
+
+def test_reading_a_net_does_not_load_torchs_compiler() -> None:
+    """torch draws normal values on the device meta by its Python references, which load it, for seconds."""
+    layers = "".join(
+        f'layer {{ name: "{name}" type: "InnerProduct" bottom: "d" top: "{name}" inner_product_param {{ num_output: 2 '
+        f'weight_filler {{ type: "{name}" }} }} }} '
+        for name in ("gaussian", "msra", "xavier", "uniform", "positive_unitball", "constant")
+    )
+    text = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 } } } ' + layers
+    program = (
+        "import sys; import caffe_compat as cc; from caffe_compat.net.description import Description; "
+        f"print(Description(cc.Model(cc.parse_text({text!r}, cc.NetParameter), {{}}))); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
