@@ -28,14 +28,17 @@ def keep_checkpoint(runner: Runner, step: Step) -> Path:
     if state is None or runner.is_done(step):
         raise StepError(f"{step.name}: is {runner.state(step)}; a checkpoint is kept of a step that is under way")
     kept = runner.checkpoint(step)
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(parents=True)
+    part = kept.with_name(f"{kept.name}.part")  # so that what fails leaves the earlier checkpoint
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
     for path in (state, state.with_name(f"{state.name}.json"), runner.weights_at(step, runner.reached(step))):
-        shutil.copy(path, kept)
+        shutil.copy(path, part)
     for name in LOG_FILES:
-        (kept / name).write_text(cleaned(runner, runner.folder(step) / name), encoding="utf-8")
+        (part / name).write_text(cleaned(runner, runner.folder(step) / name), encoding="utf-8")
     for name in ("commit", NET, *([choosing.FILE] if step.chosen else ())):
-        shutil.copy(runner.folder(step) / name, kept)
+        shutil.copy(runner.folder(step) / name, part)
+    shutil.rmtree(kept, ignore_errors=True)
+    part.rename(kept)
     copy_starts(runner, step)
     return kept
 

@@ -141,6 +141,11 @@ def test_a_checkpoint_has_earlier_snapshots_that_others_start_from(runners):
     here.weights(dense).unlink()  # so that the step counts as under way
     kept = {path.name for path in keep_checkpoint(here, dense).iterdir()}
     assert {"run_iter_1.caffemodel.h5", "run_iter_3.solverstate.h5"} < kept and "run_iter_1.solverstate.h5" not in kept
+    commit = (here.folder(dense) / "commit").rename(here.place.work / "commit")
+    with pytest.raises(FileNotFoundError):
+        keep_checkpoint(here, dense)
+    assert {path.name for path in here.checkpoint(dense).iterdir()} == kept  # what fails leaves the earlier one
+    commit.rename(here.folder(dense) / "commit")
     elsewhere.do(branch)
     assert elsewhere.state(branch) == "finished" and not elsewhere.is_done(dense)
 
