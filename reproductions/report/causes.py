@@ -7,9 +7,8 @@ CAUSES = (
     "so under a stronger force, it costs more. At the authors' length of 240,000 iterations it is so too: under l2 at "
     "3e-4 the ranks fall below the paper's, and the error stays above that of the run without force (rows `published "
     "schedule`). Their strength for Table 2 was not published; their command has 5e-5, under which the "
-    "error is below the baseline's and the paper's, but the ranks stay where they are without force. So the paper's "
-    "ranks at the paper's error were not found at either strength; the run under 2e-4, between them, is listed as "
-    "unfinished.",
+    "error is below the baseline's and the paper's, but the ranks stay where they are without force. Under 2e-4, "
+    "between them, error and ranks lie between too. So no strength gave the paper's ranks at the paper's error.",
     "Float32 or bfloat16: of the runs of 240,000 iterations the baseline and l2 at 3e-4 began in bfloat16, and each "
     "note says to which iteration; from there on, and so while the learning rate falls, they are float32. The others "
     "are bfloat16 from first to last, which is faster on a processor that has it; the row `float32 control` is to "
