@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ _FIRST = 5  # of them shown one by one
 
 def is_database(path: Path) -> bool:
     """Whether an LMDB or LevelDB lies at `path`: its folder, or the file of an LMDB."""
-    return any((path / name).is_file() for name in ("data.mdb", "CURRENT")) or path.name == "data.mdb"
+    return any(os.path.isfile(path / name) for name in ("data.mdb", "CURRENT")) or path.name == "data.mdb"
 
 
 def show_file(path: Path, statistics: bool, as_json: bool) -> str:

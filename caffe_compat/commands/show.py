@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = one_of(arguments.net, arguments.model, "net", "--model")
     check_targets([arguments.html], [path, *arguments.weights], arguments.force_overwrite)
     as_net = arguments.phase or arguments.html or arguments.code or arguments.input or arguments.weights
-    if is_database(Path(path)) or Path(path).is_dir():
+    if is_database(Path(path)) or os.path.isdir(path):
         print(show_database(Path(path), arguments.json))
         return 0
     if not as_net and cc.is_binary(path):

@@ -47,7 +47,7 @@ def check_targets(targets: Iterable[Name | None], sources: Iterable[Name | None]
 
 def _check_writable(path: Path) -> None:
     """WriteError where nothing new can come to the folder of `path`, before work is done in vain."""
-    if path.parent.is_dir() and not os.access(path.parent, os.W_OK | os.X_OK):
+    if os.path.isdir(path.parent) and not os.access(path.parent, os.W_OK | os.X_OK):
         is_mounted_so = bool(getattr(os.statvfs(path.parent), "f_flag", 0) & getattr(os, "ST_RDONLY", 0))
         reason = os.strerror(errno.EROFS if is_mounted_so else errno.EACCES)
         raise WriteError(f"{path}: cannot be written: {reason}; choose another folder")

@@ -154,7 +154,7 @@ def _check_header(path: Path) -> None:
             size = os.fstat(handle.fileno()).st_size
     except OSError as error:
         why = f"no LMDB there ({error.strerror}: {file.name})"
-        if files := sorted(path.glob("*.h5")):
+        if files := sorted(path.glob("*.h5")) if os.path.isdir(path) else []:
             shown = f"`caffe-compat show {quote(str(files[0]))}` shows one"
             why = f"no database, but a folder of HDF5 files, which HDF5Data reads; {shown}"
         raise DataError(f"{path}: {why}") from error

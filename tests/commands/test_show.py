@@ -219,3 +219,8 @@ def test_weights_of_another_net_are_told(problem, capsys):
         said = capsys.readouterr().err.splitlines()[-1]
         assert "w.caffemodel: has no weights for any layer of net.prototxt; are they of this net?" in said
     assert not (problem.folder / "m.html").exists()
+
+
+def test_a_name_too_long_for_a_file_is_told_as_it_was_given(problem, capsys):
+    assert main(["show", "a" * 5000]) == 2
+    assert f"{'a' * 5000}: cannot be read: File name too long" in capsys.readouterr().err
