@@ -221,6 +221,8 @@ def test_weights_of_another_net_are_told(problem, capsys):
     assert not (problem.folder / "m.html").exists()
 
 
-def test_a_name_too_long_for_a_file_is_told_as_it_was_given(problem, capsys):
+def test_a_name_too_long_for_a_file_is_one(problem, capsys):
     assert main(["show", "a" * 300]) == 2
-    assert capsys.readouterr().err == f"caffe-compat: {'a' * 300}: cannot be read: File name too long\n"
+    said = capsys.readouterr().err
+    assert said.startswith("caffe-compat: aaa")
+    assert said.endswith("cannot be read: File name too long\n")  # not: data.mdb: File name too long
