@@ -17,7 +17,7 @@ from caffe_compat.commands.beginning import without_torch_if_it_does
 from caffe_compat.commands.following import followed
 from caffe_compat.commands.gflags import set_apart, translate
 from caffe_compat.commands.in_place import add_in_place, run_in_place
-from caffe_compat.commands.interrupts import interruptible, status
+from caffe_compat.commands.interrupts import interruptible, is_of_interrupt, status
 from caffe_compat.commands.options import add_plugin
 from caffe_compat.commands.parser import BAD_INPUT, OneLineParser
 from caffe_compat.commands.registry import find_command, plugin_commands
@@ -94,6 +94,8 @@ def _run(words: list[str]) -> int:
     except (CaffeCompatError, OSError) as error:
         return _refuse(one_line(error))
     except Exception as error:
+        if is_of_interrupt(error):
+            return status()
         if os.environ.get(TRACEBACK):
             raise
         return _refuse(_unforeseen(error))

@@ -57,6 +57,15 @@ def status() -> int:
     return 128 + _asked
 
 
+def is_of_interrupt(error: BaseException) -> bool:
+    """Whether `error` came while a KeyboardInterrupt was on its way out, as of argparse's restoring what it had not
+    kept yet."""
+    context = error.__context__
+    while context is not None and not isinstance(context, KeyboardInterrupt):
+        context = context.__context__
+    return context is not None
+
+
 def in_import(frame: FrameType | None) -> bool:
     """Whether `frame`, in which a signal came, is part of an import."""
     while frame is not None:

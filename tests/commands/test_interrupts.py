@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -84,3 +85,11 @@ def test_a_recipe_whose_solver_was_stopped_has_the_status_of_the_signal(trained,
     words = ["prune", "solver.prototxt", "--weights", "net.caffemodel", "--keep", "0.9", "--max-iter", "4"]
     assert main(words) == status
     assert len(list(Path().glob("*_iter_*.solverstate"))) == 1
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_a_signal_while_words_are_read_ends_the_command_without_a_word(problem, monkeypatch, capsys, number, status):
+    """argparse restores what it had changed, and finds that it has not kept it yet."""
+    monkeypatch.setattr(argparse.ArgumentParser, "format_usage", lambda parser: signal.raise_signal(number))
+    assert main(["show", "net.prototxt"]) == status
+    assert capsys.readouterr().err == ""
