@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-INTERRUPTED = 130  # exit status after SIGINT, as a shell reports the signal
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 _asked = signal.SIGINT  # the last signal that asked for an end

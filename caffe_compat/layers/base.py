@@ -137,7 +137,7 @@ class Layer(nn.Module):
         return blob if blob.shape == self.blob_shapes[index] else blob.view(self.blob_shapes[index])
 
     def need_items(self, bottom_shapes: list[Shape], place: int = 0) -> None:
-        """ShapeError where bottom `place` has a batch of 0, of which this layer can tell nothing."""
+        """ShapeError where an axis of bottom `place` is 0, of which this layer can tell nothing."""
         if 0 in bottom_shapes[place]:
             raise ShapeError(
                 f"layer '{self.name}': bottom {place} '{self.param.bottom[place]}' has shape {bottom_shapes[place]}, "

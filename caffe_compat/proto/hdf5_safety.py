@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.proto.reading import check_regular, read_head
+from caffe_compat.proto.reading import check_regular, head_or_nothing
 from caffe_compat.proto.recognition import recognised
 
 DEFLATE = 1032  # times that deflate can shrink at most (zlib's technical details)
@@ -34,7 +34,7 @@ def open_hdf5(path: str | os.PathLike[str], error: type[CaffeCompatError]) -> It
     except (CaffeCompatError, MemoryError):
         raise
     except Exception as reason:
-        told = recognised(read_head(path))
+        told = recognised(head_or_nothing(path))
         if told:
             raise error(f"{path}: {told}") from reason
         why = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)

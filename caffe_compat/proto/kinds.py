@@ -9,8 +9,8 @@ from shlex import quote
 from typing import Any
 
 from caffe_compat.errors import ParseError
-from caffe_compat.proto.reading import open_file, read_bytes, unread
-from caffe_compat.proto.recognition import HEAD, recognised, utf16
+from caffe_compat.proto.reading import read_bytes, read_head
+from caffe_compat.proto.recognition import recognised, utf16
 
 _BLOBS = re.compile(rb"^\s*blobs\s*:?\s*\{", re.MULTILINE)
 PathLike = str | os.PathLike[str]
@@ -28,7 +28,7 @@ def is_binary(path: PathLike) -> bool:
 
     A prototxt with a stray control sign in it, or with zeros behind its end, is text that its reader complains of.
     """
-    head = _head(path)
+    head = read_head(path)
     stray = len(head) - len(head.translate(None, _BINARY))
     if not stray or utf16(head):
         return False
@@ -40,7 +40,7 @@ def is_binary(path: PathLike) -> bool:
 def check_binary(path: PathLike) -> None:
     """ParseError where the file holds text, or nothing, in the place of weights."""
     if not is_binary(path):
-        raise ParseError(f"{path}: {recognised(_head(path)) or _of_text(path)}")
+        raise ParseError(f"{path}: {recognised(read_head(path)) or _of_text(path)}")
 
 
 def _of_text(path: PathLike) -> str:
@@ -63,7 +63,7 @@ def refuse_exchanged(first: Any, weights: Any) -> None:
         return
     for path in weight_paths(weights):
         if isinstance(path, (str, os.PathLike)) and _is_there(path) and not is_binary(path):
-            head = _head(path)
+            head = read_head(path)
             kind = _text_kind(head)
             if kind != "text" and not recognised(head):
                 raise ParseError(f"{first} holds weights and {path} {kind}; exchange the two")
@@ -89,11 +89,3 @@ def _text_kind(head: bytes) -> str:
 
 def _is_there(path: PathLike) -> bool:
     return os.path.isfile(path)
-
-
-def _head(path: PathLike) -> bytes:
-    try:
-        with open_file(path) as file:
-            return file.read(HEAD)
-    except OSError as error:
-        raise ParseError(unread(path, error)) from error

@@ -18,7 +18,7 @@ from caffe_compat.proto.files import all_or_none, write_atomically
 from caffe_compat.proto.forms import Forms
 from caffe_compat.proto.kinds import PathLike, check_binary, is_binary, refuse_exchanged, weight_paths
 from caffe_compat.proto.pixels import Pixels, read_pixels
-from caffe_compat.proto.reading import decoded, read_bytes, read_head
+from caffe_compat.proto.reading import decoded, head_or_nothing, read_bytes
 from caffe_compat.proto.recognition import EMPTY
 from caffe_compat.proto.schema import NetParameter, SolverParameter
 from caffe_compat.proto.text import format_text, read_text
@@ -99,7 +99,7 @@ def read_model(
     refuse_exchanged(prototxt, weights)
     net, found, forms = _read_binary(prototxt) if is_binary(prototxt) else (read_net(prototxt), {}, {})
     if not net.layer:
-        raise ParseError(f"{prototxt}: {_NO_LAYERS if read_head(prototxt).strip() else EMPTY}")
+        raise ParseError(f"{prototxt}: {_NO_LAYERS if head_or_nothing(prototxt).strip() else EMPTY}")
     files = [*([prototxt] if found else []), *weight_paths(weights)]
     for path in weight_paths(weights):
         with doing(f"reading {os.fspath(path)}"):
@@ -168,7 +168,7 @@ def weights_in(source: Mapping[str, Any] | ModelLike, net: Any = None) -> Mappin
 def _read_weights(path: str | os.PathLike[str], net: Any) -> tuple[Weights, Forms]:
     if hdf5.is_hdf5(path):
         return hdf5.read_weights_and_forms(path, net)
-    if tensors.is_safetensors(read_head(path)):
+    if tensors.is_safetensors(head_or_nothing(path)):
         return tensors.read_safetensors(path)[1], {}
     check_binary(path)
     return binary.read_net_and_forms(path)[1:]
@@ -194,7 +194,7 @@ def read_solver(path: str | os.PathLike[str], weights: Any = None) -> Any:
 def _read_binary(path: str | os.PathLike[str]) -> tuple[Any, Weights, Forms]:
     if hdf5.is_hdf5(path):
         raise ParseError(f"{path}: HDF5 holds weights without their net; give the prototxt too")
-    if tensors.is_safetensors(read_head(path)):
+    if tensors.is_safetensors(head_or_nothing(path)):
         net, weights = tensors.read_safetensors(path)
         if net is None:
             raise ParseError(f"{path}: has weights and no net in its metadata; give the prototxt too")

@@ -17,7 +17,7 @@ from caffe_compat.proto import binary, dialects, tensors
 from caffe_compat.proto.arrays import read_npy, read_npz
 from caffe_compat.proto.blobs import StoredBlob, current_shape, find_blob
 from caffe_compat.proto.hdf5_safety import Allowance, open_hdf5
-from caffe_compat.proto.reading import open_file, unread
+from caffe_compat.proto.reading import read_head
 from caffe_compat.proto.recognition import recognised
 from caffe_compat.proto.schema import SolverState
 from caffe_compat.proto.statistics import Statistics, measure, measure_parts
@@ -73,6 +73,8 @@ def outline(path: str | os.PathLike[str], statistics: bool = False) -> Outline:
     these, or damaged.
     """
     head = read_head(path)
+    if not head:
+        raise ParseError(f"{path}: the file is empty")
     if head.startswith(_HDF5):
         return _of_hdf5(Path(path), statistics)
     if head.startswith((_NPY, _ZIP)):
@@ -84,18 +86,6 @@ def outline(path: str | os.PathLike[str], statistics: bool = False) -> Outline:
         if found is not None:
             return found(Path(path), file, walker, statistics)
     raise ParseError(f"{path}: {recognised(head) or UNKNOWN}")
-
-
-def read_head(path: str | os.PathLike[str], size: int = 4096) -> bytes:
-    """The first bytes of a file. Raises ParseError where it cannot be read or is empty."""
-    try:
-        with open_file(path) as file:
-            head = file.read(size)
-    except OSError as error:
-        raise ParseError(unread(path, error)) from error
-    if not head:
-        raise ParseError(f"{path}: the file is empty")
-    return head
 
 
 def _kind(walker: Walker) -> str:

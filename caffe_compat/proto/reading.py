@@ -75,11 +75,19 @@ def read_bytes(path: str | os.PathLike[str], error: type[CaffeCompatError] = Par
 
 
 def read_head(path: str | os.PathLike[str]) -> bytes:
-    """The first bytes of the file at `path`, as many as tell what it is; none where it cannot be read."""
+    """The first bytes of the file at `path`, as many as tell what it is. Raises ParseError where it cannot be read."""
     try:
         with open_file(path) as file:
             return file.read(HEAD)
-    except OSError:
+    except OSError as reason:
+        raise ParseError(unread(path, reason)) from reason
+
+
+def head_or_nothing(path: str | os.PathLike[str]) -> bytes:
+    """`read_head`; no bytes where the file cannot be read."""
+    try:
+        return read_head(path)
+    except ParseError:
         return b""
 
 

@@ -77,7 +77,7 @@ def wait(device: torch.device) -> None:
 
 def spread(values: Sequence[float]) -> dict[str, float]:
     """The median and the quartiles."""
-    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else [*values] * 3
+    low, middle, high = statistics.quantiles(values if len(values) > 1 else [*values] * 2, n=4, method="inclusive")
     return {"median": middle, "lower quartile": low, "upper quartile": high}
 
 

@@ -227,7 +227,8 @@ def test_minutes_are_a_finite_number_from_zero_on(tmp_path, capsys, minutes):
 
 
 def test_speeds_are_medians_and_the_share_of_a_peak_is_of_known_devices_alone():
-    assert timing.spread([3.0, 1.0, 2.0]) == {"median": 2.0, "lower quartile": 1.0, "upper quartile": 3.0}
+    assert timing.spread([3.0, 1.0, 2.0]) == {"median": 2.0, "lower quartile": 1.5, "upper quartile": 2.5}
+    assert timing.spread([1.0, 2.0]) == {"median": 1.5, "lower quartile": 1.25, "upper quartile": 1.75}
     assert timing.spread([4.0])["median"] == 4.0
     assert timing.peak(torch.device("cpu"), "fp32") is None
     assert set(timing.PEAKS) == set(measuring.PRECISIONS) == set(timing.DTYPES)
