@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 from tests.conftest import left_running
 
@@ -12,4 +13,7 @@ def test_a_process_that_outlives_its_parent_is_found():
     number = int(started.stdout)
     assert left_running()[number] == "sleep 60"
     subprocess.run(["kill", "-9", str(number)], check=True, timeout=60)
+    ends = time.monotonic() + 30  # for the signal is sent, and taken a moment later
+    while number in left_running() and time.monotonic() < ends:
+        time.sleep(0.01)
     assert number not in left_running()
