@@ -16,11 +16,15 @@ from caffe_compat.proto.hdf5_image import grown_hdf5, new_hdf5
 
 _log = logging.getLogger(__name__)
 DATASETS = ("data", "label")
+_AXES = 4  # of Caffe's older blobs
 
 
 @register("HDF5Output")
 class HDF5Output(Layer):
     """Writes its two bottoms into the datasets `data` and `label` of hdf5_output_param.file_name.
+
+    Both have four axes at least, as in Caffe: (batch, channels, height, width), of which those that a bottom lacks have
+    one value. A bottom of more axes, which Caffe refuses, keeps them all.
 
     The first forward pass starts the file anew; each later one adds its items behind those that are there, where
     Caffe stops because the datasets exist. On a full disk the items of earlier passes stay.
@@ -65,6 +69,7 @@ class HDF5Output(Layer):
 def _append(file: h5py.File, name: str, bottom: Tensor) -> None:
     """Add the items of `bottom` to dataset `name`, which is made where it is missing."""
     values = bottom.detach().cpu().numpy()
+    values = values.reshape(values.shape + (1,) * (_AXES - values.ndim))
     if name not in file:
         chunks = (max(1, values.shape[0]), *values.shape[1:])
         file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]), chunks=chunks)

@@ -37,8 +37,19 @@ def test_later_batches_are_added(tmp_path: Path) -> None:
     for batch in batches:
         layer(batch, batch[:, 0])
     with h5py.File(tmp_path / "output.h5") as file:
-        np.testing.assert_array_equal(file["data"], torch.cat(batches))
-        np.testing.assert_array_equal(file["label"], torch.cat(batches)[:, 0])
+        np.testing.assert_array_equal(file["data"], torch.cat(batches)[:, :, None, None])
+        np.testing.assert_array_equal(file["label"], torch.cat(batches)[:, :1, None, None])
+
+
+@pytest.mark.parametrize(
+    ("shape", "written"),
+    [((), (1, 1, 1, 1)), ((3,), (3, 1, 1, 1)), ((3, 2, 5), (3, 2, 5, 1)), ((2, 3, 1, 2, 2), (2, 3, 1, 2, 2))],
+)
+def test_datasets_have_four_axes_or_more(tmp_path: Path, shape: tuple[int, ...], written: tuple[int, ...]) -> None:
+    """The paper's fork wrote these shapes, and refused five axes."""
+    build(_text(tmp_path / "output.h5"), shape, shape, tops=0)(torch.ones(shape), torch.ones(shape))
+    with h5py.File(tmp_path / "output.h5") as file:
+        assert file["data"].shape == file["label"].shape == written
 
 
 def test_faults_are_named(tmp_path: Path) -> None:
