@@ -47,12 +47,14 @@ _WRITTEN: Mapping[str, Callable[[Node, list[bool]], list[bool]]] = {
 class Need:
     """layer: whether Backward is called. bottoms: for each, whether its diff is wanted.
 
-    written: for each, whether Backward writes its diff, which some layers do unasked, and others never.
+    written: for each, whether Backward writes its diff, which some layers do unasked, and others never. blobs: for each
+    learnable blob, whether this layer adds to its diff; one with lr_mult 0 does not, whoever shares the blob.
     """
 
     layer: bool
     bottoms: list[bool]
     written: list[bool] = field(default_factory=list)
+    blobs: list[bool] = field(default_factory=list)
 
 
 def backward_needs(nodes: Sequence[Node], layers: Sequence[Layer], force_backward: bool) -> list[Need]:
@@ -64,7 +66,8 @@ def backward_needs(nodes: Sequence[Node], layers: Sequence[Layer], force_backwar
             never = _NEVER_FORCED.get(node.param.type, (1,) if layer.default_loss_weight else ())
             need.layer = True
             need.bottoms = [wanted or index not in never for index, wanted in enumerate(need.bottoms)]
-    for node, need in zip(nodes, needs, strict=True):
+    for node, layer, need in zip(nodes, layers, needs, strict=True):
+        need.blobs = [force_backward or _learns(layer, index) for index in range(len(layer.blobs))]
         need.written = _WRITTEN.get(node.param.type, _as_wanted)(node, need.bottoms) if need.layer else need.bottoms
     return needs
 

@@ -83,7 +83,7 @@ class Net(nn.Module):
             "folder": folder,
             "in_place": in_place,
         }
-        self.compat, self.folder = compat, folder
+        self.compat, self.folder, self.in_place = compat, folder, in_place
         context = Context(phase=phase, compat=compat, folder=folder, fork=dialects.disputed(self.param))
         self._sequence, self._shapes = set_up_layers(self.graph, context, given_shapes, weights)
         self.hazards = defined_hazards(self.graph, in_place)

@@ -111,6 +111,7 @@ class Quiet:
         outputs = [execution.blobs[number] for number in execution.outputs]
         self._chances = _CHANCES * repeats(execution.net, execution.steps, outputs)
         self._draws = draws(self._made)
+        self._scales = [step for step in self._made if step.type == "Scale" and step.need.layer]
         self._learns = any(step.need.layer for step in execution.steps)
         self._shapes: list[tuple[int, ...]] | None = None  # of the inputs of the last pass that kept everything
         self._pass: Pass | None = None
@@ -152,6 +153,8 @@ class Quiet:
             memory.drop()
         for (blob, _), gradient in zip(found.learning, got, strict=False):
             blob._diff.clear() if gradient is None else blob._diff.write(dense(gradient))
+        for step in self._scales:
+            step.clear_overwritten()
         taken = {address(seed) for seed in seeds}
         for (_, diff), gradient in zip(learned, got[len(found.learning) :], strict=True):
             if gradient is not None:

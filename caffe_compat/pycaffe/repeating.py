@@ -26,7 +26,8 @@ _TYPES = frozenset(
 def repeats(net: Net, steps: Sequence[Step], outputs: Sequence[object]) -> bool:
     """Whether each layer of a net is known to, none disturbs another in place, and every loss is an output."""
     tops = {id(top._data) for step in steps if isinstance(step, SourceStep) for top in step.tops}
-    return not net.hazards.by_number and all(_repeats(step, tops, outputs) for step in steps)
+    shared = {id(param.tensor) for param in net.learnable_params if len(param.users) > 1}
+    return not net.hazards.by_number and all(_repeats(step, tops, outputs, shared) for step in steps)
 
 
 def draws(steps: Sequence[Step]) -> bool:
@@ -34,17 +35,19 @@ def draws(steps: Sequence[Step]) -> bool:
     return any(step.type in ("Dropout", "Pooling") for step in steps)
 
 
-def _repeats(step: Step, of_sources: set[int], outputs: Sequence[object]) -> bool:
+def _repeats(step: Step, of_sources: set[int], outputs: Sequence[object], shared: set[int]) -> bool:
     losses = [top for top, weight in zip(step.tops, step.loss_weights, strict=True) if weight]
     in_place_on_inputs = not isinstance(step, SourceStep) and any(
         id(top._data) in of_sources and top in step.bottoms for top in step.tops
     )
-    sums = not isinstance(step, ScaleStep) or len(step.bottoms) > 1 or step.blobs[0].count != step.bottoms[0].count
+    learn = [each.requires_grad for each in step.parameters] == step.learning
+    overwrites = isinstance(step, ScaleStep) and any(id(each) in shared for each in step.parameters[:1])
     return (
         type(step) in _STEPS
         and step.type in _TYPES
         and not step._refusal
-        and sums
+        and learn
+        and not overwrites
         and not in_place_on_inputs
         and all(any(loss is output for output in outputs) for loss in losses)
     )

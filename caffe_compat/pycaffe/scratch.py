@@ -41,8 +41,8 @@ class HingeStep(Step):
 class ScaleStep(Step):
     """Scale: the product of bottom and top diff lies where the layer finds room, before it is summed.
 
-    That is the diff of the factors where it is as large as the bottom, which no sum is added to then; else the
-    bottom's, unless the layer is in place: then the copy of the bottom, which the next backward pass reads for it.
+    That is the diff of the factors where it is as large as the bottom; else the bottom's, unless the layer is in place:
+    then the copy of the bottom, which the next backward pass reads for it.
     """
 
     layer: Scale
@@ -68,7 +68,6 @@ class ScaleStep(Step):
         if not self.need.layer or self.is_done:
             return
         if not self._sums():
-            self._clear_overwritten()
             super().backward()
         elif self._is_in_place:
             self._backward_in_place()
@@ -81,13 +80,9 @@ class ScaleStep(Step):
     def _sums(self) -> bool:
         """Whether products are summed to the gradient of factors: there is one, of fewer values than the bottom."""
         alone = len(self.bottoms) == 1
-        learns = self.parameters[0].requires_grad if alone else self.wanted[1]
+        learns = self.learning[0] if alone else self.wanted[1]
         factors = self.blobs[0] if alone else self.bottoms[1]
         return learns and factors.count != self.bottoms[0].count
-
-    def _clear_overwritten(self) -> None:
-        if len(self.bottoms) == 1 and self.parameters[0].requires_grad:
-            self.blobs[0]._diff.clear()
 
     def _backward_in_place(self) -> None:
         """At the copy: the bottom, and behind the first backward pass what that has left there."""
@@ -100,7 +95,7 @@ class ScaleStep(Step):
                 self._product = self._record.bottoms[0].detach(), diff
             return
         copy = torch.mul(*self._product)
-        learns = [parameter.requires_grad for parameter in self.parameters]
+        learns = self.learning
         bottoms = (copy, *(bottom._read().clone() for bottom in self.bottoms[1:]))
         found = derivative(self.layer, bottoms, (diff,), tuple(self.wanted), learns)
         self._put_found(found)

@@ -19,6 +19,7 @@ from caffe_compat.graph.graph import Node
 from caffe_compat.graph.hazards import Hazard, backward_reads
 from caffe_compat.layers.base import Layer, Shape
 from caffe_compat.layers.caffe.backward import Pass
+from caffe_compat.layers.caffe.scale_bias import Scale
 from caffe_compat.net.build import loss_weights
 from caffe_compat.net.in_place import derivative, passes_of
 from caffe_compat.net.needs import Need
@@ -66,7 +67,13 @@ class Step:
     @cached_property
     def learns(self) -> list[tuple[Tensor, Blob]]:
         """The parameters that get a gradient, with their blobs."""
-        return [pair for pair in zip(self.parameters, self.blobs, strict=False) if pair[0].requires_grad]
+        triples = zip(self.parameters, self.blobs, self.learning, strict=False)
+        return [(parameter, blob) for parameter, blob, learns in triples if learns]
+
+    @property
+    def learning(self) -> list[bool]:
+        """For each parameter, whether this layer gives it a gradient."""
+        return [each.requires_grad and wanted for each, wanted in zip(self.parameters, self.need.blobs, strict=False)]
 
     def reshape(self) -> None:
         """Give the tops the shapes that follow from those of the bottoms; CheckError where a bottom cannot be taken."""
@@ -172,7 +179,7 @@ class Step:
         """As Caffe's loops go over what lies in the blobs now; `read`, `made`: what forward read and made."""
         bottoms, tops = _now(self.bottoms, read, self.rereads), _now(self.tops, made, self.rereads_tops)
         diffs = tuple(top._diff.current(top._shape).clone() for top in self.tops)
-        learns = [parameter.requires_grad for parameter in self.parameters]
+        learns = self.learning
         wanted, rule = tuple(self.wanted), self.passes[1]
         if rule is None:
             found = derivative(self.layer, bottoms, diffs, wanted, learns)
@@ -184,8 +191,8 @@ class Step:
     def _put_found(self, found: Sequence[Tensor | None]) -> None:
         """Put the gradients of bottoms, then of learnable blobs, wanted or not."""
         dense = [None if each is None else each.detach().contiguous() for each in found]
-        pairs = zip(self.blobs, self.parameters, dense[len(self.bottoms) :], strict=False)
-        learned = [(blob, each) for blob, parameter, each in pairs if parameter.requires_grad]
+        triples = zip(self.blobs, self.learning, dense[len(self.bottoms) :], strict=False)
+        learned = [(blob, each) for blob, learns, each in triples if learns]
         own = [each if wants else None for each, wants in zip(dense, self.wanted, strict=False)]
         self._put(own, [blob for blob, _ in learned], [each for _, each in learned])
 
@@ -196,9 +203,22 @@ class Step:
                 bottom._diff.clear()
             elif gradient is not None:
                 bottom._diff.write(gradient)
+        self.clear_overwritten()
+        if self.follower is not None:
+            self.follower.clear_overwritten()
         for blob, gradient in zip(learned, of_blobs, strict=True):
             if gradient is not None:
                 blob._diff.add(gradient)
+
+    def clear_overwritten(self) -> None:
+        """Clear the diff of the learnable blob that Caffe writes where others add to it."""
+        if self.overwrites_gradient():
+            self.blobs[0]._diff.clear()
+
+    def overwrites_gradient(self) -> bool:
+        """Whether there is such a blob, for bottoms of the shapes of now."""
+        layer = self.layer
+        return isinstance(layer, Scale) and any(self.learning[:1]) and layer.overwrites_gradient(self.bottoms[0]._shape)
 
     def _store(self, bottoms: Sequence[Tensor], tops: Sequence[Tensor]) -> list[int]:
         """Make `tops` the data of the top blobs; where they lie."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from caffe_compat.layers.caffe.scale_bias import Scale
 from caffe_compat.net.joining import JoinedLayers
 from caffe_compat.net.net import Net
 from caffe_compat.net.params import LearnableParam
@@ -28,6 +29,7 @@ class Passes:
         self.before_backward: Callable[[Tensor], None] = lambda loss: None
         self.spares: Callable[[], bool] = lambda: False
         self._joined = JoinedLayers(net)
+        self._overwritten = _overwritten(net) if iter_size > 1 else []
 
     def run(
         self, explained: bool = False, values: Sequence[Mapping[str, Tensor]] | None = None
@@ -49,6 +51,8 @@ class Passes:
                 with self._precise():
                     outputs, loss = self.net.forward_with_loss(**batch)
                 if loss.requires_grad:
+                    for tensor in self._overwritten:
+                        tensor.grad = None
                     self.before_backward(loss.detach())
                     scaled = loss if self.scale.value == 1 else loss * self.scale.value
                     scaled.backward()  # type: ignore[no-untyped-call]
@@ -66,3 +70,11 @@ class Passes:
         tensors = [self.params[index].tensor for index in chosen]
         gradients = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in tensors]
         return gradients if self.scale.remove(gradients) else None
+
+
+def _overwritten(net: Net) -> list[Tensor]:
+    """The parameters of which Caffe keeps the gradient of the last batch alone, see Scale; none for "right"."""
+    if net.in_place == "right":
+        return []
+    scales = [(node, layer) for node, layer in net.steps if isinstance(layer, Scale)]
+    return [layer.blobs[0] for node, layer in scales if layer.overwrites_gradient(net._shapes[node.bottoms[0]])]

@@ -78,7 +78,8 @@ class Updating:
         self._structure.regularize(weights, gradients)
         if self._shaping:
             self._shaping.regularize(step, gradients)
-        self._move(weights, gradients, history, Rates(rate, [param.lr_mult for param in params]))
+        if weights:
+            self._move(weights, gradients, history, Rates(rate, [param.lr_mult for param in params]))
         self._structure.prune(weights, self.iteration + 1)
         if self._shaping:
             self._shaping.after_update(step)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import caffe_compat.pycaffe as caffe
 from tests.pycaffe.nets import DATA, layer, net, wave
@@ -44,3 +45,60 @@ def test_gradients_that_are_parts_of_another_are_read_and_written_as_arrays_of_t
     halves[0][...] = 7
     np.testing.assert_array_equal(built.blobs["c"].diff, whole)
     assert all(half.flags.c_contiguous for half in halves)
+
+
+@pytest.mark.parametrize("looks", [False, True])
+@pytest.mark.parametrize(("batch", "passes_kept"), [(1, 1), (2, 3)])
+def test_scale_writes_the_diff_of_its_factors_at_a_batch_of_1(batch: int, passes_kept: int, looks: bool) -> None:
+    """Caffe 1.0 (scale_layer.cpp, outer_dim_ 1): of three passes the last one's sum; at a batch of 2 all three."""
+    data = DATA.replace("dim: 2 dim: 3", f"dim: {batch} dim: 3 dim: 4 dim: 5")
+    scale = layer("s", "Scale", "data", "s", "scale_param { bias_term: true }")
+    built = net(data + scale + layer("l", "Reduction", "s", "l", "loss_weight: 1"))
+    x = wave(batch, 3, 4, 5)
+    for _ in range(3):
+        built.forward(data=x)
+        if looks:
+            assert built.blobs["s"].data.any()
+        built.backward()
+    np.testing.assert_allclose(built.params["s"][0].diff, passes_kept * x.sum((0, 2, 3)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(built.params["s"][1].diff, np.full(3, 3 * batch * 20))
+
+
+def test_of_scales_that_share_their_factors_the_lowest_gives_the_diff_at_a_batch_of_1() -> None:
+    data = DATA.replace("dim: 2 dim: 3", "dim: 1 dim: 3 dim: 4 dim: 5")
+    both = [layer(top, "Scale", bottom, top, 'param { name: "w" }') for bottom, top in (("data", "a"), ("a", "b"))]
+    built = net(data + "".join(both) + layer("l", "Reduction", "b", "l", "loss_weight: 1"))
+    built.params["a"][0].data[...] = factors = np.array([2.0, -1.0, 0.5])
+    x = wave(1, 3, 4, 5)
+    built.forward(data=x)
+    built.backward()
+    np.testing.assert_allclose(built.params["a"][0].diff, factors * x.sum((0, 2, 3)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("forced", [False, True])
+@pytest.mark.parametrize("still", ["a", "b"])
+def test_a_layer_with_lr_mult_0_adds_to_the_diff_of_a_blob_that_it_shares_only_where_forced(
+    still: str, forced: bool
+) -> None:
+    """The flag is each layer's own, and force_backward sets all (net.cpp, set_param_propagate_down)."""
+    products = {
+        top: layer(
+            top,
+            "InnerProduct",
+            bottom,
+            top,
+            f'param {{ name: "w" {"lr_mult: 0" if top == still else ""} }} '
+            "inner_product_param { num_output: 3 bias_term: false }",
+        )
+        for bottom, top in (("data", "a"), ("a", "b"))
+    }
+    built = net(
+        DATA + products["a"] + products["b"] + layer("l", "Reduction", "b", "l", "loss_weight: 1"), forced=forced
+    )
+    built.params["a"][0].data[...] = weights = wave(3, 3)
+    x, ones = wave(2, 3), np.ones((2, 3))
+    built.forward(data=x)
+    built.backward()
+    parts = {"a": (ones @ weights).T @ x, "b": ones.T @ (x @ weights.T)}
+    wanted = sum(part for name, part in parts.items() if forced or name != still)
+    np.testing.assert_allclose(built.params["a"][0].diff, wanted, rtol=1e-5, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -68,6 +69,17 @@ class Scale(_Broadcast):
     def is_for_channels(self) -> bool:
         """Whether it scales each channel by a blob of its own."""
         return len(self.param.bottom) == 1 and self.axis == 1 and len(self.blob_shapes[0]) == 1
+
+    def overwrites_gradient(self, shape: Shape) -> bool:
+        """Whether Caffe writes the gradient of the factors for a bottom of this shape, where it should add it.
+
+        Its sums go straight into their diff where nothing is summed, or nothing over axes in front (a batch of 1):
+        what earlier passes and layers above that share the factors gave is lost (scale_layer.cpp, Backward_cpu).
+        """
+        if len(self.param.bottom) > 1:
+            return False
+        factors = math.prod(self.blob_shapes[0])
+        return factors == math.prod(shape) or (math.prod(shape[: self.axis]) == 1 and factors > 1)
 
     @property
     def terms(self) -> tuple[Tensor, Tensor | None]:
