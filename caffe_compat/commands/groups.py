@@ -3,8 +3,9 @@
 caffe-compat groups split NET WEIGHTS
 caffe-compat groups split --original-alexnet NET --split-alexnet NET --caffemodel WEIGHTS   (as group_spitter.py)
 
-Writes NET.split.prototxt and WEIGHTS.split.caffemodel.h5, or .merge. for merge. With both nets given, as the fork's
-scripts take them, the second is written as it is. What stands there already is kept unless --force-overwrite is given.
+Writes NET.split.prototxt and WEIGHTS.split.caffemodel.h5, or .merge. for merge; with --out PREFIX.prototxt and
+PREFIX.caffemodel. With both nets given, as the fork's scripts take them, the second is written as it is. What stands
+there already is kept unless --force-overwrite is given.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split-alexnet", metavar="NET", help="the net with parallel layers, by the fork's name")
     parser.add_argument("--caffemodel", metavar="WEIGHTS", help="the weights, by the fork's name")
     parser.add_argument("--parts", type=comma_list, metavar="A=2,B=2", help="what to split: layers and into how many")
+    parser.add_argument("--out", metavar="PREFIX", help="write PREFIX.prototxt and PREFIX.caffemodel")
     add_allow_missing(parser)
     add_force_overwrite(parser)
 
@@ -58,8 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
     missing = [name for name in missing if name not in arguments.allow_missing]
     if missing:
         raise cc.WeightsError(f"{weights} has nothing for {', '.join(missing)}; the nets must name X and X_group0, ...")
-    paths = [Path(f"{net}.{arguments.action}.prototxt"), Path(f"{weights}.{arguments.action}.caffemodel.h5")]
-    paths[1] = holding(paths[1], made)
+    if arguments.out:
+        paths = [Path(f"{arguments.out}.{suffix}") for suffix in ("prototxt", "caffemodel")]
+    else:
+        paths = [Path(f"{net}.{arguments.action}.prototxt"), Path(f"{weights}.{arguments.action}.caffemodel.h5")]
+        paths[1] = holding(paths[1], made)
     check_targets(paths, [net, weights, target], arguments.force_overwrite)
     cc.write_model(made, *paths)
     print("\n".join(f"Saved as {path}" for path in paths))

@@ -44,6 +44,22 @@ def test_the_forks_form_takes_both_nets():
     np.testing.assert_array_equal(back["c2"][0], cc.read_weights("net.caffemodel")["c2"][0])
 
 
+def test_out_names_what_is_written(capsys):
+    assert main(["groups", "split", "net.prototxt", "net.caffemodel", "--out", "apart"]) == 0
+    assert capsys.readouterr().out.split() == ["Saved", "as", "apart.prototxt", "Saved", "as", "apart.caffemodel"]
+    assert main(["groups", "merge", "apart.prototxt", "apart.caffemodel", "--out", "one"]) == 0
+    assert {path.name for path in Path().iterdir()} == {
+        f"{stem}.{suffix}" for stem in ("net", "apart", "one") for suffix in ("prototxt", "caffemodel")
+    }
+    given, back = cc.read_weights("net.caffemodel"), cc.read_weights("one.caffemodel")
+    assert given.keys() == back.keys()
+    for name, blobs in given.items():
+        for blob, again in zip(blobs, back[name], strict=True):
+            np.testing.assert_array_equal(blob, again)
+    assert main(["groups", "split", "net.prototxt", "net.caffemodel", "--out", "one"]) == 2
+    assert "exists and is kept" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words, said",
     [

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from caffe_compat.errors import ShapeError
 from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
-from caffe_compat.layers.forks.mscnn.heads import as_sizes, overlaps_by_size, statistics
+from caffe_compat.layers.forks.mscnn.heads import as_sizes, check_classes, overlaps_by_size, statistics
 from caffe_compat.layers.registry import register
 
 
@@ -43,6 +43,7 @@ class BboxAccuracy(Layer):
         offsets, rois, matches = (bottom.flatten(1).double().cpu().numpy() for bottom in bottoms)
         labels = matches[:, 0].astype(np.int64)
         counts = np.flatnonzero((labels > 0) & (matches[:, -1] <= 0.975))
+        check_classes(self, 2, labels[counts], offsets.shape[1] // 4)
         before = as_sizes(rois[counts, 1:5])
         truth = as_sizes(matches[counts, 1:5])
         own = offsets.reshape(len(offsets), offsets.shape[1] // 4, 4)[counts, labels[counts]] * self.std + self.mean

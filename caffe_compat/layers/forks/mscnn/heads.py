@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_compat.errors import ShapeError, UnsupportedParameterError
+from caffe_compat.errors import DataError, ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Layer, Shape, exactly
 
 COORDINATES = 4
@@ -29,6 +29,16 @@ def statistics(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
             f"layer '{layer.name}': bbox_reg_param needs four bbox_mean and four positive bbox_std"
         )
     return mean, std
+
+
+def check_classes(layer: Layer, bottom: int, found: np.ndarray, classes: int | None = None) -> None:
+    """DataError where a class of `found`, which that bottom holds, is none of 0 to classes - 1; None: has no end."""
+    wrong = found[(found < 0) | (found >= classes if classes is not None else False)]
+    if wrong.size:
+        wanted = "0 or more" if classes is None else f"0 to {classes - 1}"
+        raise DataError(
+            f"layer '{layer.name}': bottom '{layer.param.bottom[bottom]}' holds class {int(wrong[0])}, wanted {wanted}"
+        )
 
 
 def as_sizes(boxes: np.ndarray) -> np.ndarray:

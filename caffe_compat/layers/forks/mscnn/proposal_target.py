@@ -13,7 +13,7 @@ from torch import Tensor
 
 from caffe_compat.errors import ShapeError, UnsupportedParameterError
 from caffe_compat.layers.base import Context, Count, Layer, Shape, exactly
-from caffe_compat.layers.forks.mscnn.heads import as_sizes, overlaps_by_size, statistics
+from caffe_compat.layers.forks.mscnn.heads import as_sizes, check_classes, overlaps_by_size, statistics
 from caffe_compat.layers.registry import register
 
 
@@ -56,6 +56,7 @@ class ProposalTarget(Layer):
     @torch.no_grad()
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         boxes, truth = (bottom.flatten(1).double().cpu().numpy() for bottom in bottoms)
+        check_classes(self, 1, truth[truth[:, 6] == 0, 5].astype(np.int64), self.width // 4 if self.aware else None)
         boxes = np.concatenate((boxes, truth[:, :5]))
         best, shares = self._matched(boxes, truth)
         kept, foreground = self._drawn(shares, truth[best, 6] != 0)

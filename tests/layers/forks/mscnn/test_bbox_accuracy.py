@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from caffe_compat.errors import DataError
 from tests.layers.single import build
 
 
@@ -27,3 +28,15 @@ def test_bbox_accuracy_compares_before_and_after() -> None:
     after, before = build('type: "BboxAccuracy"', (3, 8), (3, 5), (3, 6), tops=2)(offsets, rois, matches)
     assert after.item() == pytest.approx(1)
     assert before.item() == pytest.approx(_shared([0, 0, 10, 10], [5, -5, 10, 20]))
+
+
+@pytest.mark.parametrize(("label", "is_taken"), [(2, False), (1, True), (0, True), (-1, True)])
+def test_a_class_that_the_offsets_have_not_is_told(label: int, is_taken: bool) -> None:
+    """There are two, of which 0 and below do not count."""
+    layer = build('type: "BboxAccuracy"', (1, 8), (1, 5), (1, 6), tops=2)
+    bottoms = torch.zeros(1, 8), torch.tensor([[0.0, 0, 0, 9, 9]]), torch.tensor([[float(label), 0, 0, 9, 9, 0.5]])
+    if is_taken:
+        assert layer(*bottoms)[0].item() == (1 if label > 0 else -1)
+        return
+    with pytest.raises(DataError, match=r"holds class 2, wanted 0 to 1$"):
+        layer(*bottoms)

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from caffe_compat.errors import DataError
 from tests.layers.single import build
 
 TARGET = "cls_num: 3 batch_size: 4 fg_fraction: 0.5 num_img_per_batch: 2 fg_thr: 0.5 bg_thr_hg: 0.5 bg_thr_lw: 0.1 "
@@ -38,3 +39,23 @@ def test_boxes_that_lack_are_drawn_away_from_true_ones() -> None:
     assert labels.flatten().tolist() == [1, 1, 0, 0]
     drawn = rows.flatten(1)[2:]
     assert (drawn[:, 3:] - drawn[:, 1:3] + 1 >= 32).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "label", "said"),
+    [
+        ("", 3, "holds class 3, wanted 0 to 2$"),
+        ("", -1, "holds class -1, wanted 0 to 2$"),
+        ("bbox_reg_param { cls_aware: false }", -1, "holds class -1, wanted 0 or more$"),
+    ],
+)
+@pytest.mark.parametrize("ignored", [0, 1])
+def test_a_true_box_of_no_class_is_told_unless_it_is_ignored(fields: str, label: int, said: str, ignored: int) -> None:
+    text = f'type: "ProposalTarget" proposal_target_param {{ {TARGET} img_width: 64 img_height: 64 }} {fields}'
+    layer = build(text, (1, 5), (1, 7), tops=6)
+    bottoms = torch.tensor([[0.0, 0, 0, 9, 9]]), torch.tensor([[0.0, 0, 0, 9, 9, float(label), float(ignored)]])
+    if ignored:
+        assert not layer(*bottoms)[1].any()
+        return
+    with pytest.raises(DataError, match=said):
+        layer(*bottoms)
