@@ -68,8 +68,8 @@ class HDF5Output(Layer):
 
 def _append(file: h5py.File, name: str, bottom: Tensor) -> None:
     """Add the items of `bottom` to dataset `name`, which is made where it is missing."""
-    values = bottom.detach().cpu().numpy()
-    values = values.reshape(values.shape + (1,) * (_AXES - values.ndim))
+    lacking = [1] * (_AXES - bottom.dim())
+    values = bottom.detach().reshape(*bottom.shape, *lacking).cpu().numpy()
     if name not in file:
         chunks = (max(1, values.shape[0]), *values.shape[1:])
         file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]), chunks=chunks)
