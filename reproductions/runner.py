@@ -20,7 +20,7 @@ from reproductions import choosing
 from reproductions.averages import lightened
 from reproductions.narrowing import narrowed
 from reproductions.record import commit, locked
-from reproductions.runs import Run, read_runs
+from reproductions.runs import Run, read_events, read_runs
 from reproductions.steps import PUBLIC, Network, Place, Step, StepError
 
 PREFIX, NET = "run", "train_test.prototxt"  # of the files in a step's folder
@@ -78,7 +78,15 @@ class Runner:
         return not (self.place.smoke or self.place.fresh) and self.checkpoint(step).exists()
 
     def is_done(self, step: Step) -> bool:
-        return self.weights(step).exists()
+        """Whether its weights are there, which others start from, and in its own log its last test too."""
+        return self.weights(step).exists() and not self.lacks_last_test(step)
+
+    def lacks_last_test(self, step: Step) -> bool:
+        """Whether the step, of which the last snapshot is there, was ended before or in the test after it."""
+        log, param, last = self.folder(step) / f"{PREFIX}.jsonl", self.solver(step), self.iterations(step)
+        if not log.exists() or not param.test_interval or last % param.test_interval:
+            return False
+        return not any(event["event"] == "test" and event["iteration"] == last for event in read_events(log))
 
     def recorded(self, step: Step) -> Run | None:
         """The finished row of the step that the project keeps; None also where steps begin where they begin."""

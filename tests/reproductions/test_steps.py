@@ -79,6 +79,24 @@ def test_an_interrupted_step_goes_on_from_its_newest_snapshot(tmp_path):
     assert [event["resume"] for event in starts if event["event"] == "start"] == [None, state.name]
 
 
+def test_a_step_ended_in_its_last_test_is_not_finished_before_that_is_made(runners, tmp_path):
+    runner, _ = runners
+    dense, _ = runner.network.steps
+    runner.do(dense)
+    log = runner.folder(dense) / "run.jsonl"
+    lines = log.read_text().splitlines()
+    (last,) = (n for n, line in enumerate(lines) if '"test", "iteration": 2' in line)
+    log.write_text("\n".join(lines[:last]) + "\n")
+    assert runner.state(dense) == "at 2"
+    record(runner, [dense], tmp_path)
+    assert [(row.status, row.error) for row in read_runs(runner.network.name)] == [("unfinished", None)]
+    runner.do(dense)
+    record(runner, [dense], tmp_path)
+    (row,) = read_runs(runner.network.name)
+    outputs = json.loads(lines[last])["outputs"]
+    assert (row.status, row.error) == ("finished", round(100 * (1 - outputs["accuracy"]), 2))
+
+
 def test_a_branch_counts_the_force_and_the_iterations_of_its_trunk():
     network = NETWORKS["convnet"]
     run = unfinished_run(Runner(network, Place(network.folder)), network.step("l1-8e-4-from8250-forced"))
