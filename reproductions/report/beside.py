@@ -19,6 +19,7 @@ NAMES = {
 }
 PARTED = ("fork", "nudged", "free")
 LAYER = "conv2"  # with a force; conv1, whose first outputs are nearly 0, parts by a rounding alone
+TOLD = 10  # rows of the long run in the table, or up to twice as many
 FULL = {"conv1": 32, "conv2": 32, "conv3": 64}
 
 
@@ -47,9 +48,8 @@ def beside_the_fork(facts: Facts) -> Figure | None:
     keys = tuple((swatch_line(*SERIES[who]), NAMES[who]) for who in SERIES)
     parted = (f"difference of {LAYER}, {name}" for name in ("fork", "rounding", "no force"))
     head = ("iterations", "error, %", "loss", "ranks, fork", "ranks, here", *parted)
-    return Figure(
-        "beside-fork", title, caption, pictures, keys, head, tuple(map(row_text, (near[0], *near[9::10], *far)))
-    )
+    rows = (near[0], *near[9::10], *far[:: -max(len(far) // TOLD, 1)][::-1])
+    return Figure("beside-fork", title, caption, pictures, keys, head, tuple(map(row_text, rows)))
 
 
 def of_stage(rows: Sequence[Mapping[str, Any]], stage: str) -> list[Mapping[str, Any]]:

@@ -1,6 +1,7 @@
 """The fork's run beside ours: equal starts, differences and ranks from the snapshots, numbers from both logs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,6 +112,9 @@ def test_a_recorded_comparison_gives_rows_logs_and_the_figure(tmp_path, monkeypa
     ]
     figure = beside_the_fork(read_facts(root))
     assert len(figure.pictures) == 3 and figure.rows[-1][:2] == ("1,000", "24.00 and 25.00")
+    near, far = rows[:2], [{**rows[-1], "iteration": 500 * (number + 1)} for number in range(40)]
+    long = beside_the_fork(replace(read_facts(root), beside_fork=[*near, *far]))
+    assert [row[0] for row in long.rows] == ["500", *(f"{iteration:,}" for iteration in range(2000, 20001, 2000))]
 
 
 def test_too_little_is_told_in_a_line(tmp_path, capsys):
