@@ -35,8 +35,8 @@ CAUSES = (
     "Table 3 and Figure 7 on ConvNet: the net with force loses less when it is decomposed, but its own error is "
     "higher, and after the short fine-tuning it stays behind, except with k-means. After 240,000 iterations too (rows "
     "`decompose 240k`, fine-tuned for a tenth of the authors' iterations), and with k-means as well: at the ranks that "
-    "l2 gave at each of three strengths, and l1 at the chosen one, the net trained without force and decomposed has the "
-    "lower error.",
+    "l2 gave at each of three strengths, and l1 at the chosen one, the net trained without force and decomposed has "
+    "the lower error.",
     "The force beside its rivals: at as few iterations the nuclear norm, the Hoyer measure and trained rank pruning "
     "all reach lower ranks at no more error. They act on the singular values themselves; the force turns filters a "
     "little in each step, and needs many.",
