@@ -36,7 +36,7 @@ from reproductions.checkpoints import cleaned_text
 from reproductions.convnet.run import NETWORK
 from reproductions.datasets import published_cifar10
 from reproductions.measures import costs
-from reproductions.record import keep_log, record_run, write_result
+from reproductions.record import forget_runs, keep_log, record_run, write_result
 from reproductions.runner import KEEP, working_in
 from reproductions.runs import Run
 from reproductions.steps import StepError
@@ -140,6 +140,7 @@ def record(work: Path, build: str) -> None:
             raise StepError(f"{work}: the runs {named} share no snapshot yet")
     write_result(NAME, f"{PROGRAM} record --work WORK", [row for rows in stages.values() for row in rows])
     fixed: dict[str, Any] = costs(cc.Model(cc.read_net(work / NETWORK.net), {}), work)
+    forget_runs(NETWORK.name, PROGRAM)  # of fewer iterations
     for who in STAGES["far"]:
         run = run_of(who, stages["far"], build if who == "fork" else "")
         spent = round(seconds_of(log_of(work, who, "far")), 1)

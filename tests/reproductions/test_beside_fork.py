@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -94,11 +95,14 @@ def test_a_recorded_comparison_gives_rows_logs_and_the_figure(tmp_path, monkeypa
     for name, value in (("RESULTS", root / "results"), ("LOGS", root / "logs")):
         monkeypatch.setattr(records, name, value)
     monkeypatch.setattr(beside_fork, "record_run", lambda run: records.record_run(run, folder=root / "results"))
+    forgotten = partial(records.forget_runs, folder=root / "results")
+    monkeypatch.setattr(beside_fork, "forget_runs", forgotten)
     monkeypatch.setattr(beside_fork, "keep_log", lambda path, name: records.keep_log(path, name, root / "logs"))
     made_up_cifar10(work)
     (work / NETWORK.net).write_bytes((NETWORK.folder / NETWORK.net).read_bytes())
-    write_runs(work, (500, 1000), {"fork": 0.76})
-    assert beside_fork.main(["record", "--work", str(work), "--build", "commit a"]) == 0
+    for iterations in ((500,), (500, 1000)):  # the rows of the first go
+        write_runs(work, iterations, {"fork": 0.76})
+        assert beside_fork.main(["record", "--work", str(work), "--build", "commit a"]) == 0
     fork, here = read_runs("convnet", root / "results")
     assert (fork.error, here.error, fork.iterations, fork.force_decay) == (24.0, 25.0, 1000, 3e-4)
     assert fork.ranks == {"conv1": (4, 32), "conv2": (4, 32), "conv3": (4, 64)} and fork.torch == "-"
