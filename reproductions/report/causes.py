@@ -27,9 +27,9 @@ CAUSES = (
     "nothing.",
     "What the force takes in error comes back faster than what it takes in ranks: a net that is freed of it before "
     "the learning rate falls (rows `freed`) has nearly the baseline's error, and keeps a part of the lower ranks. "
-    "Freed for the last 60,000 of 240,000 iterations it has the baseline's error, or after l1 three tenths of a point "
-    "less, which one seed does not settle, and nearly its ranks (rows `freed 240k`): what the force does to the "
-    "filters hardly outlasts it.",
+    "Freed for the last 60,000 of 240,000 iterations it has the baseline's error, or after the published l2 one tenth "
+    "and after l1 three tenths of a point less, which one seed does not settle, and its ranks or nearly (rows `freed "
+    "240k`): what the force does to the filters hardly outlasts it.",
     "ConvNet without force loses some accuracy on the same short schedule too: compare with it as well as with the "
     "public model.",
     "Table 3 and Figure 7 on ConvNet: the net with force loses less when it is decomposed, but its own error is "
