@@ -42,6 +42,7 @@ RUN = ("console", "python")  # what a reader types; a title makes a file of any 
 END = "<!-- run by `python -m reproductions.transcripts`; blocks: {digest} -->\n"
 ENDED = re.compile(re.escape(END).replace(r"\{digest\}", "([0-9a-f]{16})"))
 MINUTES = 10  # that a single command may take
+STAMP = re.compile(r"^([IWE])\d{4} [\d:.]+ +\d+ \w+\.py:\d+\]", re.MULTILINE)
 LOGGED = re.compile(r"(^[IWE]\d{4} [\d:.]+ +\d+ )\w+\.py", re.MULTILINE)
 FOLLOWED = re.compile(r"^I\d{4} [\d:.]+ +\d+ following\.py:\d+\] .*\n", re.MULTILINE)  # only where work takes long
 NUMBER = re.compile(r"(?<![\w#])[-+±]?\d[\d.,:]*(?:e[-+]?\d+)?")
@@ -103,6 +104,11 @@ def masked(text: str) -> str:
     return re.sub(r"[-\s#]+", lambda found: "#" if "#" in found[0] else " ", NUMBER.sub("#", text)).strip()
 
 
+def unstamped(text: str) -> str:
+    """`text` without the moment, process and place of log lines; with every other number, for they tell of one run."""
+    return STAMP.sub(r"\1", text).strip()
+
+
 class Folder:
     """Where the pages are run: a folder below `root`, with the programs as this Python has them."""
 
@@ -156,7 +162,7 @@ class Folder:
             if status > 1:
                 raise RuntimeError(f"{page}: exit status {status} of {command.words}\n{output}")
             output = re.sub(r" +$", "", FOLLOWED.sub("", output), flags=re.MULTILINE)
-            output = command.output if masked(output) == masked(command.output) else output
+            output = command.output if unstamped(output) == unstamped(command.output) else output
             parts.append(f"$ {command.words}\n{output}")
         return "".join(part if part.endswith("\n") else part + "\n" for part in parts)
 

@@ -137,6 +137,15 @@ def test_masks_hide_numbers_and_widths_alone():
     assert transcripts.masked(logged[0].format("solver")) != transcripts.masked(logged[1].format("b"))
 
 
+def test_what_a_command_printed_is_kept_only_where_nothing_but_its_log_stamps_changed(tmp_path):
+    page = (
+        "```console\n$ printf 'I1201 07:00:00.5 9 a.py:2] loss = {}\\n'\nI1130 06:00:00.25  8 b.py:1] loss = 0.5\n```\n"
+    )
+    kept, new = (transcripts.Folder(tmp_path).written("a.md", page.format(loss)) for loss in ("0.5", "0.25"))
+    assert "I1130 06:00:00.25  8 b.py:1] loss = 0.5\n" in kept
+    assert "I1201 07:00:00.5 9 a.py:2] loss = 0.25\n```" in new and "I1130" not in new
+
+
 @pytest.mark.slow
 def test_commands_print_what_the_pages_say():
     for module in ("cv2", "sklearn", "lmdb", "onnx", "onnxruntime", "tensorboard", "matplotlib"):
