@@ -106,7 +106,8 @@ for found in pkgutil.walk_packages(cc.__path__, "caffe_compat."):
         try:
             importlib.import_module(found.name)
         except ImportError as error:
-            assert "pip install 'caffe_compat[" in str(error), found.name
+            loops = found.name.startswith("caffe_compat.kernels.") and error.name in ("numba", "llvmlite")  # internal
+            assert loops or "pip install 'caffe_compat[" in str(error), found.name
 print(len([getattr(cc, name) for name in cc.__all__]) == len(cc.__all__))
 """
 
