@@ -70,6 +70,7 @@ class Layer(nn.Module):
     works_in_place: ClassVar[bool] = True  # whether the top may have the name of the bottom
     gradient: ClassVar[str] = "derivative"  # or "own", as its fork's Backward says, or "none": nothing flows back
     fork_fields: ClassVar[frozenset[str]] = frozenset()  # "pooling_param.ceil_mode", obeyed; "*": all
+    remembers: ClassVar[tuple[str, ...]] = ()  # attributes that the next pass takes up; copies have them
     ones_are_loose: ClassVar[bool] = False  # forks disagree on the axes of size 1 in its blobs: weights fit without
 
     def __init__(self, param: Any, context: Context) -> None:

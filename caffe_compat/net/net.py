@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,12 +16,13 @@ from caffe_compat.layers.base import Context, Layer, Shape
 from caffe_compat.layers.registry import loss_types
 from caffe_compat.layers.source import SourceLayer, as_numbers, value_type
 from caffe_compat.net.build import Program, let_relus_overwrite, partial_outputs
+from caffe_compat.net.copying import reduced
 from caffe_compat.net.in_place import IN_PLACE, chosen_in_place, defined_hazards
 from caffe_compat.net.memory import keep_freed_memory
 from caffe_compat.net.missing import warn_of_missing
 from caffe_compat.net.naming import layers_by_name
 from caffe_compat.net.needs import unheeded
-from caffe_compat.net.params import LearnableParam, learnable_params, rebound
+from caffe_compat.net.params import LearnableParam, learnable_params, rebound, share_again
 from caffe_compat.net.prepared import PreparedNet
 from caffe_compat.net.shapes import infer_shapes, set_up_layers
 from caffe_compat.net.table import LayerFacts, batch_size, layer_facts, net_html, table
@@ -100,6 +101,8 @@ class Net(nn.Module):
         self._programs: dict[tuple[frozenset[str], bool], fx.GraphModule] = {}
         self.graph_module = self._program(frozenset(self.input_names), every_blob=False)
         self.register_buffer("_place", torch.zeros(()), persistent=False)  # follows .to() and .double()
+        rebind = type(self)._rebind  # with assign=True there are new Parameters
+        self.register_load_state_dict_post_hook(rebind)  # type: ignore[no-untyped-call]
         self.load_report = self.load_weights(weights)
         if isinstance(model, Model):
             warn_of_missing(self, model, self.load_report)
@@ -207,12 +210,18 @@ class Net(nn.Module):
         return net_html(self.graph, self._sequence, self._shapes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled and copied as its message and values; messages and fx graphs do not survive that by themselves."""
-        state = self.graph.state
-        values = {name: [blob.detach() for blob in layer.blobs] for name, layer in self.layers.items()}
-        cursors = [layer.cursor for _, layer in self._sources()]
-        settings = {"phase": self.graph.phase, "level": state.level, "stages": list(state.stage), **self._options}
-        return _restored, (type(self), self.param.SerializeToString(), settings, values, cursors, self._place)
+        """Pickled and copied as `net/copying.py` says."""
+        return reduced(self, self._options, self._place)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """What .to() and its like do; a shared blob is one Parameter still, and learnable_params are the net's."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._rebind()
+        return self
+
+    def _rebind(self, *_: Any) -> None:
+        share_again(self.learnable_params, self.layers)
+        self.learnable_params = rebound(self.learnable_params, self.layers)
 
     def _sources(self) -> list[tuple[Any, SourceLayer]]:
         pairs = zip(self.graph.nodes, self._sequence, strict=True)
@@ -279,21 +288,3 @@ class Net(nn.Module):
         in_place = self._options["in_place"]
         kept = unheeded(self.graph.nodes, self._sequence) if in_place == "caffe" else frozenset[tuple[int, int]]()
         return Program(self.graph, self._sequence, self._shapes, fed, self.param.force_backward, in_place, kept)
-
-
-def _restored(
-    kind: type[Net],
-    message: bytes,
-    settings: dict[str, Any],
-    values: dict[str, list[Tensor]],
-    cursors: list[int],
-    place: Tensor,
-) -> Net:
-    net = kind(NetParameter.FromString(message), **settings).to(device=place.device, dtype=place.dtype)
-    with torch.no_grad():
-        for name, blobs in values.items():
-            for blob, value in zip(net.layers[name].blobs, blobs, strict=True):
-                blob.copy_(value)
-    for (_, layer), cursor in zip(net._sources(), cursors, strict=True):
-        layer.seek(cursor)
-    return net

@@ -101,6 +101,13 @@ def param_specs(layer: Layer) -> list[Any]:
     return [_with_lr_mult_0(spec) if index in fixed else spec for index, spec in enumerate(specs)]
 
 
+def share_again(params: Iterable[LearnableParam], layers: dict[str, Layer]) -> None:
+    """Let every user of a blob hold the Parameter that its owner holds now."""
+    for param in params:
+        for name, index in param.users[1:]:
+            layers[name].blobs[index] = layers[param.layer].blobs[param.users[0][1]]
+
+
 def rebound(params: Iterable[LearnableParam], layers: dict[str, Layer]) -> list[LearnableParam]:
     """The same params with the tensors that their owners hold now."""
     return [replace(param, tensor=layers[param.layer].blobs[param.users[0][1]]) for param in params]

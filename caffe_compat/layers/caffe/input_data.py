@@ -67,6 +67,7 @@ class DummyData(SourceLayer):
 class MemoryData(SourceLayer):
     """Arrays that the user sets, given out batch by batch and round again (memory_data_layer.cpp)."""
 
+    remembers: ClassVar[tuple[str, ...]] = ("_arrays",)
     tops: ClassVar[Count] = exactly(2)
 
     def __init__(self, param: Any, context: Context) -> None:

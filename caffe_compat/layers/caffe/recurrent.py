@@ -26,6 +26,7 @@ class RecurrentLayer(Layer):
     Blobs: W_x (gates, inputs), b, [W_static (gates, inputs)], W_h (gates, D), and what `add_output_blobs` adds.
     """
 
+    remembers: ClassVar[tuple[str, ...]] = ("state",)
     gates: ClassVar[int]  # rows of W_x for each of D outputs
     states: ClassVar[int]
 

@@ -23,6 +23,7 @@ class LabelSpecificAdd(Layer):
 
     bottoms = exactly(2)
     tops = Count(1, 2)
+    remembers = ("iteration",)
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)

@@ -55,6 +55,7 @@ class MarginProduct(Layer):
     bottoms = exactly(2)
     tops = exactly(2)
     field: Any
+    remembers = ("iteration",)
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)

@@ -69,6 +69,7 @@ class ScaledBatchNorm(BatchNorm):
     """
 
     fork_fields = frozenset(f"batch_norm_param.{name}" for name in ("scale_bias", "scale_filler", "bias_filler"))
+    remembers = ("passes",)
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         super().setup(bottom_shapes)

@@ -23,6 +23,7 @@ class SegAccuracy(Layer):
 
     gradient = "none"
     bottoms = exactly(2)
+    remembers = ("counts",)
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)

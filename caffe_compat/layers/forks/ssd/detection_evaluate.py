@@ -34,6 +34,7 @@ class DetectionEvaluate(Layer):
 
     gradient = "none"
     bottoms = exactly(2)
+    remembers = ("_item",)
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)

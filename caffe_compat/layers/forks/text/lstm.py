@@ -41,6 +41,7 @@ class Lstm(Layer):
     """
 
     bottoms = Count(1, 2)
+    remembers = ("state",)
 
     def __init__(self, param: Any, context: Context) -> None:
         super().__init__(param, context)
