@@ -22,8 +22,15 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"which filters go: {', '.join(CRITERIA)}; zeros: those that a run with masks left (default l2)",
     )
-    group.add_argument("--remove", type=real_number(), metavar="F", help="share of the filters of each layer to remove")
-    group.add_argument("--ratios", type=comma_list, default=(), metavar="L=F,...", help="shares of single layers")
+    group.add_argument(
+        "--remove",
+        type=real_number(),
+        metavar="F",
+        help="share of the filters of each layer to remove (default 0.5; with --ratios 0)",
+    )
+    group.add_argument(
+        "--ratios", type=comma_list, default=(), metavar="L=F,...", help="shares of single layers; of the rest --remove"
+    )
     group.add_argument("--multiply-adds", type=real_number(), metavar="F", help="keep this share of the multiply-adds")
     group.add_argument("--latency", type=real_number(), metavar="F", help="keep this share of the measured time")
     group.add_argument(
@@ -73,7 +80,7 @@ def run_filters(arguments: argparse.Namespace, net: str, weights: str) -> int:
         model,
         cc.Selection(
             arguments.criterion or "l2",
-            0.5 if arguments.remove is None else arguments.remove,
+            (0.0 if arguments.ratios else 0.5) if arguments.remove is None else arguments.remove,
             _by_layer("--ratios", arguments.ratios),
             arguments.min_filters,
             arguments.except_layers,

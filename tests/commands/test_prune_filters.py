@@ -48,6 +48,14 @@ def test_a_share_of_each_layer_goes_and_verify_reads_it_back(files, capsys):
     assert "layer 'b': weights are 1 from what the original's filters leave" in capsys.readouterr().err
 
 
+def test_shares_of_single_layers_leave_the_others_whole(files):
+    assert main(["prune", *files, "--ratios", "b=0.5", "--out", "small"]) == 0
+    small = cc.read_model("small.prototxt", "small.caffemodel")
+    assert [small.weights[name][0].shape for name in ("a", "b")] == [(8, 3, 3, 3), (3, 8, 1, 1)]
+    assert main(["prune", *files, "--ratios", "b=0.5", "--remove", "0.25", "--out", "smaller"]) == 0
+    assert len(cc.read_model("smaller.prototxt", "smaller.caffemodel").weights["a"][0]) == 6
+
+
 def test_filters_of_zeros_go_and_outputs_stay(files, capsys):
     assert main(["prune", *files, "--criterion", "zeros", "--out", "small"]) == 0
     found = json.loads(Path("small.certificate.json").read_text())
