@@ -243,13 +243,18 @@ def _over(there: Tensor, value: Tensor) -> Tensor:
 def derivative(
     layer: Layer, bottoms: tuple[Tensor, ...], diffs: tuple[Tensor, ...], wanted: Any, blobs_wanted: Any
 ) -> list[Tensor | None]:
-    """The derivative of the layer's forward pass at `bottoms`: of the bottoms `wanted`, then of the blobs."""
-    flags = [*wanted, *blobs_wanted]
+    """The derivative of the layer's forward pass at `bottoms`: of the bottoms `wanted`, then of the blobs.
+
+    Of a blob that the layer has twice, for its `param` names agree, the first place has the whole.
+    """
+    blobs = list(layer.blobs)
+    again = [any(blob is each for each in blobs[:place]) for place, blob in enumerate(blobs)]
+    flags = [*wanted, *(flag and not twice for flag, twice in zip(blobs_wanted, again, strict=True))]
     with torch.enable_grad():
         inputs = [x.requires_grad_(flag) for x, flag in zip(bottoms, flags, strict=False)]
         made = layer(*inputs)
         tops = made if isinstance(made, tuple) else (made,)
         pairs = [(top, diff) for top, diff in zip(tops, diffs, strict=True) if top.requires_grad]
-        sources = [each for each, flag in zip([*inputs, *layer.blobs], flags, strict=True) if flag]
+        sources = [each for each, flag in zip([*inputs, *blobs], flags, strict=True) if flag]
         found = iter(torch.autograd.grad([top for top, _ in pairs], sources, [d for _, d in pairs], allow_unused=True))
     return [next(found) if flag else None for flag in flags]

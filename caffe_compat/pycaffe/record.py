@@ -37,6 +37,7 @@ class Record:
             self.tops = as_tuple(step.layer(*self.bottoms))
         self.stored = [top.data_ptr() for top in self.tops]
         learns = step.learns if step.follower is None else step.learns + step.follower.learns
+        learns = list({id(parameter): (parameter, blob) for parameter, blob in learns}.values())  # a layer may share
         self.learned = [blob for _, blob in learns]
         self.learning = [bottom for bottom in self.bottoms if bottom.requires_grad]
         self.learning += [parameter for parameter, _ in learns]

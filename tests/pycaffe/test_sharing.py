@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import caffe_compat as cc
 import caffe_compat.pycaffe as caffe
 from tests.pycaffe.nets import DATA, layer, net, wave
 
@@ -102,3 +104,31 @@ def test_a_layer_with_lr_mult_0_adds_to_the_diff_of_a_blob_that_it_shares_only_w
     parts = {"a": (ones @ weights).T @ x, "b": ones.T @ (x @ weights.T)}
     wanted = sum(part for name, part in parts.items() if forced or name != still)
     np.testing.assert_allclose(built.params["a"][0].diff, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("overwritten", [False, True])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 1), (2, 3)])
+def test_a_layer_that_shares_both_its_blobs_gives_each_gradient_once(shape: tuple[int, ...], overwritten: bool) -> None:
+    """Caffe adds factors' and shifts' (scale_layer.cpp), here checked with Caffe 1.0; the second of x as it is then."""
+    dims = " ".join(f"dim: {size}" for size in shape)
+    text = f'layer {{ name: "p" type: "Parameter" top: "p" parameter_param {{ shape {{ {dims} }} }} }}\n'
+    text += layer("x", "Power", "p", "x")
+    text += layer("s", "Scale", "x", "s", 'param { name: "w" } param { name: "w" } scale_param { bias_term: true }')
+    if overwritten:
+        text += layer("f", "Flatten", "x", "f") + layer("r", "ReLU", "f", "f")
+    text += layer("l", "Reduction", "s", "l", "loss_weight: 1 reduction_param { operation: SUMSQ }")
+    x, w = wave(*shape), wave(3)
+    beside = w.reshape(1, 3, *[1] * (len(shape) - 2))
+    above = 2 * (beside * x + beside)
+    wanted = (above * (np.maximum(x, 0) if overwritten else x) + above).sum((0, *range(2, len(shape))))
+    built = net(text)
+    whole = cc.Net(cc.parse_text(text, cc.NetParameter), "TRAIN")
+    with torch.no_grad():
+        for name, value in (("p", x), ("s", w)):
+            built.params[name][0].data[...] = value
+            whole.params[name][0].copy_(torch.tensor(value))
+    built.forward()
+    built.backward()
+    whole.forward_with_loss()[1].backward()
+    for found in (built.params["s"][0].diff, built.params["s"][1].diff, whole.params["s"][0].grad):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
