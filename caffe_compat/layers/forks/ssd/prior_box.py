@@ -93,9 +93,10 @@ class PriorBox(Layer):
     def forward(self, *bottoms: Tensor) -> Tensor:
         layer, image = bottoms
         made_for = (layer.shape[2:], image.shape[2:], layer.dtype, layer.device)
-        if self._made is None or self._made[0] != made_for:
-            self._made = made_for, torch.from_numpy(self._boxes(layer, image)).to(layer)
-        return self._made[1]
+        made = self._made  # another thread may make others meanwhile
+        if made is None or made[0] != made_for:
+            made = self._made = made_for, torch.from_numpy(self._boxes(layer, image)).to(layer)
+        return made[1]
 
     def _boxes(self, layer: Tensor, image: Tensor) -> np.ndarray:
         height, width = self.image or tuple(image.shape[2:])

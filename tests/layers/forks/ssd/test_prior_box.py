@@ -65,3 +65,20 @@ def test_faceboxes_priors_stand_densely() -> None:
 def test_impossible_priors_are_refused(fields: str) -> None:
     with pytest.raises(UnsupportedParameterError, match="layer 'lay': prior_box_param"):
         build(f'type: "PriorBox" prior_box_param {{ {fields} }}', (1, 1, 1, 2), (1, 1, 9, 9))
+
+
+def test_a_thread_gets_the_boxes_of_its_own_image_whatever_another_makes_meanwhile() -> None:
+    shapes = ((1, 1, 1, 2), (1, 1, 9, 9))
+    layer, alone = (build('type: "PriorBox" prior_box_param { min_size: 4 }', *shapes) for _ in range(2))
+    others: list[torch.Tensor] = []
+
+    class Shared(type(layer)):  # type: ignore[misc]
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name == "_made" and not others:
+                others.append(torch.zeros(1, 1, 2, 3))
+                self(others[0], torch.zeros(1, 1, 20, 30))
+
+    layer.__class__ = Shared
+    given = [torch.zeros(shape) for shape in shapes]
+    assert torch.equal(layer(*given), alone(*given)) and others
